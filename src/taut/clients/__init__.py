@@ -1,0 +1,1 @@
+"""Thin clients for what taut talks to."""

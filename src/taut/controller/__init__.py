@@ -1,0 +1,1 @@
+"""The loop: it wires everything."""

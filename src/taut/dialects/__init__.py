@@ -1,0 +1,1 @@
+"""Documents people write, parsed into the model."""

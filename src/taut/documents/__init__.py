@@ -1,0 +1,1 @@
+"""Reading and writing YAML and JSON as Kubernetes reads them."""

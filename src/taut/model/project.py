@@ -1,0 +1,66 @@
+"""Projects: what an application may use. Enforced on every object after rendering."""
+
+from __future__ import annotations
+
+import msgspec
+
+from taut.model.application import Spec, SyncWindow
+
+
+class KindRule(Spec):
+    """A group and a kind; globs."""
+
+    group: str = "*"
+    kind: str = "*"
+
+
+class Destination(Spec):
+    """A cluster and a namespace; globs, a leading `!` denies."""
+
+    cluster: str = "*"
+    namespace: str = "*"
+
+
+class ServiceAccountRule(Spec, kw_only=True):
+    """Which service account is impersonated for a destination; the first match counts. `{namespace}` is filled in."""
+
+    cluster: str = "*"
+    namespace: str = "*"
+    service_account: str
+
+
+class Signatures(Spec):
+    """Whose signature a revision must carry: `commit` or `tag`, by one of these keys."""
+
+    require: str = "none"
+    """none, commit, or tag."""
+    open_pgp: tuple[str, ...] = ()
+    """Armoured public keys."""
+    ssh: tuple[str, ...] = ()
+    """Public keys, as in an allowed_signers file without the principal."""
+
+
+class ProjectSpec(Spec):
+    """The `spec` of a Project document. Empty lists of repositories, destinations and namespaced kinds mean all."""
+
+    repositories: tuple[str, ...] = ("*",)
+    """Globs on source URLs; a leading `!` denies. Remote kustomize bases and chart dependencies count too."""
+    destinations: tuple[Destination, ...] = (Destination(),)
+    cluster_kinds: tuple[KindRule, ...] = (KindRule(),)
+    """Cluster-scoped kinds that are allowed."""
+    denied_cluster_kinds: tuple[KindRule, ...] = ()
+    namespaced_kinds: tuple[KindRule, ...] = (KindRule(),)
+    denied_namespaced_kinds: tuple[KindRule, ...] = ()
+    service_accounts: tuple[ServiceAccountRule, ...] = ()
+    signatures: Signatures = Signatures()
+    windows: tuple[SyncWindow, ...] = ()
+    orphans: bool = False
+    """Whether orphaned objects in the project's namespaces are shown as a warning."""
+
+
+class Project(msgspec.Struct, frozen=True, kw_only=True):
+    """A project. `root` is empty for one that comes from taut's configuration; only those widen rights."""
+
+    name: str
+    spec: ProjectSpec = ProjectSpec()
+    root: str = ""

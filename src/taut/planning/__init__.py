@@ -1,0 +1,1 @@
+"""Desired and live become a plan."""

@@ -1,0 +1,1 @@
+"""What Git cannot hold: inventories, operations, history, audit."""

@@ -1,0 +1,1 @@
+"""What has a declared and an actual state."""
