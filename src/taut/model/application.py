@@ -14,7 +14,9 @@ from msgspec import Meta
 
 from taut.model.refs import AppKey, ObjectRef
 
-Duration = Annotated[str, Meta(pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$", description="A duration, such as 30s or 1h30m.")]
+Duration = Annotated[
+    str, Meta(pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$", description="A duration, such as 30s or 1h30m.")
+]
 Name = Annotated[str, Meta(min_length=1, max_length=253)]
 
 

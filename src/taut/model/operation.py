@@ -54,6 +54,18 @@ class Step:
     state: StepState = StepState.TODO
     message: str = ""
     sent_at: float = 0.0
+    group: int = 0
+    """Steps of one group are sent together; a group starts when the one before it has settled."""
+    hook_policies: tuple[str, ...] = ()
+    """When a hook's object is removed: BeforeHookCreation, HookSucceeded, HookFailed."""
+    origin: str = ""
+    wait: bool = True
+    """Whether the group waits until this object is healthy."""
+
+    @property
+    def settled(self) -> bool:
+        """Nothing more will be done for this step."""
+        return self.state in (StepState.DONE, StepState.FAILED, StepState.SKIPPED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +86,10 @@ class Operation:
     attempt: int = 1
     selected: tuple[ObjectRef, ...] = ()
     abort_requested: bool = False
+    content_hash: str = ""
+    """Of all desired objects: a newer content supersedes the operation."""
+    author: str = ""
+    commit_message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
