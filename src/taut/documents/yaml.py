@@ -1,1 +1,218 @@
-"""YAML as kubectl reads it, safely, with the line of every document; JSON and YAML out."""
+"""YAML as kubectl reads it, safely, with the line of every document; JSON and YAML out.
+
+What a document means is what `kubectl` takes it for (sigs.k8s.io/yaml, which is YAML 1.1 with Go's numbers): `on` is true, 0644 is 420,
+dates and `12:30` stay text, keys are text, the last of two equal keys counts, infinities are an error.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import orjson
+
+from taut.documents.emit import emit
+from taut.documents.exact import compose, construct, find_line
+from taut.documents.limits import Document, Limits, bad
+from taut.documents.quick import UnsureError, check_shape, needs_exact, read
+from taut.documents.scalars import json_number
+from taut.model.errors import BadInput
+
+__all__ = ["Document", "Limits", "dump", "dump_all", "line_of", "load_documents", "load_one"]
+
+_MARKER = re.compile(rb"^(?:---|\.\.\.)(?=[ \t\r\n]|\Z)", re.MULTILINE)
+_BLANK = re.compile(rb"\s*(?:#.*)?")
+_NOTHING = re.compile(rb"(?:---)?\s*(?:#[^\r]*\s*)?")
+_DEFAULT = Limits()
+
+
+def load_documents(data: bytes, *, file: str = "", limits: Limits = _DEFAULT) -> list[Document]:
+    """All documents of a YAML or JSON file that are not empty, in order.
+
+    `file` is named in errors. Raises BadInput with the line for what is malformed, is no JSON value (a key that is no text, an infinity),
+    or is past `limits`; one bad document fails the whole file, as it does in kubectl.
+    """
+    data = _text(data, file, limits)
+    looks_like_json = data.lstrip()[:1] in {b"{", b"["}
+    found = _json(data, limits) if looks_like_json else None
+    if found is not None:
+        return found
+    try:
+        return _yaml(data, file, limits)
+    except BadInput:
+        if not looks_like_json:
+            raise
+        with contextlib.suppress(ValueError, RecursionError, UnsureError):
+            return _json_stream(data, limits)
+        raise
+
+
+def load_one(data: bytes, *, file: str = "", limits: Limits = _DEFAULT) -> Any:
+    """The value of a file that holds at most one document; None when it holds none. Raises BadInput as `load_documents` does."""
+    documents = load_documents(data, file=file, limits=limits)
+    if len(documents) > 1:
+        raise bad("there is more than one document here", file, documents[1].line, "keep the first, or split the file")
+    return documents[0].body if documents else None
+
+
+def line_of(data: bytes, path: Sequence[str | int], *, document: int = 0) -> int:
+    """The line, from 1, of the value at `path` (keys and indexes) in the document with number `document`, for error messages.
+
+    It is the line of the key; of the nearest parent that exists when there is no such value; 1 when the file cannot be read.
+    """
+    number = 0
+    try:
+        text = _text(data, "", _DEFAULT)
+        for chunk, first_line in _chunks(text, "", _DEFAULT):
+            for node in compose(chunk + b"\n", file="", limits=_DEFAULT, first_line=first_line):
+                if node is None or construct(node, file="") is None:
+                    continue
+                if number == document:
+                    return find_line(node, tuple(path))
+                number += 1
+    except BadInput:
+        return 1
+    return 1
+
+
+def dump(value: Any) -> str:
+    """`value` as YAML: block style, keys in their order, text quoted wherever a YAML 1.1 or 1.2 reader would see something else.
+
+    Reading it again gives an equal value. Raises BadInput for what is no JSON value.
+    """
+    return emit(value)
+
+
+def dump_all(values: Iterable[Any]) -> str:
+    """`values` as documents, each after the first preceded by `---`. Raises BadInput as `dump` does."""
+    return "---\n".join(emit(value) for value in values)
+
+
+def _yaml(data: bytes, file: str, limits: Limits) -> list[Document]:
+    documents: list[Document] = []
+    for chunk, first_line in _chunks(data, file, limits):
+        for body, line in _read_chunk(chunk, first_line, file, limits):
+            documents.append(Document(body, line, len(documents)))
+    return documents
+
+
+def _text(data: bytes, file: str, limits: Limits) -> bytes:
+    if len(data) > limits.bytes:
+        raise bad(f"the file has {len(data)} bytes, more than {limits.bytes}", file, 0, "split the file, or exclude it")
+    for mark, encoding in (
+        (codecs.BOM_UTF8, "utf-8"),
+        (codecs.BOM_UTF16_LE, "utf-16-le"),
+        (codecs.BOM_UTF16_BE, "utf-16-be"),
+    ):
+        if data.startswith(mark):
+            data = _recode(data.removeprefix(mark), encoding, file)
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise bad("this is no UTF-8 text", file, line, "save the file as UTF-8, or exclude it") from None
+    return data
+
+
+def _recode(data: bytes, encoding: str, file: str) -> bytes:
+    try:
+        return data.decode(encoding).encode()
+    except UnicodeError:
+        raise bad(f"this is no {encoding} text, as its first bytes say", file, 1, "save the file as UTF-8") from None
+
+
+def _json(data: bytes, limits: Limits) -> list[Document] | None:
+    """The document of a JSON file; None when YAML has to tell."""
+    try:
+        value = orjson.loads(data)
+        check_shape(value, limits)
+    except (orjson.JSONDecodeError, UnsureError):
+        return None
+    if needs_exact(data):
+        value = _numbers(value)
+    return [Document(value, _line_at(data, len(data) - len(data.lstrip())), 0)]
+
+
+def _json_stream(data: bytes, limits: Limits) -> list[Document]:
+    """JSON values that follow one another without a separator, as kubectl takes them. Raises ValueError when it is something else."""
+    text, at, documents = data.decode(), 0, list[Document]()
+    while at < len(text):
+        value, end = json.JSONDecoder().raw_decode(text, at)
+        check_shape(value, limits)
+        documents.append(Document(_numbers(value), text.count("\n", 0, at) + 1, len(documents)))
+        while end < len(text) and text[end] in " \t\r\n":
+            end += 1
+        at = end
+        if len(documents) > limits.documents:
+            raise ValueError
+    return documents
+
+
+def _numbers(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _numbers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_numbers(item) for item in value]
+    return json_number(value) if type(value) in {int, float} else value
+
+
+def _line_at(data: bytes, at: int) -> int:
+    return data.count(b"\n", 0, at) + 1
+
+
+def _chunks(data: bytes, file: str, limits: Limits) -> Iterator[tuple[bytes, int]]:
+    """The parts of a file that hold one document each, with the line they start in. Directives go with the document after them."""
+    starts = [0, *(found.start() for found in _MARKER.finditer(data) if found.start())]
+    if len(starts) > limits.documents:
+        raise bad(f"more than {limits.documents} documents in one file", file, 0, "split the file")
+    line, begin = 1, 0
+    for start, end in zip(starts, [*starts[1:], len(data)], strict=True):
+        if start != begin and not _only_directives(data[begin:start]):
+            line += data.count(b"\n", begin, start)
+            begin = start
+        if end == len(data) or not _only_directives(data[begin:end]):
+            chunk = data[begin:end]
+            yield (b"   " + chunk[3:] if chunk.startswith(b"...") else chunk), line
+
+
+def _only_directives(chunk: bytes) -> bool:
+    """Whether a part holds directives (`%YAML 1.1`) and nothing else."""
+    if chunk.startswith(b"---") or b"%" not in chunk:
+        return False
+    lines = [line for line in chunk.split(b"\n") if not _BLANK.fullmatch(line)]
+    return bool(lines) and all(line.startswith(b"%") for line in lines)
+
+
+def _read_chunk(chunk: bytes, first_line: int, file: str, limits: Limits) -> Iterator[tuple[Any, int]]:
+    skipped = _first_content(chunk)
+    if skipped is None:
+        return
+    # A block scalar at the end of a file without a line break would lose its own (PyYAML) or be read differently.
+    chunk += b"\n"
+    if not needs_exact(chunk):
+        try:
+            yield read(chunk, limits), first_line + skipped
+        except UnsureError:
+            pass
+        else:
+            return
+    for node in compose(chunk, file=file, limits=limits, first_line=first_line):
+        body = construct(node, file=file)
+        if node is not None and body is not None:
+            yield body, node.line
+
+
+def _first_content(chunk: bytes) -> int | None:
+    """How many lines precede the first token; None when there is none (blank lines, comments and markers only)."""
+    at, number = 0, 0
+    while at < len(chunk):
+        end = chunk.find(b"\n", at)
+        end = len(chunk) if end < 0 else end
+        if not _NOTHING.fullmatch(chunk, at, end):
+            return number
+        at, number = end + 1, number + 1
+    return None
