@@ -1,0 +1,85 @@
+"""The store's tables, as numbered migrations. A migration that was released is never edited: add another one."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from taut.model.errors import StoreError, Where
+
+_FIRST = (
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
+    # `record` is the AppRecord as JSON without the two sealed columns: a document may hold secret values inline.
+    "CREATE TABLE apps (key TEXT PRIMARY KEY, record BLOB NOT NULL, spec BLOB NOT NULL, closure BLOB NOT NULL)",
+    """CREATE TABLE inventory (
+        app TEXT NOT NULL, cluster TEXT NOT NULL, grp TEXT NOT NULL, kind TEXT NOT NULL,
+        namespace TEXT NOT NULL, name TEXT NOT NULL, item BLOB NOT NULL,
+        PRIMARY KEY (app, cluster, grp, kind, namespace, name)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE operations (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, app TEXT NOT NULL, state TEXT NOT NULL, operation BLOB NOT NULL
+    )""",
+    # One operation an application at a time (DESIGN.md, Supersede): the database itself refuses a second one.
+    "CREATE UNIQUE INDEX operations_running ON operations (app) WHERE state = 'Running'",
+    "CREATE INDEX operations_app ON operations (app, id)",
+    """CREATE TABLE steps (
+        operation INTEGER NOT NULL REFERENCES operations (id) ON DELETE CASCADE, number INTEGER NOT NULL,
+        step BLOB NOT NULL, state TEXT NOT NULL, message TEXT NOT NULL, sent_at REAL NOT NULL, uid TEXT NOT NULL,
+        PRIMARY KEY (operation, number)
+    ) WITHOUT ROWID""",
+    # Apart from `steps`, so that marking a step does not rewrite its manifest.
+    """CREATE TABLE manifests (
+        operation INTEGER NOT NULL REFERENCES operations (id) ON DELETE CASCADE, number INTEGER NOT NULL,
+        sealed BLOB NOT NULL, PRIMARY KEY (operation, number)
+    )""",
+    "CREATE TABLE history (id INTEGER PRIMARY KEY AUTOINCREMENT, app TEXT NOT NULL, entry BLOB NOT NULL)",
+    "CREATE INDEX history_app ON history (app, id)",
+    """CREATE TABLE drift (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, app TEXT NOT NULL, outcome TEXT NOT NULL,
+        healed_at REAL NOT NULL, reason TEXT NOT NULL, record BLOB NOT NULL
+    )""",
+    "CREATE INDEX drift_app ON drift (app, id)",
+    "CREATE INDEX drift_open ON drift (id) WHERE outcome = 'open'",
+    """CREATE TABLE approvals (
+        app TEXT NOT NULL, plan_hash TEXT NOT NULL, approval BLOB NOT NULL, PRIMARY KEY (app, plan_hash)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE events (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, app TEXT NOT NULL, at REAL NOT NULL,
+        kind TEXT NOT NULL, message TEXT NOT NULL, object TEXT NOT NULL
+    )""",
+    "CREATE INDEX events_app ON events (app, id)",
+    "CREATE TABLE runs (run_key TEXT PRIMARY KEY, result TEXT NOT NULL, at REAL NOT NULL) WITHOUT ROWID",
+    """CREATE TABLE audit (
+        number INTEGER PRIMARY KEY, at REAL NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL,
+        subject TEXT NOT NULL, detail TEXT NOT NULL, previous TEXT NOT NULL, hash TEXT NOT NULL
+    )""",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+"""The statements that lead from version n to n + 1."""
+
+
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Bring the schema to the newest version, all in one transaction.
+
+    Raises StoreError when the file was written by a newer taut, sqlite3.Error when the file cannot be written.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        if version > len(MIGRATIONS):
+            raise StoreError(
+                f"The store was written by a newer taut (schema {version}; this one knows {len(MIGRATIONS)})",
+                where=Where(file=str(path)),
+                advice="run the newer taut, or give this one its own store",
+            )
+        for statements in MIGRATIONS[version:]:
+            for statement in statements:
+                connection.execute(statement)
+        if version < len(MIGRATIONS):
+            connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise

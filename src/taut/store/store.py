@@ -1,0 +1,281 @@
+"""The store: one interface to all that taut remembers."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from taut.model.drift import DriftOutcome, DriftRecord
+from taut.model.errors import StoreError
+from taut.model.operation import Approval, AuditEntry, HistoryEntry, Operation, Step
+from taut.model.plan import InventoryItem
+from taut.model.record import AppRecord
+from taut.model.refs import AppKey, ObjectRef
+from taut.store import journal, operations
+from taut.store.blobs import DEFAULT_LIMIT, BlobCache
+from taut.store.files import open_database
+from taut.store.keys import Keyring, load_keyring
+from taut.store.lock import StoreLock
+from taut.store.records import AuditNote, Event, Mark
+from taut.store.writer import Writer
+
+
+class Store:
+    """What taut remembers: see DESIGN.md, State. Made by `Store.open`.
+
+    Methods are coroutines unless said. Each returns after its commit; calls made at the same time share one (group commit).
+    All raise StoreError when the store cannot be read or written; the failed call then changed nothing.
+    Records that are written ahead of a change to a target survive a power failure; history, drift and events survive the
+    end of the process.
+    """
+
+    def __init__(self, writer: Writer, keyring: Keyring, blobs: BlobCache, lock: StoreLock) -> None:
+        self._writer = writer
+        self._keyring = keyring
+        self._blobs = blobs
+        self._lock = lock
+
+    @classmethod
+    def open(cls, path: Path, *, key_file: Path | None = None, cache_limit: int = DEFAULT_LIMIT) -> Store:
+        """Open the store at `path`, made at first use with its folder; synchronous.
+
+        `key_file` is by default `<path>.key`, made at first use. `cache_limit` bounds the cache of renders (bytes).
+        Raises StoreError when another taut uses it, when it is damaged, newer than this taut, unreadable, or belongs to another key.
+        """
+        path = path.absolute()
+        _make_folder(path.parent)
+        lock = StoreLock(path)
+        try:
+            keyring = load_keyring(key_file or path.with_name(path.name + ".key"), new=not _has_content(path))
+            connection = open_database(path, keyring.mac(b"taut store"))
+        except BaseException:
+            lock.release()
+            raise
+        blobs = BlobCache(path.with_name(path.name + ".renders"), keyring, limit=cache_limit)
+        return cls(Writer(connection, path), keyring, blobs, lock)
+
+    async def close(self) -> None:
+        """Carry out what is queued, close the files, let the next process in. Harmless when called twice."""
+        await asyncio.to_thread(self._writer.close)
+        self._blobs.close()
+        self._lock.release()
+
+    async def run[T](self, work: Callable[[sqlite3.Connection], T], *, durable: bool = False) -> T:
+        """Run `work` in a transaction of the store; see `Writer.run`. It may run twice, so it must not touch anything else."""
+        return await self._writer.run(work, durable=durable)
+
+    # Applications and inventories
+
+    async def apps(self) -> list[AppRecord]:
+        """All applications that are remembered."""
+        return await self.run(partial(operations.apps, keyring=self._keyring))
+
+    async def put_app(self, record: AppRecord) -> None:
+        """Remember an application."""
+        await self.run(partial(operations.put_app, record=record, keyring=self._keyring), durable=True)
+
+    async def drop_app(self, key: AppKey | str) -> None:
+        """Forget an application and its approvals. Its history stays, and so does what is left of its inventory."""
+        await self.run(partial(operations.drop_app, key=str(key)), durable=True)
+
+    async def inventories(self) -> dict[AppKey, dict[ObjectRef, InventoryItem]]:
+        """The objects of every application."""
+        return await self.run(operations.inventories)
+
+    async def put_items(self, app: AppKey, items: Sequence[InventoryItem]) -> None:
+        """Insert or replace inventory items."""
+        await self.run(partial(operations.put_items, app=str(app), items=items), durable=True)
+
+    async def drop_items(self, app: AppKey, refs: Sequence[ObjectRef]) -> None:
+        """Remove objects from an inventory."""
+        await self.run(partial(operations.drop_items, app=str(app), refs=refs), durable=True)
+
+    # Operations
+
+    async def begin(
+        self,
+        operation: Operation,
+        steps: Sequence[Step],
+        manifests: Mapping[int, bytes],
+        intended: Sequence[InventoryItem],
+        audit: AuditNote | None = None,
+    ) -> int:
+        """Write an operation ahead, in one transaction: itself, its steps, its sealed manifests (by step number), and the union
+        of the inventory with `intended` (new items become pending, known ones stay). The operation's id comes out.
+
+        Raises StoreError when the application has a running operation.
+        """
+
+        def work(connection: sqlite3.Connection) -> int:
+            number = operations.begin(connection, operation, steps, manifests, self._keyring)
+            operations.add_intended(connection, str(operation.app), intended)
+            _audit(connection, audit)
+            return number
+
+        return await self.run(work, durable=True)
+
+    async def running(self) -> list[tuple[Operation, list[Step]]]:
+        """The operations that were not finished, with their steps in order."""
+        return await self.run(operations.running)
+
+    async def last_operations(self) -> dict[AppKey, Operation]:
+        """The newest operation of every application, running or ended."""
+        return await self.run(operations.last_operations)
+
+    async def manifest(self, operation_id: int, step_number: int) -> bytes:
+        """What a step of a running operation applies, as it was given to `begin`."""
+        work = partial(operations.manifest, operation_id=operation_id, number=step_number, keyring=self._keyring)
+        return await self.run(work)
+
+    async def mark(self, operation_id: int, marks: Sequence[Mark]) -> None:
+        """Move steps on and, in the same transaction, write or drop their inventory items."""
+        await self.run(partial(operations.mark, operation_id=operation_id, marks=marks), durable=True)
+
+    async def update_operation(self, operation_id: int, **fields: Any) -> Operation:
+        """Change fields of an operation (message, abort_requested, deadline, …); the new one comes out."""
+        return await self.run(
+            partial(operations.update_operation, operation_id=operation_id, fields=fields), durable=True
+        )
+
+    async def finish(
+        self,
+        operation: Operation,
+        history: HistoryEntry | None,
+        record: AppRecord | None,
+        approvals_used: Iterable[str] = (),
+        *,
+        history_limit: int = 100,
+        audit: AuditNote | None = None,
+    ) -> None:
+        """End an operation, in one transaction: its last state, its history entry (under the operation's id), the application's
+        record, the approvals it used up (plan hashes). Its steps and manifests are let go of."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            operations.end_operation(connection, operation)
+            if history is not None:
+                operations.add_history(connection, replace(history, id=operation.id), history_limit)
+            if record is not None:
+                operations.put_app(connection, record, self._keyring)
+            journal.use_approvals(connection, str(operation.app), used)
+            _audit(connection, audit)
+
+        used = tuple(approvals_used)
+        await self.run(work, durable=True)
+
+    async def ran(self, run_key: str) -> bool:
+        """Whether the hook with this run key ran to its end before."""
+        return await self.run_result(run_key) is not None
+
+    async def run_result(self, run_key: str) -> str | None:
+        """How that run ended; None when it never did."""
+        return await self.run(partial(journal.run_result, run_key=run_key))
+
+    async def record_run(self, run_key: str, result: str) -> None:
+        """Remember that a hook ran, and how it ended."""
+        await self.run(partial(journal.record_run, run_key=run_key, result=result, at=time.time()), durable=True)
+
+    # What happened
+
+    async def history(self, app: AppKey, limit: int = 50) -> list[HistoryEntry]:
+        """The newest finished operations, newest first."""
+        return await self.run(partial(journal.history, app=str(app), limit=limit))
+
+    async def add_drift(self, records: Sequence[DriftRecord]) -> list[DriftRecord]:
+        """Store drift records; they come back with their ids."""
+        return await self.run(partial(journal.add_drift, records=records))
+
+    async def settle_drift(
+        self, ids: Sequence[int], outcome: DriftOutcome, healed_at: float = 0.0, reason: str = ""
+    ) -> None:
+        """Say what became of drifts."""
+        work = partial(journal.settle_drift, ids=ids, outcome=outcome, healed_at=healed_at, reason=reason)
+        await self.run(work)
+
+    async def drift(
+        self, app: AppKey | None = None, *, open_only: bool = False, limit: int = 1000
+    ) -> list[DriftRecord]:
+        """Drift records, newest first, of one application or of all."""
+        return await self.run(partial(journal.drift, app=_text(app), open_only=open_only, limit=limit))
+
+    async def approve(self, approval: Approval, audit: AuditNote | None = None) -> None:
+        """Let one plan of one application pass, once."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            journal.approve(connection, approval)
+            _audit(connection, audit)
+
+        await self.run(work, durable=True)
+
+    async def approvals(self, app: AppKey | None = None) -> list[Approval]:
+        """The approvals that were not used yet."""
+        return await self.run(partial(journal.approvals, app=_text(app)))
+
+    async def revoke(self, app: AppKey, plan_hashes: Iterable[str]) -> None:
+        """Take approvals back."""
+        work = partial(journal.use_approvals, app=str(app), plan_hashes=tuple(plan_hashes))
+        await self.run(work, durable=True)
+
+    async def add_event(self, app: AppKey | str, at: float, kind: str, message: str, object: str = "") -> int:
+        """Add a line to the timeline behind `taut events`; its number comes out."""
+        work = partial(journal.add_event, app=str(app), at=at, kind=kind, message=message, object_=object)
+        return await self.run(work)
+
+    async def events(self, app: AppKey | None = None, limit: int = 200) -> list[Event]:
+        """The timeline, newest first, of one application or of all."""
+        return await self.run(partial(journal.events, app=_text(app), limit=limit))
+
+    async def audit(self, actor: str, action: str, subject: str, detail: str = "") -> AuditEntry:
+        """Append to the hash-chained audit."""
+        note = AuditNote(actor, action, subject, detail)
+        return await self.run(partial(journal.add_audit, note=note, at=time.time()), durable=True)
+
+    async def audit_entries(self, limit: int = 200, subject: str | None = None) -> list[AuditEntry]:
+        """The newest audit entries, newest first, of one subject or of all."""
+        return await self.run(partial(journal.audit_entries, limit=limit, subject=subject))
+
+    async def verify_audit(self) -> int | None:
+        """The number of the first audit entry that is missing or was changed; None when the chain is whole."""
+        return await self.run(journal.verify_audit)
+
+    # Sealed cache, and comparing secrets; synchronous
+
+    def blob_get(self, key: str) -> bytes | None:
+        """A value of the cache; None when it is not there. Never raises, may be called from any thread."""
+        return self._blobs.get(key)
+
+    def blob_put(self, key: str, value: bytes) -> None:
+        """Keep a value in the cache, sealed. Never raises, may be called from any thread."""
+        self._blobs.put(key, value)
+
+    def mac(self, value: bytes) -> str:
+        """A keyed HMAC that tells whether two secrets are equal, and nothing else."""
+        return self._keyring.mac(value)
+
+
+def _text(app: AppKey | None) -> str | None:
+    return None if app is None else str(app)
+
+
+def _audit(connection: sqlite3.Connection, note: AuditNote | None) -> None:
+    if note is not None:
+        journal.add_audit(connection, note, time.time())
+
+
+def _has_content(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise StoreError(
+            f"The store's folder {folder} cannot be made: {error.strerror}",
+            advice="choose a folder that the user that runs taut may write to",
+        ) from error
