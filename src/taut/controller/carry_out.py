@@ -1,0 +1,216 @@
+"""Sending the steps of an operation to their cluster, with every intention stored before it and every answer after it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import orjson
+
+from taut.model.errors import TargetError
+from taut.model.live import RUN_KEY, LiveObject
+from taut.model.manifests import Body
+from taut.model.operation import Operation, Step, StepState
+from taut.model.plan import Action, InventoryItem
+from taut.model.refs import ObjectRef
+from taut.planning.fields import managed_fields, owned_hash
+from taut.store.store import Mark, Store
+from taut.targets.kubernetes.cluster import Cluster
+from taut.targets.kubernetes.immutable import immutable_cause
+
+UNREACHABLE_PAUSE = 2.0
+"""Seconds until a step is sent again that got no answer."""
+
+
+@dataclass(slots=True)
+class Run:
+    """One operation in memory: what the store holds, and what a restart would read back."""
+
+    operation: Operation
+    steps: list[Step]
+    cluster: Cluster
+    impersonate: Callable[[str], str | None]
+    propagation: str = "background"
+    waiting: str = ""
+    superseded: bool = False
+    lost: list[tuple[ObjectRef, str, str]] = field(default_factory=list[tuple[ObjectRef, str, str]])
+    """(object, field, manager): who lost a field to taut."""
+    immutable: set[ObjectRef] = field(default_factory=set[ObjectRef])
+    """Objects whose update the API server refused because a field cannot be changed."""
+
+    def put(self, step: Step) -> None:
+        """Replace the step of the same number."""
+        self.steps[step.number] = step
+
+
+class StepSender:
+    """Writes steps to a cluster. Every method returns the steps as they are afterwards, already stored."""
+
+    def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def send(self, run: Run, steps: Sequence[Step]) -> dict[ObjectRef, InventoryItem | None]:
+        """Send `steps` (all of one group): SENT is stored first, the answers after. Returns the inventory's changes."""
+        now = self._clock()
+        sent = [replace(s, state=StepState.SENT, sent_at=now) for s in steps]
+        await self._store.mark(run.operation.id, [Mark(s.number, s.state, sent_at=now) for s in sent])
+        for step in sent:
+            run.put(step)
+        return await self.repeat(run, sent)
+
+    async def repeat(self, run: Run, steps: Sequence[Step]) -> dict[ObjectRef, InventoryItem | None]:
+        """After a restart or a lost answer: look what became of steps that were sent, and send again what may be repeated."""
+        results = await asyncio.gather(*(self._send_one(run, s) for s in steps))
+        changed: dict[ObjectRef, InventoryItem | None] = {}
+        for result in results:
+            changed |= result
+        return changed
+
+    async def _send_one(self, run: Run, step: Step) -> dict[ObjectRef, InventoryItem | None]:
+        try:
+            if step.hook:
+                return await self._hook(run, step)
+            if step.action is Action.DELETE:
+                return await self._delete(run, step)
+            if step.action is Action.RECREATE and self._still_there(run, step):
+                return await self._delete(run, step)
+            if step.action is Action.RELEASE:
+                return await self._done(run, step, None, drop=True)
+            return await self._apply(run, step)
+        except TargetError as error:
+            return await self._failed(run, step, error)
+
+    def _still_there(self, run: Run, step: Step) -> bool:
+        live = run.cluster.get(step.ref)
+        return live is not None and live.uid == step.uid
+
+    async def _body(self, run: Run, step: Step) -> Body:
+        return orjson.loads(await self._store.manifest(run.operation.id, step.number))
+
+    async def _apply(self, run: Run, step: Step) -> dict[ObjectRef, InventoryItem | None]:
+        body = await self._body(run, step)
+        who = run.impersonate(step.ref.namespace)
+        before: Body | None = None
+        if step.action in (Action.UPDATE, Action.ADOPT):
+            before = await run.cluster.read(step.ref, step.api_version)
+            if before is not None and (step.action is Action.ADOPT or not owned_hash(managed_fields(before))):
+                before = await run.cluster.absorb(before, impersonate=who) or before
+        applied, _ = await run.cluster.apply(body, impersonate=who, before=before)
+        for path, owner in applied.lost:
+            run.lost.append((step.ref, path, owner.manager))
+        return await self._done(run, step, self._item(step, applied.live))
+
+    def _item(self, step: Step, live: LiveObject) -> InventoryItem:
+        return InventoryItem(
+            ref=step.ref,
+            api_version=step.api_version,
+            desired_hash=step.desired_hash,
+            owned_hash=live.owned_hash,
+            uid=live.uid,
+            wave=step.wave,
+            created_by_taut=step.action in (Action.CREATE, Action.RECREATE),
+            hook=step.hook,
+        )
+
+    async def _hook(self, run: Run, step: Step) -> dict[ObjectRef, InventoryItem | None]:
+        """Make a hook's object, unless this very run of it exists already."""
+        live = run.cluster.get(step.ref)
+        if live is None:
+            found = await run.cluster.read(step.ref, step.api_version)
+            live_key = _run_key(found) if found else ""
+        else:
+            live_key = live.run_key
+        if live_key == step.run_key:
+            return await self._settled_hook(run, step)
+        if await self._store.ran(step.run_key):
+            return await self._done(run, step, None, message="ran before for the same content")
+        if live is not None:
+            if not live.deleting:
+                await run.cluster.delete(
+                    step.ref,
+                    step.api_version,
+                    uid=live.uid,
+                    propagation="background",
+                    impersonate=run.impersonate(step.ref.namespace),
+                )
+            return {}
+        body = await self._body(run, step)
+        made, _ = await run.cluster.create(body, impersonate=run.impersonate(step.ref.namespace))
+        created = replace(step, uid=made.live.uid)
+        run.put(created)
+        await self._store.mark(run.operation.id, [Mark(step.number, StepState.SENT, uid=made.live.uid)])
+        return {}
+
+    async def _settled_hook(self, run: Run, step: Step) -> dict[ObjectRef, InventoryItem | None]:
+        live = run.cluster.get(step.ref)
+        if live is not None and live.uid != step.uid:
+            run.put(replace(step, uid=live.uid))
+            await self._store.mark(run.operation.id, [Mark(step.number, step.state, uid=live.uid)])
+        return {}
+
+    async def settle(self, run: Run, step: Step) -> dict[ObjectRef, InventoryItem | None]:
+        """Store that a step which was SENT has come to its end (its new state is in `step`)."""
+        run.put(step)
+        if step.hook:
+            await self._store.record_run(step.run_key, step.state.value)
+            await self._store.mark(run.operation.id, [Mark(step.number, step.state, message=step.message)])
+            await self._clean_up_hook(run, step)
+            return {}
+        return await self._done(run, step, None, drop=True)
+
+    async def _clean_up_hook(self, run: Run, step: Step) -> None:
+        wanted = "HookSucceeded" if step.state is StepState.DONE else "HookFailed"
+        live = run.cluster.get(step.ref)
+        if wanted in step.hook_policies and live is not None and live.uid == step.uid:
+            await run.cluster.delete(
+                step.ref,
+                step.api_version,
+                uid=live.uid,
+                propagation="background",
+                impersonate=run.impersonate(step.ref.namespace),
+            )
+
+    async def _delete(self, run: Run, step: Step) -> dict[ObjectRef, InventoryItem | None]:
+        uid = step.uid
+        if not uid:
+            return await self._done(run, step, None, drop=True)
+        await run.cluster.delete(
+            step.ref,
+            step.api_version,
+            uid=uid,
+            propagation=run.propagation,
+            impersonate=run.impersonate(step.ref.namespace),
+        )
+        return {}
+
+    async def _done(
+        self, run: Run, step: Step, item: InventoryItem | None, *, drop: bool = False, message: str = ""
+    ) -> dict[ObjectRef, InventoryItem | None]:
+        done = replace(step, state=StepState.DONE, message=message or step.message)
+        run.put(done)
+        mark = Mark(step.number, StepState.DONE, message=done.message, item=item, drop=drop)
+        await self._store.mark(run.operation.id, [mark])
+        if item is not None:
+            return {step.ref: item}
+        return {step.ref: None} if drop else {}
+
+    async def _failed(self, run: Run, step: Step, error: TargetError) -> dict[ObjectRef, InventoryItem | None]:
+        if error.status == 0 or error.status in (429, 500, 502, 503, 504):
+            run.waiting = f"{step.ref}: {error.what}"
+            run.put(replace(step, message=str(error)))
+            return {}
+        if immutable_cause(error):
+            run.immutable.add(step.ref)
+        failed = replace(step, state=StepState.FAILED, message=str(error))
+        run.put(failed)
+        await self._store.mark(run.operation.id, [Mark(step.number, StepState.FAILED, message=failed.message)])
+        return {}
+
+
+def _run_key(body: Body) -> str:
+    annotations: dict[str, Any] = (body.get("metadata") or {}).get("annotations") or {}
+    return str(annotations.get(RUN_KEY, ""))

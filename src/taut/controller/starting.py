@@ -1,0 +1,137 @@
+"""Whether an operation may start now: a pure decision over named questions, so that a test can list its cases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from taut.model.application import SyncMode, SyncPolicy
+from taut.model.durations import seconds
+from taut.model.operation import OperationKind
+from taut.model.plan import WRITES, Action, Change, Plan
+from taut.model.refs import ObjectRef
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Start an operation of this kind with these changes."""
+
+    kind: OperationKind
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NotNow:
+    """Something differs and nothing is started: why, and when to look again (seconds; 0: when something happens)."""
+
+    why: str
+    recheck: float = 0.0
+    held: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """Live is what Git says, as far as taut may write."""
+
+
+type Decision = Start | NotNow | Nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the decision rests on."""
+
+    policy: SyncPolicy
+    now: float
+    fresh: bool
+    """Git's content differs from what was synced completely last."""
+    asked: bool = False
+    asked_objects: frozenset[ObjectRef] = frozenset()
+    asked_prune: bool | None = None
+    suspended: bool = False
+    removed: bool = False
+    held: str = ""
+    """The first hold that no approval lets pass."""
+    dependency: str = ""
+    window_closed: str = ""
+    window_allows_manual: bool = False
+    window_recheck: float = 0.0
+    failures: int = 0
+    retry_at: float = 0.0
+    failure: str = ""
+    contested_until: float = 0.0
+    hooks: bool = False
+    """Hooks of this content have not run yet."""
+
+
+def decide(plan: Plan, facts: Facts) -> Decision:
+    """Start, wait, or nothing to do. A person's wish passes mode, pauses between tries and contention; never a hold or a suspension."""
+    changes = _wanted(plan, facts)
+    hooks = facts.hooks and facts.fresh and not facts.asked_objects
+    if not changes and not (hooks or facts.removed):
+        return Nothing()
+    if facts.suspended:
+        return NotNow("suspended: nothing is written until it is resumed")
+    if facts.held:
+        return NotNow(facts.held, held=True)
+    if facts.window_closed and not (facts.asked and facts.window_allows_manual):
+        return NotNow(facts.window_closed, recheck=facts.window_recheck)
+    if facts.dependency:
+        return NotNow(facts.dependency)
+    if not facts.asked:
+        pause = _pause(facts)
+        if pause is not None:
+            return pause
+    return Start(_kind(facts), changes)
+
+
+def _kind(facts: Facts) -> OperationKind:
+    if facts.removed:
+        return OperationKind.DELETE
+    return OperationKind.SYNC if facts.fresh or facts.asked else OperationKind.HEAL
+
+
+def _wanted(plan: Plan, facts: Facts) -> tuple[Change, ...]:
+    """The changes that taut would carry out: of the asked objects only, and without deletions where pruning is off."""
+    prune = facts.policy.prune if facts.asked_prune is None else facts.asked_prune
+    wanted: Iterable[Change] = (c for c in plan.changes if c.action in WRITES or c.action is Action.RELEASE)
+    if facts.asked_objects:
+        wanted = (c for c in wanted if c.ref in facts.asked_objects)
+    if not prune and not facts.removed:
+        wanted = (c for c in wanted if c.action not in (Action.DELETE, Action.RELEASE))
+    return tuple(wanted)
+
+
+def _pause(facts: Facts) -> NotNow | None:
+    policy = facts.policy
+    if facts.removed:
+        return _between_tries(facts)
+    if policy.mode is SyncMode.REPORT:
+        return NotNow("report-only: differences are shown and nothing is written")
+    if policy.mode is SyncMode.MANUAL:
+        return NotNow("differs from Git; waits for: taut sync")
+    if not facts.fresh:
+        if not policy.heal:
+            return NotNow("drifted; self-heal is off, waits for: taut sync")
+        if facts.contested_until > facts.now:
+            left = facts.contested_until - facts.now
+            return NotNow("contested: somebody keeps changing what taut heals; taut backs off", recheck=left)
+    return _between_tries(facts)
+
+
+def _between_tries(facts: Facts) -> NotNow | None:
+    if not facts.failures:
+        return None
+    limit = facts.policy.retry.limit
+    if 0 <= limit < facts.failures:
+        return NotNow(f"{facts.failure}; tried {facts.failures} times, waits for a new commit or: taut sync")
+    if facts.retry_at > facts.now:
+        return NotNow(f"{facts.failure}; next try in {facts.retry_at - facts.now:.0f} s", recheck=facts.retry_at - facts.now)
+    return None
+
+
+def next_try(policy: SyncPolicy, failures: int) -> float:
+    """Seconds until the try after `failures` failed ones (exponential, capped)."""
+    backoff = policy.retry.backoff
+    wait = seconds(backoff.duration) * backoff.factor ** max(failures - 1, 0)
+    return min(wait, seconds(backoff.max_duration))

@@ -1,0 +1,97 @@
+"""What the controller knows of one application while it runs. Only the event loop's tasks touch it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from taut.controller.carry_out import Run
+from taut.model.application import Application
+from taut.model.drift import DriftRecord
+from taut.model.manifests import Manifest
+from taut.model.operation import Approval
+from taut.model.plan import Hold, InventoryItem, Plan
+from taut.model.record import AppRecord
+from taut.model.refs import AppKey, ObjectRef
+from taut.model.snapshot import Revision, Snapshot
+from taut.model.status import Problem
+from taut.render.closure import Closure
+
+
+@dataclass(frozen=True)
+class Desired:
+    """What Git wants of one application at the moment: normalised, with hooks, and how it came to be."""
+
+    manifests: tuple[Manifest, ...]
+    hooks: tuple[Manifest, ...]
+    content_hash: str
+    """Of all manifests and hooks: the same hash, nothing to plan."""
+    render_key: str
+    closure: Closure
+    snapshots: tuple[Snapshot, ...]
+    warnings: tuple[str, ...] = ()
+    holds: tuple[Hold, ...] = ()
+    refs: frozenset[ObjectRef] = frozenset()
+    """Of all manifests, hooks not among them."""
+
+    @property
+    def revision(self) -> Revision:
+        """The first source's revision: the one that people see."""
+        return self.snapshots[0].revision
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A sync that a person asked for."""
+
+    by: str
+    objects: frozenset[ObjectRef] = frozenset()
+    prune: bool | None = None
+
+
+@dataclass(slots=True)
+class AppState:
+    """One application. `removed` says that Git no longer declares it, and it is being taken down."""
+
+    app: Application
+    record: AppRecord
+    items: dict[ObjectRef, InventoryItem] = field(default_factory=dict[ObjectRef, InventoryItem])
+    desired: Desired | None = None
+    plan: Plan | None = None
+    """The plan that waits (held, or not allowed to start); None when there is nothing to do."""
+    holds: tuple[Hold, ...] = ()
+    run: Run | None = None
+    problems: tuple[Problem, ...] = ()
+    document_problems: tuple[Problem, ...] = ()
+    """What is wrong with the application's own document; the last good one is used meanwhile."""
+    stale: bool = True
+    """Something that Git wants could have changed since `desired` was found."""
+    warnings: tuple[str, ...] = ()
+    waiting: str = ""
+    """Why nothing is done although something differs: a dependency, a window, a suspension, a pause between tries."""
+    operation_state: str = ""
+    operation_message: str = ""
+    asked: Asked | None = None
+    removed: bool = False
+    drift: dict[tuple[ObjectRef, str], DriftRecord] = field(default_factory=dict[tuple[ObjectRef, str], DriftRecord])
+    approvals: tuple[Approval, ...] = ()
+    recreate: set[ObjectRef] = field(default_factory=set[ObjectRef])
+    """Objects whose update was refused because a field is immutable, for the present content."""
+    heals: dict[tuple[ObjectRef, str], list[float]] = field(
+        default_factory=dict[tuple[ObjectRef, str], list[float]]
+    )
+    contested_until: float = 0.0
+    in_sync: bool = False
+    """The last look found no difference."""
+    out_of_sync: frozenset[ObjectRef] = frozenset()
+    ready_revision: str = ""
+    """The revision at which the application was last seen synced and healthy (dependants wait for it)."""
+
+    @property
+    def key(self) -> AppKey:
+        """Its identity."""
+        return self.app.key
+
+    @property
+    def suspended(self) -> bool:
+        """By the document or by a person."""
+        return self.app.spec.suspended or bool(self.record.suspended_by)

@@ -1,0 +1,167 @@
+"""From what the controller knows to what people see: status, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+
+from taut.controller.state import AppState
+from taut.model.errors import TautError
+from taut.model.health import Health, HealthStatus, worst
+from taut.model.live import LiveObject
+from taut.model.plan import Action, InventoryItem
+from taut.model.refs import ObjectRef
+from taut.model.status import AppStatus, HeldFor, ObjectStatus, Problem, SyncStatus
+
+type Look = Callable[[ObjectRef], LiveObject | None]
+
+
+def rfc3339(seconds: float) -> str:
+    """Unix seconds as RFC 3339 in UTC, empty for 0."""
+    if not seconds:
+        return ""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def problem_of(error: TautError, stage: str) -> Problem:
+    """An error as a problem of a status."""
+    return Problem(what=error.what, where=str(error.where), advice=error.advice, stage=stage)
+
+
+def object_health(item: InventoryItem, live: LiveObject | None) -> Health:
+    """Health of one inventory object; a Job that completed and was removed by its TTL is healthy, not missing."""
+    if live is None:
+        if item.extra.get("completed"):
+            return Health(HealthStatus.HEALTHY, "Completed, and removed by its time to live")
+        return Health(HealthStatus.MISSING, "does not exist")
+    return live.health or Health(HealthStatus.HEALTHY)
+
+
+def app_health(state: AppState, look: Look) -> Health:
+    """The worst of the application's objects, with the object named in the message. Hooks and ignored objects do not count."""
+    found: list[Health] = []
+    for ref, item in state.items.items():
+        if item.hook or item.extra.get("ignoreHealth"):
+            continue
+        health = object_health(item, look(ref))
+        if health.status is not HealthStatus.HEALTHY:
+            text = f"{ref.kind} {ref.name}" + (f": {health.message}" if health.message else f" is {health.status}")
+            health = Health(health.status, text)
+        found.append(health)
+    if not found and state.desired is None:
+        return Health(HealthStatus.UNKNOWN if state.problems else HealthStatus.PROGRESSING, "")
+    if not found and state.desired is not None and state.desired.manifests:
+        return Health(HealthStatus.MISSING, "nothing is deployed yet")
+    return worst(found)
+
+
+def sync_status(state: AppState) -> SyncStatus:
+    """Synced, OutOfSync, or Unknown while desired or live is not known."""
+    if state.removed:
+        return SyncStatus.OUT_OF_SYNC
+    if state.problems and any(p.stage in ("source", "render", "plan", "target", "document") for p in state.problems):
+        return SyncStatus.UNKNOWN
+    if state.desired is None:
+        return SyncStatus.UNKNOWN
+    return SyncStatus.SYNCED if state.in_sync and state.run is None else SyncStatus.OUT_OF_SYNC
+
+
+def held_for(state: AppState) -> tuple[HeldFor, ...]:
+    """What the plan waits for."""
+    return tuple(
+        HeldFor(kind=h.kind.value, message=h.message, objects=tuple(str(r) for r in h.refs), approvable=h.approvable)
+        for h in state.holds
+    )
+
+
+def sentence(state: AppState, health: Health) -> str:
+    """What, why, and what taut does next."""
+    if state.problems:
+        first = state.problems[0]
+        text = f"{first.where}: {first.what}" if first.where else first.what
+        more = len(state.problems) - 1
+        tail = f" (and {more} more)" if more else ""
+        advice = f" — {first.advice}" if first.advice else ""
+        return text + tail + advice
+    if state.holds:
+        hold = state.holds[0]
+        if hold.approvable and state.plan is not None:
+            return f"{hold.message}; waits for: taut approve {state.key.name} --plan {state.plan.hash[:8]}"
+        return hold.message
+    if state.run is not None:
+        return state.run.waiting or "syncing"
+    if state.waiting:
+        return state.waiting
+    if state.operation_state == "Failed":
+        return state.operation_message
+    if health.status is not HealthStatus.HEALTHY:
+        return health.message
+    if state.out_of_sync:
+        return f"{len(state.out_of_sync)} objects differ from Git"
+    return ""
+
+
+def status_of(state: AppState, look: Look) -> AppStatus:
+    """The whole status of an application."""
+    spec = state.app.spec
+    health = app_health(state, look)
+    first = spec.all_sources[0] if spec.all_sources else None
+    desired = state.desired
+    return AppStatus(
+        key=str(state.key),
+        root=state.key.root,
+        namespace=state.key.namespace,
+        name=state.key.name,
+        project=spec.project,
+        cluster=spec.target.cluster,
+        target_namespace=spec.target.namespace,
+        mode=spec.sync.mode.value,
+        sync=sync_status(state),
+        health=health.status,
+        health_message=health.message,
+        operation="Running" if state.run is not None else state.operation_state,
+        operation_message=state.operation_message,
+        held_for=held_for(state),
+        plan_hash=state.plan.hash if state.plan is not None else "",
+        revision=state.record.revision,
+        desired_revision=desired.revision.label if desired else "",
+        message=sentence(state, health),
+        problems=state.problems,
+        warnings=state.warnings,
+        last_sync=rfc3339(state.record.last_sync),
+        objects=len(state.items),
+        out_of_sync=len(state.out_of_sync),
+        drift=len(state.drift),
+        suspended=state.suspended,
+        contested=state.contested_until > 0,
+        source_url=first.url if first else "",
+        source_path=(first.chart or first.path) if first else "",
+        labels=state.app.labels,
+    )
+
+
+def object_statuses(state: AppState, look: Look) -> list[ObjectStatus]:
+    """Every object of the application: those in the inventory, then those only in the plan."""
+    plan = {c.ref: c for c in state.plan.changes} if state.plan else {}
+    found: list[ObjectStatus] = []
+    refs: Iterable[ObjectRef] = list(state.items) + [r for r in plan if r not in state.items]
+    for ref in refs:
+        item = state.items.get(ref)
+        live = look(ref)
+        change = plan.get(ref)
+        differs = ref in state.out_of_sync or (change is not None and change.action is not Action.UNCHANGED)
+        health = object_health(item, live) if item else Health(HealthStatus.MISSING, "not created yet")
+        found.append(
+            ObjectStatus(
+                group=ref.group,
+                kind=ref.kind,
+                namespace=ref.namespace,
+                name=ref.name,
+                sync=SyncStatus.OUT_OF_SYNC if differs else SyncStatus.SYNCED,
+                health=health.status,
+                message=health.message or (change.reason if change else ""),
+                wave=item.wave if item else (change.wave if change else 0),
+                hook="hook" if item and item.hook else "",
+            )
+        )
+    return found
