@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ _PLAIN = re.compile(r"[A-Za-z_/.$][A-Za-z0-9_/.$@%+=~^(); \-:]*")
 _WORDS = frozenset(["y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf", "undefined"])
 _NUMBER_LIKE = re.compile(r"[-+]?\.?[0-9].*|[-+]?\.(inf|nan)", re.IGNORECASE)
 _BLOCK = re.compile(r"[\t\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]+")
+_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 _MAX_DEPTH = 400
 
 
@@ -21,7 +21,7 @@ def emit(value: Any) -> str:
     """`value` (JSON types) as one YAML document without a marker. Raises BadInput for what JSON does not have."""
     if isinstance(value, Mapping | Sequence) and not isinstance(value, str | bytes) and value:
         return "\n".join(_block(value, 0, 0)) + "\n"
-    return _scalar(value, 0) + "\n"
+    return _scalar(value, 2) + "\n"
 
 
 def _block(value: Any, indent: int, depth: int) -> Iterator[str]:
@@ -106,11 +106,18 @@ def _literal(text: str, indent: int) -> str:
 
 
 def _one_line(text: str) -> str:
-    return text if _is_plain(text) else json.dumps(text, ensure_ascii=not _printable(text))
+    return text if _is_plain(text) else f'"{"".join(map(_escaped, text))}"'
 
 
-def _printable(text: str) -> bool:
-    return bool(_BLOCK.fullmatch(text))
+def _escaped(char: str) -> str:
+    if char in _ESCAPES:
+        return _ESCAPES[char]
+    if _BLOCK.fullmatch(char):
+        return char
+    code = ord(char)
+    if 0xD800 <= code < 0xE000:
+        raise BadInput("half of a surrogate pair is no text")
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def _is_plain(text: str) -> bool:

@@ -25,7 +25,7 @@ from yaml.events import (
 )
 
 from taut.documents.limits import Limits, bad
-from taut.documents.scalars import key_text, resolve
+from taut.documents.scalars import json_number, key_text, resolve
 
 _PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
@@ -208,7 +208,7 @@ def _value(node: Node, file: str) -> Any:
         value = _scalar(node, file)
         if isinstance(value, float) and not math.isfinite(value):
             raise bad(f"{node.text} is a number that JSON does not have", file, node.line, "quote it if it is text")
-        return value
+        return json_number(value) if isinstance(value, int | float) else value
     if node.kind == "sequence":
         return [_value(child, file) for child in node.children]
     result: dict[str, Any] = {}

@@ -18,13 +18,15 @@ _CONTROL = bytes(c for c in range(32) if c not in b"\t\n\r") + b"\x7f"
 _NOT_FINITE = (b".inf", b".Inf", b".INF", b".nan", b".NaN", b".NAN")
 _INDICATOR = re.compile(rb"[&*!<](?<=[\s,\[{:\-?][&*!<])")
 _NUMBER = re.compile(
-    rb"""[0-9](?<=[\s,\[{:+\-.?][0-9])(?:
-      (?<=0)[xXoObB][0-9a-fA-F]
+    rb"""[0-9_](?:(?<=[\s,\[{][0-9_])|(?<=[\s,\[{][+\-.][0-9_])|(?<=[\s,\[{][+\-]\.[0-9])
+      | (?<=["']:[0-9_])|(?<=["']:[+\-.][0-9_])|(?<=["']:[+\-]\.[0-9]))
+    (?:(?<=0)[xXoObB][0-9a-fA-F]
     | (?<=0)[0-9_]*[89]
     | (?<=[+\-]0)[0-9]
     | [0-9]{17}
-    | [0-9]*_
-    | [0-9_]*:[0-9]
+    | (?<=_)[0-9_.:eE+\-]*[0-9]
+    | [0-9.:eE+\-]*_
+    | [0-9]*:[0-9]
     | [0-9]*\.?[0-9]*[eE][-+]?[0-9]
     | [0-9]*\.0*(?:[\s,\]}:]|$)
     | (?<=\.[0-9])[0-9]*(?:[\s,\]}:]|$)
@@ -37,6 +39,7 @@ def needs_exact(data: bytes) -> bool:
     """Whether `data` (one document) holds something that only the exact reader reads as kubectl does."""
     if len(data) != len(data.translate(None, _CONTROL)) or any(word in data for word in _NOT_FINITE):
         return True
+    data = b"\n" + data
     return bool(_NUMBER.search(data)) or _has_indicator(data)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import struct
 
 type Scalar = str | int | float | bool | None
 
@@ -30,23 +31,25 @@ _LONGEST = 400
 
 
 def resolve(text: str) -> Scalar:
-    """The value of an untagged plain scalar. Infinities and NaN are returned as floats: JSON has none, the caller refuses them."""
+    """The value of an untagged plain scalar, an integer or a float as it is written (see `json_number`). Infinities and NaN are returned as floats: JSON has none, the caller refuses them."""
     if text in _WORDS:
         return _WORDS[text]
     first = text[0]
     if first == ".":
-        return _as_float(text) if _DOT_FLOAT.fullmatch(text) and len(text) < _LONGEST else text
+        return float(text) if _DOT_FLOAT.fullmatch(text) and len(text) < _LONGEST else text
     if first not in "+-0123456789" or len(text) > _LONGEST:
         return text
     plain = text.replace("_", "")
     integer = _integer(plain)
     if integer is not None and -(2**63) <= integer < 2**64:
-        return json_number(integer)
-    return _as_float(plain) if _FLOAT.fullmatch(plain) and _finite(plain) else text
+        return integer
+    return float(plain) if _FLOAT.fullmatch(plain) and _finite(plain) else text
 
 
 def json_number(number: float) -> int | float:
     """A number as JSON readers in Go's ecosystem see it: integral floats are integers, integers beyond 64 bit are floats."""
+    if isinstance(number, bool):
+        return number
     if isinstance(number, int):
         return number if -(2**63) <= number < 2**63 else float(number)
     if math.isfinite(number) and number.is_integer() and -(2**63) <= number < 2**63:
@@ -55,14 +58,32 @@ def json_number(number: float) -> int | float:
 
 
 def key_text(value: Scalar) -> str | None:
-    """A mapping key as text (`true`, `420`, `1.5`); None when it cannot be a key."""
+    """A mapping key as text (`true`, `420`, `1.5`, `7e+06`), the way sigs.k8s.io/yaml writes it; None when it cannot be a key."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
-    if value is None or not math.isfinite(value):
-        return None
-    return str(value) if isinstance(value, int) else repr(value)
+    if isinstance(value, int):
+        return str(value) if value < 2**63 else None
+    return None if value is None else _float_key(value)
+
+
+def _float_key(value: float) -> str:
+    """Go's `strconv.FormatFloat(value, 'g', -1, 32)`: the shortest text that gives the same 32-bit float."""
+    try:
+        single: float = struct.unpack("f", struct.pack("f", value))[0]
+    except OverflowError:
+        single = math.copysign(math.inf, value)
+    if not math.isfinite(single):
+        return ".nan" if math.isnan(single) else ".inf" if single > 0 else "-.inf"
+    texts = (f"{single:.{digits}e}" for digits in range(9))
+    text = next(text for text in texts if struct.pack("f", float(text)) == struct.pack("f", single))
+    mantissa, _, power = text.partition("e")
+    exponent = int(power)
+    if not -4 <= exponent < 6:
+        return text
+    digits = len(mantissa.lstrip("-").replace(".", ""))
+    return f"{single:.{max(0, digits - 1 - exponent)}f}"
 
 
 def _integer(plain: str) -> int | None:
@@ -74,10 +95,6 @@ def _integer(plain: str) -> int | None:
         if digits is not None:
             return -int(digits, base) if found["sign"] == "-" else int(digits, base)
     return None
-
-
-def _as_float(text: str) -> int | float:
-    return json_number(float(text))
 
 
 def _finite(text: str) -> bool:

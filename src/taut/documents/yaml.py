@@ -27,6 +27,7 @@ __all__ = ["Document", "Limits", "dump", "dump_all", "line_of", "load_documents"
 _MARKER = re.compile(rb"^(?:---|\.\.\.)(?=[ \t\r\n]|\Z)", re.MULTILINE)
 _BLANK = re.compile(rb"\s*(?:#.*)?")
 _NOTHING = re.compile(rb"(?:---)?\s*(?:#[^\r]*\s*)?")
+_SPACE = re.compile(r"[ \t\r\n]*")
 _DEFAULT = Limits()
 
 
@@ -68,7 +69,9 @@ def line_of(data: bytes, path: Sequence[str | int], *, document: int = 0) -> int
     try:
         text = _text(data, "", _DEFAULT)
         for chunk, first_line in _chunks(text, "", _DEFAULT):
-            for node in compose(chunk + b"\n", file="", limits=_DEFAULT, first_line=first_line):
+            for node in compose(
+                chunk if chunk.endswith(b"\n") else chunk + b"\n", file="", limits=_DEFAULT, first_line=first_line
+            ):
                 if node is None or construct(node, file="") is None:
                     continue
                 if number == document:
@@ -140,12 +143,10 @@ def _json(data: bytes, limits: Limits) -> list[Document] | None:
 def _json_stream(data: bytes, limits: Limits) -> list[Document]:
     """JSON values that follow one another without a separator, as kubectl takes them. Raises ValueError when it is something else."""
     text, at, documents = data.decode(), 0, list[Document]()
-    while at < len(text):
+    while (at := _SPACE.match(text, at).end()) < len(text):  # pyright: ignore[reportOptionalMemberAccess] - it matches the empty text
         value, end = json.JSONDecoder().raw_decode(text, at)
         check_shape(value, limits)
         documents.append(Document(_numbers(value), text.count("\n", 0, at) + 1, len(documents)))
-        while end < len(text) and text[end] in " \t\r\n":
-            end += 1
         at = end
         if len(documents) > limits.documents:
             raise ValueError
@@ -192,7 +193,7 @@ def _read_chunk(chunk: bytes, first_line: int, file: str, limits: Limits) -> Ite
     if skipped is None:
         return
     # A block scalar at the end of a file without a line break would lose its own (PyYAML) or be read differently.
-    chunk += b"\n"
+    chunk = chunk if chunk.endswith(b"\n") else chunk + b"\n"
     if not needs_exact(chunk):
         try:
             yield read(chunk, limits), first_line + skipped
@@ -208,11 +209,13 @@ def _read_chunk(chunk: bytes, first_line: int, file: str, limits: Limits) -> Ite
 
 def _first_content(chunk: bytes) -> int | None:
     """How many lines precede the first token; None when there is none (blank lines, comments and markers only)."""
-    at, number = 0, 0
+    at, number, directive = 0, 0, None
     while at < len(chunk):
         end = chunk.find(b"\n", at)
         end = len(chunk) if end < 0 else end
-        if not _NOTHING.fullmatch(chunk, at, end):
+        if chunk.startswith(b"%", at):
+            directive = number
+        elif not _NOTHING.fullmatch(chunk, at, end):
             return number
         at, number = end + 1, number + 1
-    return None
+    return directive
