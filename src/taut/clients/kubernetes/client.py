@@ -1,0 +1,326 @@
+"""A thin client of the Kubernetes API: JSON in and out, errors for people, retries of what is safe."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import ssl
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import aiohttp
+import orjson
+
+from taut.clients.kubernetes.config import ClusterConfig, Impersonation
+from taut.clients.kubernetes.connection import CONNECT_TIMEOUT, Connection
+from taut.clients.kubernetes.errors import status_error, unreachable
+from taut.clients.kubernetes.gate import Gate
+from taut.model.errors import TargetError
+from taut.model.manifests import canonical
+
+JSON = "application/json"
+APPLY = "application/apply-patch+yaml"
+JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
+PARTIAL = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+PARTIAL_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+TIMEOUT = 60.0
+TRIES = 4
+"""How often something that is safe to repeat is tried."""
+BUSY_TRIES = 8
+"""How often a request that the server refused with 429 is tried: nothing of it was done, whatever it is."""
+_TRANSIENT = frozenset({500, 502, 503, 504})
+_BROKEN = (aiohttp.ClientError, TimeoutError, OSError)
+
+type Query = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A success: its status, the decoded body (None when empty), the server's warnings, its ETag."""
+
+    status: int
+    body: Any
+    warnings: tuple[str, ...] = ()
+    etag: str = ""
+
+
+class KubernetesClient:
+    """One cluster. Safe to use from many tasks: at most `concurrency` requests are in flight, watches not counted."""
+
+    def __init__(self, config: ClusterConfig, *, concurrency: int = 32, timeout: float = TIMEOUT) -> None:
+        self.config = config
+        self.gate = Gate()
+        self._connection = Connection(config)
+        self._slots = asyncio.Semaphore(concurrency)
+        self._timeout = timeout
+
+    async def __aenter__(self) -> KubernetesClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._connection.close()
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        body: Any = None,
+        content_type: str = JSON,
+        accept: str = JSON,
+        impersonate: Impersonation | None = None,
+        subject: str = "",
+        seconds: float | None = None,
+    ) -> Any:
+        """Send a request; returns the decoded body of a success.
+
+        `path` starts with `/` and has its parts escaped (`segment`). `impersonate` replaces the kubeconfig's own impersonation.
+        `subject` names the object in errors, `seconds` is how long one try may take. Raises TargetError for every answer that is no success and when there is none
+        (`status` 0). Repeated are: everything after a 429 (the whole cluster waits meanwhile) and once after a 401 whose
+        credentials can be renewed; GET, server-side apply and deletions by uid after a lost connection or a 5xx.
+        """
+        answer = await self.send(
+            method,
+            path,
+            query=query,
+            body=body,
+            content_type=content_type,
+            accept=accept,
+            impersonate=impersonate,
+            subject=subject,
+            seconds=seconds,
+        )
+        return answer.body
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        body: Any = None,
+        content_type: str = JSON,
+        accept: str = JSON,
+        impersonate: Impersonation | None = None,
+        subject: str = "",
+        seconds: float | None = None,
+        etag: str = "",
+        raw: bool = False,
+    ) -> Answer:
+        """As `request`, with status, warnings and ETag. With `etag` an unchanged answer comes back as status 304, body None.
+
+        With `raw` the body of a success is left as bytes.
+        """
+        exchange = _Exchange(
+            method=method,
+            url=self._url(path, query),
+            headers=_headers(accept, content_type if body is not None else "", etag),
+            data=None if body is None else body if isinstance(body, bytes) else canonical(body),
+            impersonate=impersonate,
+            subject=subject or f"{method} {path}",
+            secret="/secrets" in path,
+            repeatable=_repeatable(method, content_type, body),
+            limits=aiohttp.ClientTimeout(total=seconds or self._timeout, sock_connect=CONNECT_TIMEOUT),
+            raw=raw,
+        )
+        return await self._persist(exchange)
+
+    async def _persist(self, exchange: _Exchange) -> Answer:
+        """Try until it works, or it makes no sense to go on."""
+        tries = busy = renewals = 0
+        while True:
+            await self.gate.wait()
+            try:
+                async with self._slots:
+                    answer = await self._once(exchange)
+            except TargetError as e:
+                if e.status == 429 and busy < BUSY_TRIES and not _is_budget(e):
+                    busy += 1
+                    self.gate.refuse(e.retry_after)
+                    continue
+                if e.status == 401 and not renewals and self.config.credentials.refused():
+                    renewals += 1
+                    continue
+                tries += 1
+                if tries >= TRIES or not _worth_repeating(e, exchange):
+                    raise
+                await asyncio.sleep(_pause(tries, e.retry_after))
+                continue
+            self.gate.succeed()
+            return answer
+
+    async def _once(self, exchange: _Exchange) -> Answer:
+        try:
+            response = await self._open(exchange)
+            async with response:
+                data = await response.read()
+        except _BROKEN as e:
+            raise _lost(self.config.server, e, exchange.subject) from e
+        if response.status >= 300 and response.status != 304:
+            raise _refused(response, _decoded(data), exchange)
+        payload = data if exchange.raw else _decoded(data)
+        return Answer(response.status, payload, _warnings(response), response.headers.get("ETag", ""))
+
+    async def _open(self, exchange: _Exchange) -> aiohttp.ClientResponse:
+        return await self._connection.exchange(
+            exchange.method,
+            exchange.url,
+            headers=exchange.headers,
+            impersonate=exchange.impersonate,
+            data=exchange.data,
+            limits=exchange.limits,
+        )
+
+    def _url(self, path: str, query: Query | None) -> str:
+        text = f"{self.config.server}{path}"
+        return f"{text}?{urlencode(query, quote_via=quote)}" if query else text
+
+    @contextlib.asynccontextmanager
+    async def stream(
+        self, path: str, *, query: Query, accept: str = JSON, subject: str = ""
+    ) -> AsyncGenerator[aiohttp.ClientResponse]:
+        """Open a GET whose body is read as it comes (a watch, a log). One try; reading has no time limit of its own.
+
+        Raises TargetError as `request` does when it cannot be opened; what breaks later is aiohttp's error.
+        """
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=None)
+        exchange = _Exchange(
+            "GET",
+            self._url(path, query),
+            _headers(accept, "", ""),
+            None,
+            None,
+            subject,
+            "/secrets" in path,
+            True,
+            timeout,
+        )
+        await self.gate.wait()
+        try:
+            async with asyncio.timeout(self._timeout):
+                response = await self._open(exchange)
+        except _BROKEN as e:
+            raise _lost(self.config.server, e, subject) from e
+        async with response:
+            if response.status != 200:
+                error = _refused(response, _decoded(await response.read()), exchange)
+                if error.status == 429:
+                    self.gate.refuse(error.retry_after)
+                if error.status == 401:
+                    self.config.credentials.refused()
+                raise error
+            yield response
+
+
+@dataclass(frozen=True, slots=True)
+class _Exchange:
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    data: bytes | None = field(repr=False)
+    impersonate: Impersonation | None
+    subject: str
+    secret: bool
+    repeatable: bool
+    limits: aiohttp.ClientTimeout
+    raw: bool = False
+
+
+def segment(text: str) -> str:
+    """One part of a path, escaped: names of RBAC objects may hold colons, and worse may come from a repository."""
+    return quote(text, safe="")
+
+
+def _headers(accept: str, content_type: str, etag: str) -> dict[str, str]:
+    headers = {"Accept": accept}
+    if content_type:
+        headers["Content-Type"] = content_type
+    if etag:
+        headers["If-None-Match"] = etag
+    return headers
+
+
+def _repeatable(method: str, content_type: str, body: Any) -> bool:
+    """Whether a second time does no harm: it is not known what became of a request whose answer was lost."""
+    if method in ("GET", "HEAD"):
+        return True
+    if method == "PATCH":
+        return content_type == APPLY
+    if method == "DELETE":
+        return isinstance(body, dict) and bool((body.get("preconditions") or {}).get("uid"))
+    return False
+
+
+def _worth_repeating(error: TargetError, exchange: _Exchange) -> bool:
+    if error.reason == "NotConnected":
+        return True  # nothing was sent
+    if error.reason in ("Certificate", "TimedOut"):
+        return False
+    if not exchange.repeatable:
+        return False
+    if error.status in _TRANSIENT:
+        # A webhook's or a storage's error is an answer to a write: asked again, it says the same.
+        return exchange.method == "GET" or error.retry_after > 0
+    return error.status == 0 and error.reason == "Unreachable"
+
+
+def _pause(tries: int, retry_after: float) -> float:
+    return max(retry_after, 0.1 * 2**tries * random.uniform(0.7, 1.3))  # noqa: S311 -- spreading load, no secret
+
+
+def _lost(server: str, error: BaseException, subject: str) -> TargetError:
+    """What a broken exchange means. Reasons: Certificate, NotConnected (nothing was sent), TimedOut, Unreachable."""
+    reason, advice = "Unreachable", "check the address, the network and the proxy"
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError | ssl.SSLError):
+        reason, advice = "Certificate", "check certificate-authority and tls-server-name, and the client certificate"
+    elif isinstance(
+        error, aiohttp.ClientConnectorError | aiohttp.ClientProxyConnectionError | aiohttp.ConnectionTimeoutError
+    ):
+        reason = "NotConnected"
+    elif isinstance(error, TimeoutError):
+        reason, advice = "TimedOut", "the cluster is slow or overloaded; taut tries again later"
+    return unreachable(server, error, subject=subject, reason=reason, advice=advice)
+
+
+def _refused(response: aiohttp.ClientResponse, payload: Any, exchange: _Exchange) -> TargetError:
+    try:
+        retry_after = float(response.headers.get("Retry-After", "0"))
+    except ValueError:
+        retry_after = 0.0
+    return status_error(
+        response.status, payload, subject=exchange.subject, secret=exchange.secret, retry_after=retry_after
+    )
+
+
+def _is_budget(error: TargetError) -> bool:
+    """A 429 that speaks of one object (an eviction against a disruption budget), not of the server's load."""
+    return any(reason == "DisruptionBudget" for reason, _, _ in error.causes)
+
+
+def _decoded(data: bytes) -> Any:
+    if not data:
+        return None
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return data.decode(errors="replace")
+
+
+def _warnings(response: aiohttp.ClientResponse) -> tuple[str, ...]:
+    """The texts of `Warning: 299 - "text"` headers."""
+    found: list[str] = []
+    for value in response.headers.getall("Warning", ()):
+        parts = value.split('"')
+        if len(parts) >= 3:
+            found.append('"'.join(parts[1:-1]).replace('\\"', '"'))
+    return tuple(found)
