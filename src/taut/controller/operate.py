@@ -75,7 +75,9 @@ class Operator:
         )
         manifests = {s.number: canonical(m.body) for s, m in work if m is not None}
         steps = [s for s, _ in work]
-        intended = [self._intended(s) for s in steps if s.action in WRITES and s.action is not Action.DELETE and not s.hook]
+        intended = [
+            self._intended(s) for s in steps if s.action in WRITES and s.action is not Action.DELETE and not s.hook
+        ]
         note = AuditNote(operation.initiated_by, start.kind.value, str(state.key), f"plan {plan.hash[:12]}")
         number = await self._store.begin(operation, steps, manifests, intended, audit=note)
         for item in intended:
@@ -201,7 +203,9 @@ class Operator:
         state.recreate |= run.immutable
         state.operation_state = ended.state.value
         state.operation_message = ended.message
-        await self._store.add_event(state.key, now, "sync", f"{operation.kind.value} {ended.state.value}: {ended.message}")
+        await self._store.add_event(
+            state.key, now, "sync", f"{operation.kind.value} {ended.state.value}: {ended.message}"
+        )
         for ref, path, manager in run.lost:
             await self._store.add_event(state.key, now, "takeover", f"took {path} over from {manager}", object=str(ref))
         self._queue.add(state.key, Reason.LIVE)
@@ -209,7 +213,9 @@ class Operator:
             await self._fleet.removed(state)
 
     def _record_after(self, state: AppState, operation: Operation, ended: Ended) -> AppRecord:
-        record = msgspec.structs.replace(state.record, attempted=operation.content_hash or "removed", last_sync=self._clock())
+        record = msgspec.structs.replace(
+            state.record, attempted=operation.content_hash or "removed", last_sync=self._clock()
+        )
         if ended.state is OperationState.SUCCEEDED:
             return self._record_of_success(state, record, operation)
         if ended.state is OperationState.SUPERSEDED:

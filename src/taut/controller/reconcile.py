@@ -13,7 +13,7 @@ from taut.controller.fleet import Fleet
 from taut.controller.operate import Operator
 from taut.controller.planner import Planner
 from taut.controller.queue import Reason, WorkQueue
-from taut.controller.starting import Decision, Facts, NotNow, Nothing, Start, decide
+from taut.controller.starting import Decision, Facts, Nothing, NotNow, Start, decide
 from taut.controller.state import AppState, Desired
 from taut.controller.status import problem_of
 from taut.controller.wanting import Wanting
@@ -93,7 +93,9 @@ class Reconciler:
     def _supersede(self, state: AppState) -> None:
         run, desired = state.run, state.desired
         newer = run is not None and desired is not None and desired.content_hash != run.operation.content_hash
-        if run is not None and (newer and not run.operation.selected or state.removed and run.operation.kind != "delete"):
+        if run is not None and (
+            (newer and not run.operation.selected) or (state.removed and run.operation.kind != "delete")
+        ):
             run.superseded = True
 
     async def _look(self, state: AppState) -> None:

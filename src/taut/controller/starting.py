@@ -126,7 +126,9 @@ def _between_tries(facts: Facts) -> NotNow | None:
     if 0 <= limit < facts.failures:
         return NotNow(f"{facts.failure}; tried {facts.failures} times, waits for a new commit or: taut sync")
     if facts.retry_at > facts.now:
-        return NotNow(f"{facts.failure}; next try in {facts.retry_at - facts.now:.0f} s", recheck=facts.retry_at - facts.now)
+        return NotNow(
+            f"{facts.failure}; next try in {facts.retry_at - facts.now:.0f} s", recheck=facts.retry_at - facts.now
+        )
     return None
 
 

@@ -76,9 +76,7 @@ class AppState:
     approvals: tuple[Approval, ...] = ()
     recreate: set[ObjectRef] = field(default_factory=set[ObjectRef])
     """Objects whose update was refused because a field is immutable, for the present content."""
-    heals: dict[tuple[ObjectRef, str], list[float]] = field(
-        default_factory=dict[tuple[ObjectRef, str], list[float]]
-    )
+    heals: dict[tuple[ObjectRef, str], list[float]] = field(default_factory=dict[tuple[ObjectRef, str], list[float]])
     contested_until: float = 0.0
     in_sync: bool = False
     """The last look found no difference."""

@@ -1,0 +1,95 @@
+"""The keyed queue: order, fairness, one run a key."""
+
+from __future__ import annotations
+
+import asyncio
+
+from taut.controller.queue import Reason, WorkQueue
+from taut.model.refs import AppKey
+
+
+def key(name: str) -> AppKey:
+    return AppKey("root", "", name)
+
+
+async def drain(queue: WorkQueue, count: int) -> list[str]:
+    found = []
+    for _ in range(count):
+        taken, _ = await queue.take()
+        queue.done(taken)
+        found.append(taken.name)
+    return found
+
+
+async def test_people_before_pushes_before_retries_before_periodic() -> None:
+    queue = WorkQueue()
+    for name, reason in [("t", Reason.TIMER), ("r", Reason.RETRY), ("p", Reason.PUSH), ("a", Reason.ASKED)]:
+        queue.add(key(name), reason)
+    assert await drain(queue, 4) == ["a", "p", "r", "t"]
+
+
+async def test_projects_take_turns() -> None:
+    queue = WorkQueue()
+    for n in range(3):
+        queue.add(key(f"big{n}"), Reason.PUSH, project="big")
+    queue.add(key("small"), Reason.PUSH, project="small")
+    assert await drain(queue, 4) == ["big0", "small", "big1", "big2"]
+
+
+async def test_a_key_in_work_is_not_taken_again_and_comes_back_after_it() -> None:
+    queue = WorkQueue()
+    queue.add(key("x"), Reason.PUSH)
+    taken, reasons = await queue.take()
+    assert reasons == {Reason.PUSH}
+    queue.add(key("x"), Reason.LIVE)
+    queue.add(key("y"), Reason.LIVE)
+    other, _ = await queue.take()
+    assert other.name == "y"
+    queue.done(taken)
+    again, reasons = await queue.take()
+    assert (again.name, reasons) == ("x", {Reason.LIVE})
+
+
+async def test_reasons_of_one_key_are_one_run() -> None:
+    queue = WorkQueue()
+    for _ in range(50):
+        queue.add(key("x"), Reason.PUSH)
+    queue.add(key("x"), Reason.LIVE)
+    _, reasons = await queue.take()
+    assert reasons == {Reason.PUSH, Reason.LIVE}
+    queue.done(key("x"))
+    assert queue.idle
+
+
+async def test_a_more_urgent_reason_moves_a_key_forward() -> None:
+    queue = WorkQueue()
+    queue.add(key("x"), Reason.TIMER)
+    queue.add(key("y"), Reason.PUSH)
+    queue.add(key("x"), Reason.ASKED)
+    assert await drain(queue, 2) == ["x", "y"]
+    assert queue.idle
+
+
+async def test_the_earliest_deadline_counts() -> None:
+    now = [0.0]
+    queue = WorkQueue(clock=lambda: now[0])
+    queue.add_later(key("x"), Reason.RETRY, 50.0)
+    queue.add_later(key("x"), Reason.RETRY, 10.0)
+    waiting = asyncio.ensure_future(queue.take())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    now[0] = 11.0
+    queue.add(key("other"), Reason.TIMER)
+    first, _ = await waiting
+    second, _ = await queue.take()
+    assert {first.name, second.name} == {"x", "other"}
+
+
+async def test_forgotten_keys_do_not_come_back() -> None:
+    queue = WorkQueue()
+    queue.add(key("x"), Reason.PUSH)
+    queue.add_later(key("x"), Reason.RETRY, 0.0)
+    queue.forget(key("x"))
+    queue.add(key("y"), Reason.PUSH)
+    taken, _ = await queue.take()
+    assert taken.name == "y"
