@@ -71,7 +71,7 @@ def read(data: bytes, limits: Limits) -> Any:
 
 def check_shape(value: Any, limits: Limits) -> None:
     """Raise `UnsureError` when a tree is deeper or larger than the limits, or is not JSON (keys that are no text, large integers)."""
-    depth, nodes, level = 0, 1, [value]
+    depth, nodes, level = 0, 1, [value] if isinstance(value, dict | list) else []
     while level:
         depth += 1
         nodes += sum(map(len, level))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -135,16 +136,16 @@ def _json(data: bytes, limits: Limits) -> list[Document] | None:
         check_shape(value, limits)
     except (orjson.JSONDecodeError, UnsureError):
         return None
-    if needs_exact(data):
-        value = _numbers(value)
+    value = _numbers(value) if needs_exact(data) else value
     return [Document(value, _line_at(data, len(data) - len(data.lstrip())), 0)]
 
 
 def _json_stream(data: bytes, limits: Limits) -> list[Document]:
     """JSON values that follow one another without a separator, as kubectl takes them. Raises ValueError when it is something else."""
     text, at, documents = data.decode(), 0, list[Document]()
+    decoder = json.JSONDecoder(parse_constant=_no_constant)
     while (at := _SPACE.match(text, at).end()) < len(text):  # pyright: ignore[reportOptionalMemberAccess] - it matches the empty text
-        value, end = json.JSONDecoder().raw_decode(text, at)
+        value, end = decoder.raw_decode(text, at)
         check_shape(value, limits)
         documents.append(Document(_numbers(value), text.count("\n", 0, at) + 1, len(documents)))
         at = end
@@ -158,7 +159,13 @@ def _numbers(value: Any) -> Any:
         return {key: _numbers(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_numbers(item) for item in value]
-    return json_number(value) if type(value) in {int, float} else value
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError
+    return json_number(value) if isinstance(value, int | float) else value
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(name)
 
 
 def _line_at(data: bytes, at: int) -> int:
