@@ -88,3 +88,5 @@ class AppStatus(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     source_url: str = ""
     source_path: str = ""
     labels: dict[str, str] = {}
+    handled: int = 0
+    """The number of the newest request by a person that was carried out; who waits for a sync waits for this."""
