@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from taut.clients.kubernetes.client import KubernetesClient, segment
-from taut.model.errors import TargetError
+from taut.model.errors import TargetError, Where
 from taut.model.live import Capabilities, KindInfo
 from taut.model.refs import KindRef
 
@@ -54,8 +54,9 @@ class Discovery:
         self._stale = True
 
     async def kind(self, ref: KindRef) -> KindInfo | None:
-        """The kind, or None when the cluster does not serve it. Raises TargetError when the cluster cannot be asked.
+        """The kind, or None when the cluster does not serve it.
 
+        Raises TargetError when that cannot be told: the cluster, or the server behind the kind's group, does not answer.
         Waits so that the cluster is not asked more than once a second however many unknown kinds there are.
         """
         found = self._kinds.get(ref)
@@ -72,7 +73,9 @@ class Discovery:
                     if ref not in self._kinds:
                         raise
             found = self._kinds.get(ref)
-            if found is None and ref.group not in self._unavailable:
+            if found is None:
+                if ref.group in self._unavailable:
+                    raise _unavailable(ref)
                 self._missing.add(ref)
             return found
 
@@ -131,6 +134,16 @@ class Discovery:
             self._answers[path] = (answer.etag, items)
             return items
         return await _legacy(self._client, path, answer.body)
+
+
+def _unavailable(ref: KindRef) -> TargetError:
+    return TargetError(
+        f"whether the cluster serves {ref} is not known: the server of the API group {ref.group} does not answer",
+        where=Where(object=str(ref)),
+        advice=f"look at the APIServices of {ref.group} and at what stands behind them",
+        status=503,
+        reason="ServiceUnavailable",
+    )
 
 
 def _kinds(groups: Iterable[Mapping[str, Any]]) -> tuple[dict[KindRef, KindInfo], frozenset[str]]:

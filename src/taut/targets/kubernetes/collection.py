@@ -1,0 +1,253 @@
+"""One watched kind: its watch (or one a namespace, where rights end there), and how it is doing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import msgspec
+
+from taut.clients.kubernetes.client import KubernetesClient
+from taut.clients.kubernetes.discovery import collection_path
+from taut.clients.kubernetes.frames import ObjectMeta, read_body
+from taut.clients.kubernetes.watch import Recovery, Watch
+from taut.model.errors import TargetError
+from taut.model.health import Health
+from taut.model.live import KindInfo
+from taut.model.refs import KindRef, ObjectRef
+from taut.targets.kubernetes.memory import Memory
+from taut.targets.kubernetes.projection import (
+    Assess,
+    Protects,
+    api_version_of,
+    foreign,
+    is_foreign,
+    keeps_from_pruning,
+    live,
+    shell,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class KindState:
+    """How the watch of a kind is doing. `failing_since` is Unix seconds, 0 while it works."""
+
+    kind: KindRef
+    synced: bool
+    failing_since: float = 0.0
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """How objects become records; the same for all kinds of a cluster."""
+
+    cluster: str
+    memory: Memory
+    assess: Assess
+    protects: Protects = keeps_from_pruning
+
+
+@dataclass
+class _Scope:
+    """The watch of one namespace, or of all with an empty name."""
+
+    namespace: str
+    task: asyncio.Task[None] | None = None
+    synced: bool = False
+    error: TargetError | None = None
+    failing_since: float = 0.0
+
+
+class Collection:
+    """Keeps one kind in memory. Starts over all namespaces; where that is forbidden, over those that it was given."""
+
+    def __init__(
+        self,
+        client: KubernetesClient,
+        info: KindInfo,
+        sight: Sight,
+        *,
+        metadata_only: bool,
+        recovery: Recovery,
+        namespaces: Iterable[str] = (),
+        on_state: Callable[[KindState], None] = lambda _: None,
+        on_touch: Callable[[], None] | None = None,
+        on_gone: Callable[[KindRef], None] = lambda _: None,
+    ) -> None:
+        self.info = info
+        self.version = info.preferred
+        self._client = client
+        self._sight = sight
+        self._metadata_only = metadata_only
+        self._recovery = recovery
+        self._namespaces = set(namespaces)
+        self._on_state = on_state
+        self._on_touch = on_touch
+        self._on_gone = on_gone
+        self._scopes: dict[str, _Scope] = {}
+        self._settled = asyncio.Event()
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    @property
+    def api_version(self) -> str:
+        """The version that is watched, with its group."""
+        return api_version_of(self.info.ref.group, self.version)
+
+    def start(self) -> None:
+        """Begin to watch, over all namespaces."""
+        self._sight.memory.open(self.info.ref, self.api_version)
+        self._add("")
+
+    async def settle(self) -> TargetError | None:
+        """Wait until the kind is in memory, or fails; returns the failure. It is tried again in the background."""
+        await self._settled.wait()
+        return self.error
+
+    @property
+    def synced(self) -> bool:
+        """Whether the memory has all of the kind that can be seen."""
+        return bool(self._scopes) and all(s.synced for s in self._scopes.values())
+
+    @property
+    def error(self) -> TargetError | None:
+        """Why it is not, or not any more, up to date."""
+        return next((s.error for s in self._scopes.values() if s.error), None)
+
+    def state(self) -> KindState:
+        """How the watch is doing."""
+        failing = [s.failing_since for s in self._scopes.values() if s.failing_since]
+        error = self.error
+        return KindState(self.info.ref, self.synced, min(failing, default=0.0), str(error) if error else "")
+
+    def widen(self, namespaces: Iterable[str]) -> None:
+        """Watch these namespaces too, where only single ones can be watched."""
+        self._namespaces |= set(namespaces)
+        if "" not in self._scopes:
+            for namespace in self._namespaces - self._scopes.keys():
+                self._settled.clear()
+                self._add(namespace)
+
+    async def close(self) -> None:
+        """End the watches."""
+        tasks = [s.task for s in self._scopes.values() if s.task] + list(self._leaving)
+        self._scopes.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _add(self, namespace: str) -> None:
+        scope = self._scopes[namespace] = _Scope(namespace)
+        watch = Watch(
+            self._client,
+            collection_path(self.info, self.version, namespace),
+            _Handler(self, scope),
+            metadata_only=self._metadata_only,
+            recovery=self._recovery,
+            subject=f"watch of {self.info.ref}" + (f" in {namespace}" if namespace else ""),
+        )
+        scope.task = asyncio.create_task(watch.run(), name=f"watch {self.info.ref} {namespace}")
+
+    def taken(self, scope: _Scope, change: str, meta: ObjectMeta, raw: msgspec.Raw) -> None:
+        """An object came with a watch."""
+        kind = self.info.ref
+        ref = ObjectRef(self._sight.cluster, kind.group, kind.kind, meta.namespace, meta.name)
+        memory = self._sight.memory
+        if change == "DELETED":
+            memory.remove(ref, meta.uid)
+        else:
+            record = (
+                foreign(meta)
+                if is_foreign(meta, ref)
+                else live(meta, ref, self.api_version, self._health(raw), self._sight.protects)
+            )
+            memory.observe(ref, record, quiet=not scope.synced)
+        if scope.synced and self._on_touch is not None:
+            self._on_touch()
+
+    def _health(self, raw: msgspec.Raw) -> Health:
+        if self._metadata_only:
+            return self._sight.assess(shell(self.info.ref, self.api_version, bytes(raw)))
+        body = read_body(raw)
+        body.setdefault("apiVersion", self.api_version)
+        body.setdefault("kind", self.info.ref.kind)
+        return self._sight.assess(body)
+
+    def completed(self, scope: _Scope, seen: set[tuple[str, str]], resource_version: str) -> None:
+        """A scope has its whole state."""
+        self._sight.memory.sweep(self.info.ref, scope.namespace, seen, resource_version)
+        first, scope.synced = not scope.synced, True
+        if self.synced:
+            self._settled.set()
+            if first:
+                self._on_state(self.state())
+
+    def works(self, scope: _Scope) -> None:
+        """A scope's connection stands."""
+        if scope.error is not None:
+            scope.error, scope.failing_since = None, 0.0
+            self._on_state(self.state())
+
+    def fails(self, scope: _Scope, error: TargetError) -> None:
+        """A scope's connection does not stand."""
+        if error.status == 403 and not scope.namespace and self._namespaces and self.info.namespaced:
+            self._divide(scope)
+            return
+        news = scope.error is None or str(scope.error) != str(error)
+        scope.error = error
+        scope.failing_since = scope.failing_since or time.time()
+        self._settled.set()
+        if news:
+            self._on_state(self.state())
+
+    def _divide(self, wide: _Scope) -> None:
+        """Not allowed to see all namespaces: watch those that matter, one by one."""
+        del self._scopes[""]
+        if wide.task is not None:
+            self._leaving.add(wide.task)
+            wide.task.add_done_callback(self._leaving.discard)
+            wide.task.cancel()
+        for namespace in self._namespaces:
+            self._add(namespace)
+
+    def vanishes(self, scope: _Scope) -> None:
+        """The kind is not served any more."""
+        with contextlib.suppress(KeyError):
+            del self._scopes[scope.namespace]
+        if not self._scopes:
+            self._sight.memory.drop(self.info.ref)
+            self._settled.set()
+            self._on_gone(self.info.ref)
+
+
+class _Handler:
+    """What a watch tells, brought to its collection."""
+
+    def __init__(self, collection: Collection, scope: _Scope) -> None:
+        self._collection = collection
+        self._scope = scope
+        self._seen: set[tuple[str, str]] | None = None
+
+    def begin(self) -> None:
+        self._seen = set()
+
+    def item(self, change: str, meta: ObjectMeta, raw: msgspec.Raw) -> None:
+        if self._seen is not None:
+            self._seen.add((meta.namespace, meta.name))
+        self._collection.taken(self._scope, change, meta, raw)
+
+    def synced(self, resource_version: str) -> None:
+        seen, self._seen = self._seen or set(), None
+        self._collection.completed(self._scope, seen, resource_version)
+
+    def working(self) -> None:
+        self._collection.works(self._scope)
+
+    def failing(self, error: TargetError) -> None:
+        self._collection.fails(self._scope, error)
+
+    def gone(self) -> None:
+        self._collection.vanishes(self._scope)

@@ -1,0 +1,271 @@
+"""Which kinds are watched, kept true while kinds come and go and the cluster does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import Any
+
+from taut.clients.kubernetes.client import KubernetesClient
+from taut.clients.kubernetes.discovery import Discovery
+from taut.clients.kubernetes.watch import Recovery
+from taut.model.errors import TargetError, TautError, Where
+from taut.model.live import KindInfo
+from taut.model.refs import KindRef
+from taut.targets.kubernetes.collection import Collection, KindState, Sight
+
+_log = logging.getLogger(__name__)
+
+CRD = KindRef("apiextensions.k8s.io", "CustomResourceDefinition")
+API_SERVICE = KindRef("apiregistration.k8s.io", "APIService")
+SETTLE_PAUSES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 2.0, 2.0, 3.0, 5.0)
+"""A CRD is served a moment after it is established, and nothing tells when: look again after these pauses (seconds)."""
+RETRY_PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
+BLIND_INTERVAL = 30.0
+"""Seconds after which a kind that was missing is looked for again, where the CRDs cannot be watched."""
+
+type KindsChanged = Callable[[frozenset[KindRef], frozenset[KindRef]], None]
+
+
+def no_such_kind(cluster: str, kind: KindRef) -> TargetError:
+    """The error for a kind that the cluster does not serve."""
+    return TargetError(
+        f"the cluster {cluster} does not serve the kind {kind}",
+        where=Where(object=str(kind)),
+        advice="install its CRD, or correct apiVersion and kind",
+        status=404,
+        reason="UnknownKind",
+    )
+
+
+class Kinds:
+    """Discovery and the watches of one cluster."""
+
+    def __init__(
+        self,
+        cluster: str,
+        client: KubernetesClient,
+        discovery: Discovery,
+        sight: Sight,
+        *,
+        needs_body: Callable[[KindRef], bool],
+        namespaces: Iterable[str] = (),
+        on_state: Callable[[KindState], None] = lambda _: None,
+        on_kinds: KindsChanged = lambda _came, _went: None,
+    ) -> None:
+        self._cluster = cluster
+        self._client = client
+        self.discovery = discovery
+        self._sight = sight
+        self._needs_body = needs_body
+        self._namespaces = set(namespaces)
+        self._on_state = on_state
+        self._on_kinds = on_kinds
+        self._recovery = Recovery()
+        self._collections: dict[KindRef, Collection] = {}
+        self._wanted: set[KindRef] = {CRD, API_SERVICE}
+        self._failures: dict[KindRef, TargetError] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._settling: asyncio.Task[None] | None = None
+        self._retrying: asyncio.Task[None] | None = None
+        self._touched = False
+        self._looked_blind = 0.0
+
+    async def start(self) -> None:
+        """Watch what serves kinds. Does not raise when the cluster cannot be reached: it is tried again, and said."""
+        await self.watch((CRD, API_SERVICE))
+
+    async def close(self) -> None:
+        """End all watches."""
+        self._wanted.clear()
+        tasks = [*self._tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(c.close() for c in self._collections.values()))
+        self._collections.clear()
+
+    async def watch(self, kinds: Iterable[KindRef], namespaces: Iterable[str] = ()) -> dict[KindRef, TargetError]:
+        """Watch these kinds as well; returns when each is in memory or has failed, with the failures."""
+        new = set(namespaces) - self._namespaces
+        self._namespaces |= new
+        if new:
+            for collection in self._collections.values():
+                collection.widen(new)
+        asked = list(dict.fromkeys(kinds))
+        self._wanted.update(asked)
+        results = await asyncio.gather(*(self._ensure(kind) for kind in asked))
+        failures = {kind: error for kind, error in zip(asked, results, strict=True) if error is not None}
+        if any(kind not in self._collections and e.reason != "UnknownKind" for kind, e in failures.items()):
+            self._retry()
+        return failures
+
+    async def forget(self, kinds: Iterable[KindRef]) -> None:
+        """Stop to watch these kinds."""
+        for kind in set(kinds) - {CRD, API_SERVICE}:
+            self._wanted.discard(kind)
+            self._failures.pop(kind, None)
+            collection = self._collections.pop(kind, None)
+            if collection is not None:
+                await collection.close()
+                self._sight.memory.drop(kind, quiet=True)
+
+    async def info(self, kind: KindRef) -> KindInfo | None:
+        """The kind as the cluster serves it, None when it does not. Raises TargetError when the cluster cannot be asked."""
+        crds = self._collections.get(CRD)
+        if kind not in self.discovery.known and (crds is None or crds.error is not None):
+            now = asyncio.get_running_loop().time()
+            if now - self._looked_blind > BLIND_INTERVAL:
+                self._looked_blind = now
+                self.discovery.changed()
+        return await self.discovery.kind(kind)
+
+    def states(self) -> dict[KindRef, KindState]:
+        """Of each kind that is to be watched."""
+        found: dict[KindRef, KindState] = {}
+        for kind in self._wanted:
+            collection, failure = self._collections.get(kind), self._failures.get(kind)
+            if collection is not None:
+                found[kind] = collection.state()
+            else:
+                found[kind] = KindState(kind, False, 0.0, str(failure) if failure else "not watched yet")
+        return found
+
+    def failures(self) -> Mapping[KindRef, TargetError]:
+        """The present failure of each kind that has one."""
+        now = {kind: c.error for kind, c in self._collections.items()}
+        return {kind: e for kind in self._wanted if (e := now.get(kind) or self._failures.get(kind)) is not None}
+
+    async def _ensure(self, kind: KindRef) -> TargetError | None:
+        collection = self._collections.get(kind)
+        if collection is None:
+            try:
+                info = await self.info(kind)
+            except TautError as e:
+                return self._failed(kind, e)
+            if info is None:
+                return self._failed(kind, no_such_kind(self._cluster, kind))
+            if not {"list", "watch"} <= info.verbs:
+                return self._failed(kind, _unwatchable(kind))
+            # Between the question and its answer somebody else may have started the same watch.
+            collection = self._collections.get(kind) or self._open(info)
+        return await collection.settle()
+
+    def _failed(self, kind: KindRef, error: TautError) -> TargetError:
+        found = (
+            error if isinstance(error, TargetError) else TargetError(error.what, where=error.where, advice=error.advice)
+        )
+        self._failures[kind] = found
+        return found
+
+    def _open(self, info: KindInfo) -> Collection:
+        kind = info.ref
+        collection = self._collections[kind] = Collection(
+            self._client,
+            info,
+            self._sight,
+            metadata_only=not self._needs_body(kind),
+            recovery=self._recovery,
+            namespaces=self._namespaces,
+            on_state=self._on_state,
+            on_touch=self._touch if kind in (CRD, API_SERVICE) else None,
+            on_gone=self._gone,
+        )
+        self._failures.pop(kind, None)
+        collection.start()
+        return collection
+
+    def _gone(self, kind: KindRef) -> None:
+        collection = self._collections.pop(kind, None)
+        if collection is not None:
+            self._failures[kind] = no_such_kind(self._cluster, kind)
+            self._spawn(collection.close())
+        # Perhaps only the version that was watched is gone: settling finds out.
+        self._touch()
+
+    def _touch(self) -> None:
+        """Something that serves kinds changed."""
+        self.discovery.changed()
+        self._touched = True
+        if self._settling is None or self._settling.done():
+            self._settling = self._spawn(self._settle())
+
+    async def _settle(self) -> None:
+        """Look until what the CRDs promise is served, and start the watches of wanted kinds that came."""
+        pauses = iter(SETTLE_PAUSES)
+        while (pause := next(pauses, None)) is not None:
+            await asyncio.sleep(pause)
+            if self._touched:
+                self._touched = False
+                pauses = iter(SETTLE_PAUSES[1:])
+            try:
+                came, went = await self.discovery.refresh()
+            except TautError:
+                continue
+            if came or went:
+                self._on_kinds(came, went)
+            await self._reopen()
+            if not self._touched and not self._unserved():
+                return
+
+    def _unserved(self) -> bool:
+        """Whether there is a CRD whose kind is not served yet. A CRD is called by plural and group."""
+        served = {f"{info.plural}.{kind.group}" for kind, info in self.discovery.known.items()}
+        return not self._sight.memory.names(CRD) <= served
+
+    async def _reopen(self) -> None:
+        """Bring the watches in line with what is served now."""
+        known = self.discovery.known
+        for kind, collection in list(self._collections.items()):
+            info = known.get(kind)
+            if info is not None and collection.version not in info.versions:
+                del self._collections[kind]
+                await collection.close()
+        for kind in self._wanted - self._collections.keys():
+            info = known.get(kind)
+            if info is not None and {"list", "watch"} <= info.verbs:
+                self._open(info)
+
+    def _retry(self) -> None:
+        if self._retrying is None or self._retrying.done():
+            self._retrying = self._spawn(self._keep_trying())
+
+    async def _keep_trying(self) -> None:
+        """The cluster could not be asked: until it can, ask again."""
+        n = 0
+        while self._wanted - self._collections.keys():
+            await asyncio.sleep(RETRY_PAUSES[min(n, len(RETRY_PAUSES) - 1)])
+            n += 1
+            try:
+                await self.discovery.refresh()
+            except TautError as e:
+                for kind in self._wanted - self._collections.keys():
+                    self._failed(kind, e)
+                continue
+            self._on_kinds(frozenset(self.discovery.known), frozenset())
+            await self._reopen()
+            for kind in self._wanted - self._collections.keys():
+                self._failed(kind, no_such_kind(self._cluster, kind))
+            return
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("looking after the kinds of %s failed", self._cluster, exc_info=task.exception())
+
+
+def _unwatchable(kind: KindRef) -> TargetError:
+    return TargetError(
+        f"{kind} cannot be watched: the cluster offers no list and watch for it",
+        where=Where(object=str(kind)),
+        advice="objects of this kind are applied, and not looked after",
+        status=405,
+        reason="MethodNotAllowed",
+    )

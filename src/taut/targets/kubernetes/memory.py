@@ -1,0 +1,180 @@
+"""What is known of a cluster's objects, without asking it: small records, and the news when one changes."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from taut.model.live import LiveObject
+from taut.model.refs import KindRef, ObjectRef
+from taut.targets.kubernetes.projection import Foreign, Record, expand, owner_app
+
+_log = logging.getLogger(__name__)
+_REMEMBERED_DELETIONS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An object changed. `old` is None when it was not known, `new` is None when it is gone."""
+
+    ref: ObjectRef
+    old: LiveObject | None
+    new: LiveObject | None
+
+
+class Memory:
+    """The records of all watched kinds of one cluster.
+
+    The order of events is that of resource versions: an answer to a write and the event of the same write come in any order, and
+    what is older never replaces what is newer.
+    """
+
+    def __init__(self, cluster: str, on_event: Callable[[Event], None]) -> None:
+        self._cluster = cluster
+        self._on_event = on_event
+        self._kinds: dict[KindRef, dict[str, dict[str, Record]]] = {}
+        self._versions: dict[KindRef, str] = {}
+        self._apps: dict[str, set[ObjectRef]] = {}
+        self._deleted: OrderedDict[str, None] = OrderedDict()
+
+    def open(self, kind: KindRef, api_version: str) -> None:
+        """Start to remember a kind, as it is watched in `api_version`."""
+        self._kinds.setdefault(kind, {})
+        self._versions[kind] = api_version
+
+    def knows(self, kind: KindRef) -> bool:
+        """Whether the kind is remembered at all."""
+        return kind in self._kinds
+
+    def get(self, ref: ObjectRef) -> LiveObject | None:
+        """The object, None when there is none (or when its kind is not watched)."""
+        return expand(ref, self._record(ref), self._versions.get(ref.kind_ref, ""))
+
+    def owned_by(self, app_key: str) -> list[LiveObject]:
+        """The objects that carry this application's mark."""
+        found = (self._record(ref) for ref in self._apps.get(app_key, ()))
+        return [r for r in found if isinstance(r, LiveObject)]
+
+    def apps(self) -> frozenset[str]:
+        """The keys of all applications that own something."""
+        return frozenset(self._apps)
+
+    def foreign(self, namespace: str) -> Iterator[LiveObject]:
+        """The objects of a namespace (empty: cluster-scoped) that nobody here declared, children of others included."""
+        for kind, namespaces in list(self._kinds.items()):
+            for name, record in list(namespaces.get(namespace, {}).items()):
+                if isinstance(record, LiveObject) and (record.owner or record.run_key):
+                    continue
+                found = expand(self._ref(kind, namespace, name), record, self._versions[kind])
+                if found is not None:
+                    yield found
+
+    def names(self, kind: KindRef, namespace: str = "") -> frozenset[str]:
+        """The names of a kind's objects that are not being deleted."""
+        records = self._kinds.get(kind, {}).get(namespace, {})
+        return frozenset(name for name, record in records.items() if not record.deleting)
+
+    def count(self) -> tuple[int, int]:
+        """How many objects are remembered in full, and how many foreign ones."""
+        records = [r for ns in self._kinds.values() for names in ns.values() for r in names.values()]
+        strangers = sum(isinstance(r, Foreign) for r in records)
+        return len(records) - strangers, strangers
+
+    def observe(self, ref: ObjectRef, record: Record, *, quiet: bool = False) -> None:
+        """Take in what a watch or a write shows. Nothing new, or something old: no event."""
+        if ref.kind_ref not in self._kinds or record.uid in self._deleted:
+            return
+        old = self._record(ref)
+        if old is not None and _is_older(record, old):
+            return
+        self._store(ref, old, record)
+        if not quiet and not _same(old, record):
+            self._tell(ref, old, record)
+
+    def remove(self, ref: ObjectRef, uid: str, *, quiet: bool = False) -> None:
+        """Forget an object that was deleted. One of another uid took its name meanwhile: nothing happens."""
+        if uid:
+            self._deleted[uid] = None
+            while len(self._deleted) > _REMEMBERED_DELETIONS:
+                self._deleted.popitem(last=False)
+        old = self._record(ref)
+        if old is None or (uid and old.uid != uid):
+            return
+        self._kinds[ref.kind_ref][ref.namespace].pop(ref.name, None)
+        self._unlink(ref, old)
+        if not quiet:
+            self._tell(ref, old, None)
+
+    def sweep(self, kind: KindRef, namespace: str, seen: set[tuple[str, str]], resource_version: str) -> None:
+        """After a complete list as of `resource_version`: forget what it did not have, unless it was written later."""
+        namespaces = self._kinds.get(kind, {})
+        chosen = {namespace: namespaces.get(namespace, {})} if namespace else dict(namespaces)
+        for ns, names in chosen.items():
+            for name, record in list(names.items()):
+                if (ns, name) in seen:
+                    continue
+                if isinstance(record, LiveObject) and _later(record.resource_version, resource_version):
+                    continue
+                self.remove(self._ref(kind, ns, name), record.uid)
+
+    def drop(self, kind: KindRef, namespace: str = "", *, quiet: bool = False) -> None:
+        """Forget a kind (or its objects in one namespace): it is not watched any more."""
+        namespaces = self._kinds.get(kind, {})
+        for ns in [namespace] if namespace else list(namespaces):
+            for name, record in list(namespaces.get(ns, {}).items()):
+                self.remove(self._ref(kind, ns, name), record.uid, quiet=quiet)
+            namespaces.pop(ns, None)
+        if not namespace:
+            self._kinds.pop(kind, None)
+            self._versions.pop(kind, None)
+
+    def _ref(self, kind: KindRef, namespace: str, name: str) -> ObjectRef:
+        return ObjectRef(self._cluster, kind.group, kind.kind, namespace, name)
+
+    def _record(self, ref: ObjectRef) -> Record | None:
+        return self._kinds.get(ref.kind_ref, {}).get(ref.namespace, {}).get(ref.name)
+
+    def _store(self, ref: ObjectRef, old: Record | None, record: Record) -> None:
+        self._kinds[ref.kind_ref].setdefault(sys.intern(ref.namespace), {})[ref.name] = record
+        if isinstance(old, LiveObject) and (not isinstance(record, LiveObject) or record.owner != old.owner):
+            self._unlink(ref, old)
+        if isinstance(record, LiveObject) and record.owner:
+            self._apps.setdefault(owner_app(record.owner), set()).add(ref)
+
+    def _unlink(self, ref: ObjectRef, old: Record) -> None:
+        if not isinstance(old, LiveObject) or not old.owner:
+            return
+        app = owner_app(old.owner)
+        refs = self._apps.get(app)
+        if refs is not None:
+            refs.discard(ref)
+            if not refs:
+                del self._apps[app]
+
+    def _tell(self, ref: ObjectRef, old: Record | None, new: Record | None) -> None:
+        version = self._versions.get(ref.kind_ref, "")
+        try:
+            self._on_event(Event(ref, expand(ref, old, version), expand(ref, new, version)))
+        except Exception:  # noqa: BLE001 -- a listener's mistake must not end the watch that everybody lives from
+            _log.exception("a listener failed on %s", ref)
+
+
+def _later(version: str, than: str) -> bool:
+    """Whether a resource version is later. They are ordered integers (Kubernetes says so since 1.35); others count as not."""
+    return version.isdigit() and than.isdigit() and int(version) > int(than)
+
+
+def _is_older(record: Record, old: Record) -> bool:
+    if not isinstance(record, LiveObject) or not isinstance(old, LiveObject):
+        return False
+    return _later(old.resource_version, record.resource_version)
+
+
+def _same(old: Record | None, new: Record) -> bool:
+    """Whether nothing but the resource version differs."""
+    if isinstance(old, LiveObject) and isinstance(new, LiveObject):
+        return replace(old, resource_version=new.resource_version) == new
+    return old == new
