@@ -1,0 +1,217 @@
+"""The git command, run so that neither a repository, nor a URL, nor the machine's configuration can make it do anything else."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import tempfile
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from taut.clients.credentials import Credentials
+from taut.model.errors import SourceError, Where
+from taut.sources.git_errors import explain
+from taut.sources.repository_url import RepositoryUrl, shown
+
+_PROTOCOLS = "https:http:ssh:file"
+_KEPT = (
+    "PATH",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+)
+_SAFE = (
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "protocol.ext.allow=never",
+    "credential.helper=",
+    "transfer.credentialsInUrl=die",
+    "fetch.recurseSubmodules=false",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "http.lowSpeedLimit=1",
+    "http.lowSpeedTime=30",
+)
+_ASKPASS = """#!/bin/sh
+# Answers git's question from the environment, and only for the server the answer belongs to.
+case "$1" in
+  *"://$TAUT_GIT_HOST'"*|*"@$TAUT_GIT_HOST'"*|*"://$TAUT_GIT_HOST/"*|*"@$TAUT_GIT_HOST/"*) ;;
+  *) exit 1 ;;
+esac
+case "$1" in
+  Username*) printf '%s\\n' "$TAUT_GIT_USERNAME" ;;
+  Password*) printf '%s\\n' "$TAUT_GIT_PASSWORD" ;;
+  *) exit 1 ;;
+esac
+"""
+
+
+def run_git(
+    repository: Path,
+    arguments: Sequence[str],
+    *,
+    url: RepositoryUrl,
+    credentials: Credentials | None,
+    timeout: float,
+    env: dict[str, str] | None = None,
+) -> str:
+    """Run git in a bare repository and give what it printed. Blocks; killed with its children after `timeout` seconds.
+
+    The environment is made from nothing: no configuration of the system or the user, no hooks, no prompts. Credentials are passed in the environment
+    or in private files that end with the call, never as arguments. Raises SourceError with a sentence for people.
+    """
+    command = ["git", *(part for option in _SAFE for part in ("-c", option)), f"--git-dir={repository}", *arguments]
+    with prepared_environment(url, credentials) as environment:
+        try:
+            process = subprocess.Popen(
+                command,
+                env=environment | (env or {}),
+                cwd=repository,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except FileNotFoundError:
+            raise SourceError("the git command is missing", advice="install git 2.31 or newer") from None
+        output, errors = _wait(process, timeout, url)
+    if process.returncode != 0:
+        raise explain(errors.decode("utf-8", "replace"), url.text, credentials)
+    return output.decode("utf-8", "surrogateescape")
+
+
+def _wait(process: subprocess.Popen[bytes], timeout: float, url: RepositoryUrl) -> tuple[bytes, bytes]:
+    try:
+        return process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        raise SourceError(
+            f"the repository did not answer within {timeout:g} s",
+            where=Where(shown(url.text)),
+            advice="taut tries again later",
+        ) from None
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+
+
+@contextmanager
+def prepared_environment(url: RepositoryUrl, credentials: Credentials | None) -> Generator[dict[str, str]]:
+    """The environment of one call, with private files that go with it."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="taut-git-", dir=private_place())))
+        environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
+        environment |= {
+            "HOME": str(folder),
+            "LC_ALL": "C",
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "GIT_CONFIG_SYSTEM": os.devnull,
+            "GIT_ATTR_NOSYSTEM": "1",
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_ASKPASS": "false",
+            "SSH_ASKPASS": "false",
+            "GIT_ALLOW_PROTOCOL": _PROTOCOLS,
+            "GIT_TEMPLATE_DIR": "",
+            "GIT_NO_LAZY_FETCH": "1",
+        }
+        if url.scheme == "ssh":
+            environment["GIT_SSH_COMMAND"] = _ssh_command(folder, credentials)
+            environment["GIT_SSH_VARIANT"] = "ssh"
+        elif url.scheme in {"http", "https"}:
+            environment |= _http_settings(folder, url, credentials)
+        yield environment
+
+
+def private_place() -> str | None:
+    """Memory instead of a disk, where the system has such a place."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - a private folder is made inside
+
+
+def _private(folder: Path, name: str, content: bytes, mode: int = 0o600) -> str:
+    path = folder / name
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+    return str(path)
+
+
+def _ssh_command(folder: Path, credentials: Credentials | None) -> str:
+    options = [
+        "ssh",
+        "-F",
+        "/dev/null",
+        "-o",
+        "BatchMode=yes",
+        "-o",
+        "StrictHostKeyChecking=yes",
+        "-o",
+        "ConnectTimeout=15",
+    ]
+    options += [
+        "-o",
+        "ServerAliveInterval=15",
+        "-o",
+        "ServerAliveCountMax=2",
+        "-o",
+        "IdentitiesOnly=yes",
+        "-o",
+        "IdentityAgent=none",
+    ]
+    options += [
+        "-o",
+        "PermitLocalCommand=no",
+        "-o",
+        "ForwardAgent=no",
+        "-o",
+        "ClearAllForwardings=yes",
+        "-o",
+        "UpdateHostKeys=no",
+    ]
+    if credentials and credentials.known_hosts:
+        known = _private(folder, "known_hosts", credentials.known_hosts.rstrip() + b"\n")
+        options += ["-o", f"UserKnownHostsFile={known}", "-o", "GlobalKnownHostsFile=/dev/null"]
+    else:
+        own = Path(os.path.expanduser("~")) / ".ssh" / "known_hosts"
+        options += ["-o", f"UserKnownHostsFile={own}"]
+    if credentials and credentials.ssh_key:
+        options += ["-i", _private(folder, "key", credentials.ssh_key.rstrip() + b"\n")]
+    else:
+        options += ["-o", "PubkeyAuthentication=no"]
+    return shlex.join(options)
+
+
+def _http_settings(folder: Path, url: RepositoryUrl, credentials: Credentials | None) -> dict[str, str]:
+    settings: list[tuple[str, str]] = []
+    environment: dict[str, str] = {}
+    host = url.host if not url.port else f"{url.host}:{url.port}"
+    identifies = credentials is not None and credentials.identifies
+    # A redirect would take the credentials along: with any at hand none is followed.
+    settings.append(("http.followRedirects", "false" if identifies else "initial"))
+    if credentials is not None:
+        if credentials.bearer:
+            settings.append((f"http.{url.scheme}://{host}/.extraHeader", f"Authorization: Bearer {credentials.bearer}"))
+        elif credentials.username or credentials.password:
+            askpass = _private(folder, "askpass", _ASKPASS.encode(), 0o700)
+            environment |= {"GIT_ASKPASS": askpass, "TAUT_GIT_HOST": host}
+            environment |= {
+                "TAUT_GIT_USERNAME": credentials.username or "git",
+                "TAUT_GIT_PASSWORD": credentials.password,
+            }
+        if credentials.ca:
+            environment["GIT_SSL_CAINFO"] = _private(folder, "ca.pem", credentials.ca)
+        if credentials.client_cert:
+            environment["GIT_SSL_CERT"] = _private(folder, "cert.pem", credentials.client_cert)
+            environment["GIT_SSL_KEY"] = _private(folder, "key.pem", credentials.client_key or credentials.client_cert)
+    environment["GIT_CONFIG_COUNT"] = str(len(settings))
+    for index, (name, value) in enumerate(settings):
+        environment |= {f"GIT_CONFIG_KEY_{index}": name, f"GIT_CONFIG_VALUE_{index}": value}
+    return environment
