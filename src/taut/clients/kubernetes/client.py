@@ -16,7 +16,7 @@ import orjson
 
 from taut.clients.kubernetes.config import ClusterConfig, Impersonation
 from taut.clients.kubernetes.connection import CONNECT_TIMEOUT, Connection
-from taut.clients.kubernetes.errors import status_error, unreachable
+from taut.clients.kubernetes.errors import is_starting, status_error, unreachable
 from taut.clients.kubernetes.gate import Gate
 from taut.model.errors import TargetError
 from taut.model.manifests import canonical
@@ -146,7 +146,10 @@ class KubernetesClient:
             except TargetError as e:
                 if e.status == 429 and busy < BUSY_TRIES and not _is_budget(e):
                     busy += 1
-                    self.gate.refuse(e.retry_after)
+                    if is_starting(e):
+                        await asyncio.sleep(_pause(busy, 0))
+                    else:
+                        self.gate.refuse(e.retry_after)
                     continue
                 if e.status == 401 and not renewals and self.config.credentials.refused():
                     renewals += 1
@@ -205,21 +208,27 @@ class KubernetesClient:
             True,
             timeout,
         )
-        await self.gate.wait()
-        try:
-            async with asyncio.timeout(self._timeout):
-                response = await self._open(exchange)
-        except _BROKEN as e:
-            raise _lost(self.config.server, e, subject) from e
+        response = await self._open_stream(exchange)
         async with response:
             if response.status != 200:
                 error = _refused(response, _decoded(await response.read()), exchange)
-                if error.status == 429:
+                if error.status == 429 and not is_starting(error):
                     self.gate.refuse(error.retry_after)
-                if error.status == 401:
-                    self.config.credentials.refused()
                 raise error
             yield response
+
+    async def _open_stream(self, exchange: _Exchange) -> aiohttp.ClientResponse:
+        for last in (False, True):
+            await self.gate.wait()
+            try:
+                async with asyncio.timeout(self._timeout):
+                    response = await self._open(exchange)
+            except _BROKEN as e:
+                raise _lost(self.config.server, e, exchange.subject) from e
+            if response.status != 401 or last or not self.config.credentials.refused():
+                return response
+            response.release()
+        raise AssertionError("the second try returns or raises")
 
 
 @dataclass(frozen=True, slots=True)

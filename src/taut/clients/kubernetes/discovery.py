@@ -17,6 +17,8 @@ AGGREGATED = (
 )
 LEAST_INTERVAL = 1.0
 """Seconds between two looks because of an unknown kind."""
+CHANGED_INTERVAL = 0.1
+"""Seconds between two looks when it is known that something changed."""
 
 
 class Discovery:
@@ -34,7 +36,8 @@ class Discovery:
         self._unavailable: frozenset[str] = frozenset()
         self._missing: set[KindRef] = set()
         self._version = ""
-        self._read_at: float | None = None
+        self._looked_at: float | None = None
+        self._looked = asyncio.Event()
         self._stale = True
         self._lock = asyncio.Lock()
 
@@ -59,31 +62,55 @@ class Discovery:
         Raises TargetError when that cannot be told: the cluster, or the server behind the kind's group, does not answer.
         Waits so that the cluster is not asked more than once a second however many unknown kinds there are.
         """
-        found = self._kinds.get(ref)
-        if found is not None and not self._stale:
-            return found
-        if ref in self._missing:
-            return None
         asked_at = self._clock()
-        async with self._lock:
-            if self._stale or (ref not in self._kinds and (self._read_at is None or self._read_at < asked_at)):
+        while not self._answered(ref, asked_at):
+            await self._turn()
+            async with self._lock:
+                if self._answered(ref, asked_at) or self._rest() > 0:
+                    continue
                 try:
-                    await self._look(wait=True)
+                    await self._look()
                 except TargetError:
                     if ref not in self._kinds:
                         raise
-            found = self._kinds.get(ref)
-            if found is None:
-                if ref.group in self._unavailable:
-                    raise _unavailable(ref)
-                self._missing.add(ref)
-            return found
+                    break
+        found = self._kinds.get(ref)
+        if found is None:
+            if ref.group in self._unavailable:
+                raise _unavailable(ref)
+            self._missing.add(ref)
+        return found
+
+    def _answered(self, ref: KindRef, asked_at: float) -> bool:
+        """Whether what is known answers the question."""
+        if self._stale:
+            return False
+        looked_since = self._looked_at is not None and self._looked_at >= asked_at
+        return ref in self._kinds or ref in self._missing or looked_since
+
+    def _rest(self) -> float:
+        """How long it is until the cluster may be asked again."""
+        if self._looked_at is None:
+            return 0.0
+        interval = CHANGED_INTERVAL if self._stale else LEAST_INTERVAL
+        return self._looked_at + interval - self._clock()
+
+    async def _turn(self) -> None:
+        """Wait until the cluster may be asked again, or somebody else asked it."""
+        rest = self._rest()
+        if rest <= 0:
+            return
+        try:
+            async with asyncio.timeout(rest):
+                await self._looked.wait()
+        except TimeoutError:
+            return
 
     async def refresh(self) -> tuple[frozenset[KindRef], frozenset[KindRef]]:
         """Look now; returns the kinds that came and the kinds that went (or that are served otherwise: in both)."""
         async with self._lock:
             before = self._kinds
-            await self._look(wait=False)
+            await self._look()
             came = frozenset(k for k, info in self._kinds.items() if before.get(k) != info)
             went = frozenset(k for k, info in before.items() if self._kinds.get(k) != info)
             return came, went
@@ -93,7 +120,7 @@ class Discovery:
         if self._stale:
             async with self._lock:
                 if self._stale:
-                    await self._look(wait=False)
+                    await self._look()
         versions: set[str] = set()
         for ref, info in self._kinds.items():
             for version in info.versions:
@@ -101,13 +128,10 @@ class Discovery:
                 versions |= {group_version, f"{group_version}/{ref.kind}"}
         return Capabilities(self._version, tuple(sorted(versions)))
 
-    async def _look(self, *, wait: bool) -> None:
-        if wait and self._read_at is not None:
-            rest = self._read_at + LEAST_INTERVAL - self._clock()
-            if rest > 0:
-                await asyncio.sleep(rest)
+    async def _look(self) -> None:
         # What changes while the answer is on its way must be looked for again: say "fresh" before asking.
         self._stale = False
+        started = self._clock()
         try:
             core, groups = await asyncio.gather(self._read("/api"), self._read("/apis"))
             if not self._version:
@@ -116,13 +140,15 @@ class Discovery:
         except BaseException:
             self._stale = True
             raise
-        self._read_at = self._clock()
+        self._looked_at = started
         kinds, unavailable = _kinds((*core, *groups))
         for ref, info in self._kinds.items():
             if ref.group in unavailable:
                 kinds.setdefault(ref, info)
         self._kinds, self._unavailable = kinds, unavailable
         self._missing.clear()
+        self._looked.set()
+        self._looked = asyncio.Event()
 
     async def _read(self, path: str) -> list[Any]:
         etag, last = self._answers.get(path, ("", []))

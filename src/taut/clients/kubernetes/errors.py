@@ -127,3 +127,8 @@ def unreachable(
     return TargetError(
         f"the cluster at {server} cannot be reached: {text}", where=Where(object=subject), advice=advice, reason=reason
     )
+
+
+def is_starting(error: TargetError) -> bool:
+    """Whether a 429 says that one kind's storage is just being set up (a new CRD), not that the server is busy."""
+    return error.status == 429 and "storage is (re)initializing" in error.what

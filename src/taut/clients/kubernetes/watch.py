@@ -11,7 +11,7 @@ import aiohttp
 import msgspec
 
 from taut.clients.kubernetes.client import JSON, PARTIAL, PARTIAL_LIST, KubernetesClient
-from taut.clients.kubernetes.errors import status_error, unreachable
+from taut.clients.kubernetes.errors import is_starting, status_error, unreachable
 from taut.clients.kubernetes.frames import Frame, ObjectMeta, read_body, read_frame, read_meta, read_page
 from taut.model.errors import TargetError
 
@@ -135,7 +135,7 @@ class Watch:
                     if self._not_found >= NOT_FOUND_TRIES:
                         self._handler.gone()
                         return
-                else:
+                elif not is_starting(e):
                     self._handler.failing(e)
                 await self._pause(e)
 
@@ -281,5 +281,6 @@ class Watch:
         if error.status in (401, 403, 405):
             await asyncio.sleep(min(5.0 * 2**self._failures, FORBIDDEN_PAUSE) * jitter)
             return
-        seconds = max(error.retry_after, min(0.1 * 2**self._failures, LONGEST_PAUSE)) * jitter
+        retry_after = 0.0 if is_starting(error) else error.retry_after
+        seconds = max(retry_after, min(0.1 * 2**self._failures, LONGEST_PAUSE)) * jitter
         await self._recovery.wait(seconds)

@@ -75,7 +75,7 @@ class Collection:
         recovery: Recovery,
         namespaces: Iterable[str] = (),
         on_state: Callable[[KindState], None] = lambda _: None,
-        on_touch: Callable[[], None] | None = None,
+        on_touch: Callable[[str, str], None] | None = None,
         on_gone: Callable[[KindRef], None] = lambda _: None,
     ) -> None:
         self.info = info
@@ -91,6 +91,7 @@ class Collection:
         self._scopes: dict[str, _Scope] = {}
         self._settled = asyncio.Event()
         self._leaving: set[asyncio.Task[None]] = set()
+        self._fresh = True
 
     @property
     def api_version(self) -> str:
@@ -99,6 +100,7 @@ class Collection:
 
     def start(self) -> None:
         """Begin to watch, over all namespaces."""
+        self._fresh = not self._sight.memory.knows(self.info.ref)
         self._sight.memory.open(self.info.ref, self.api_version)
         self._add("")
 
@@ -164,9 +166,9 @@ class Collection:
                 if is_foreign(meta, ref)
                 else live(meta, ref, self.api_version, self._health(raw), self._sight.protects)
             )
-            memory.observe(ref, record, quiet=not scope.synced)
+            memory.observe(ref, record, quiet=self._fresh and not scope.synced)
         if scope.synced and self._on_touch is not None:
-            self._on_touch()
+            self._on_touch(change, meta.name)
 
     def _health(self, raw: msgspec.Raw) -> Health:
         if self._metadata_only:
@@ -214,11 +216,10 @@ class Collection:
             self._add(namespace)
 
     def vanishes(self, scope: _Scope) -> None:
-        """The kind is not served any more."""
+        """The kind is not served any more, or not in this version."""
         with contextlib.suppress(KeyError):
             del self._scopes[scope.namespace]
         if not self._scopes:
-            self._sight.memory.drop(self.info.ref)
             self._settled.set()
             self._on_gone(self.info.ref)
 

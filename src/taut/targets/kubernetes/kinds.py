@@ -177,15 +177,28 @@ class Kinds:
         return collection
 
     def _gone(self, kind: KindRef) -> None:
+        """A watch found its kind gone. Perhaps only its version is: settling finds out."""
+        self._leave(kind)
+        self._touch("", "")
+
+    def _leave(self, kind: KindRef) -> None:
+        """End a watch whose kind is not there as it was; its objects are not there either."""
         collection = self._collections.pop(kind, None)
         if collection is not None:
             self._failures[kind] = no_such_kind(self._cluster, kind)
             self._spawn(collection.close())
-        # Perhaps only the version that was watched is gone: settling finds out.
-        self._touch()
+            self._sight.memory.drop(kind)
+            self._on_state(KindState(kind, False, 0.0, str(self._failures[kind])))
 
-    def _touch(self) -> None:
-        """Something that serves kinds changed."""
+    def _touch(self, change: str, name: str) -> None:
+        """Something that serves kinds changed.
+
+        The API server lets watches of a deleted CRD hang for a minute, without a word even when the CRD is made again: end them here.
+        """
+        if change == "DELETED":
+            for kind, collection in list(self._collections.items()):
+                if f"{collection.info.plural}.{kind.group}" == name:
+                    self._leave(kind)
         self.discovery.changed()
         self._touched = True
         if self._settling is None or self._settling.done():
@@ -219,7 +232,11 @@ class Kinds:
         known = self.discovery.known
         for kind, collection in list(self._collections.items()):
             info = known.get(kind)
-            if info is not None and collection.version not in info.versions:
+            if info is None:
+                if kind.group not in self.discovery.unavailable:
+                    self._leave(kind)
+            elif collection.version not in info.versions:
+                # The objects stay what they are: the new watch finds them, and tells what differs.
                 del self._collections[kind]
                 await collection.close()
         for kind in self._wanted - self._collections.keys():

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 
 from taut.model.live import LiveObject
@@ -25,6 +26,14 @@ class Event:
     new: LiveObject | None
 
 
+@dataclass
+class _Write:
+    """Writes of one object that are under way. `expected` is what is known without the watch: before, or their last answer."""
+
+    expected: Record | None
+    count: int = 0
+
+
 class Memory:
     """The records of all watched kinds of one cluster.
 
@@ -39,6 +48,7 @@ class Memory:
         self._versions: dict[KindRef, str] = {}
         self._apps: dict[str, set[ObjectRef]] = {}
         self._deleted: OrderedDict[str, None] = OrderedDict()
+        self._writes: dict[ObjectRef, _Write] = {}
 
     def open(self, kind: KindRef, api_version: str) -> None:
         """Start to remember a kind, as it is watched in `api_version`."""
@@ -91,8 +101,36 @@ class Memory:
         if old is not None and _is_older(record, old):
             return
         self._store(ref, old, record)
-        if not quiet and not _same(old, record):
+        if not quiet and ref not in self._writes and not _same(old, record):
             self._tell(ref, old, record)
+
+    @contextlib.contextmanager
+    def writing(self, ref: ObjectRef) -> Generator[Callable[[LiveObject], None]]:
+        """While a write of `ref` is under way its events wait: the watch may be quicker than the answer.
+
+        Yields a function that takes in the answer. Afterwards only what differs from the answer is news.
+        """
+        write = self._writes.setdefault(ref, _Write(self._record(ref)))
+        write.count += 1
+
+        def answered(record: LiveObject) -> None:
+            self.observe(ref, record, quiet=True)
+            write.expected = record
+
+        try:
+            yield answered
+        finally:
+            write.count -= 1
+            if not write.count:
+                del self._writes[ref]
+                self._news_since(ref, write.expected)
+
+    def _news_since(self, ref: ObjectRef, expected: Record | None) -> None:
+        now = self._record(ref)
+        if ref.kind_ref not in self._kinds or now is expected:
+            return
+        if now is None or not _same(expected, now):
+            self._tell(ref, expected, now)
 
     def remove(self, ref: ObjectRef, uid: str, *, quiet: bool = False) -> None:
         """Forget an object that was deleted. One of another uid took its name meanwhile: nothing happens."""
@@ -105,7 +143,7 @@ class Memory:
             return
         self._kinds[ref.kind_ref][ref.namespace].pop(ref.name, None)
         self._unlink(ref, old)
-        if not quiet:
+        if not quiet and ref not in self._writes:
             self._tell(ref, old, None)
 
     def sweep(self, kind: KindRef, namespace: str, seen: set[tuple[str, str]], resource_version: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -12,7 +14,7 @@ from taut.clients.kubernetes.config import Impersonation, service_account
 from taut.clients.kubernetes.discovery import collection_path, object_path
 from taut.clients.kubernetes.errors import conflicting_managers
 from taut.model.errors import BadInput, TargetError, Where
-from taut.model.live import FIELD_MANAGER, Applied, FieldOwner, KindInfo
+from taut.model.live import FIELD_MANAGER, Applied, FieldOwner, KindInfo, LiveObject
 from taut.model.manifests import Body
 from taut.model.refs import KindRef, ObjectRef
 from taut.planning.fields import LAST_APPLIED, absorb, lost_fields, managed_fields
@@ -24,6 +26,7 @@ RESTART_MANAGER = "taut-restart"
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
 ABSORB_TRIES = 4
 _RESTARTABLE = frozenset({KindRef("apps", "Deployment"), KindRef("apps", "StatefulSet"), KindRef("apps", "DaemonSet")})
+_OTHER_UID = re.compile(r"UID in (the )?precondition", re.IGNORECASE)
 _PROPAGATION = {"background": "Background", "foreground": "Foreground", "orphan": "Orphan"}
 
 
@@ -103,22 +106,19 @@ class Writer:
             )
             return answer.status, answer.body
 
-        lost: tuple[tuple[str, FieldOwner], ...] = ()
-        if force and before is None:
-            # The polite way first: only a refusal names those who are about to lose their fields.
-            try:
-                status, after = await send(False)
-            except TargetError as e:
-                lost = _losers(e)
-                if not lost:
-                    raise
-                status, after = await send(True)
+        known = self._sight.memory.get(ref)
+        with self._writing(ref, dry_run) as answered:
+            status, after, lost = await _apply(send, force, before)
+            record = self._record(after)
+            answered(record)
+        if status == 201:
+            changed = True
+        elif dry_run:
+            changed = before is None or _content(before) != _content(after)
         else:
-            status, after = await send(force)
-        if before is not None:
-            lost = tuple(lost_fields(managed_fields(before), managed_fields(after)))
-        changed = status == 201 or self._changed(ref, before, after, dry_run)
-        return self._applied(after, changed=changed, lost=lost, remember=not dry_run), after
+            last = str(before["metadata"].get("resourceVersion")) if before else known.resource_version if known else ""
+            changed = last != record.resource_version
+        return Applied(record, changed, lost), after
 
     async def create(
         self, body: Body, *, impersonate: Impersonation | None = None, dry_run: bool = False
@@ -130,15 +130,18 @@ class Writer:
         query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
         if dry_run:
             query["dryRun"] = "All"
-        after = await self._client.request(
-            "POST",
-            collection_path(info, _version(body), ref.namespace),
-            query=query,
-            body=body,
-            impersonate=impersonate,
-            subject=str(ref),
-        )
-        return self._applied(after, changed=True, lost=(), remember=not dry_run), after
+        with self._writing(ref, dry_run or not body["metadata"].get("name")) as answered:
+            after = await self._client.request(
+                "POST",
+                collection_path(info, _version(body), ref.namespace),
+                query=query,
+                body=body,
+                impersonate=impersonate,
+                subject=str(ref),
+            )
+            record = self._record(after)
+            answered(record)
+        return Applied(record, True), after
 
     async def delete(
         self,
@@ -176,7 +179,7 @@ class Writer:
         except TargetError as e:
             if e.status == 404:
                 return Deletion.MISSING
-            if e.status == 409 and "UID in precondition" in e.what:
+            if e.status == 409 and _OTHER_UID.search(e.what):
                 return Deletion.REPLACED
             raise
         return Deletion.DONE if answer.get("kind") == "Status" else Deletion.WAITING
@@ -191,22 +194,22 @@ class Writer:
             if patch is None:
                 return None
             try:
-                after = await self._client.request(
-                    "PATCH",
-                    path,
-                    query={"fieldManager": FIELD_MANAGER},
-                    body=patch,
-                    content_type=JSON_PATCH,
-                    impersonate=impersonate,
-                    subject=str(ref),
-                )
+                with self._writing(ref) as answered:
+                    after = await self._client.request(
+                        "PATCH",
+                        path,
+                        query={"fieldManager": FIELD_MANAGER},
+                        body=patch,
+                        content_type=JSON_PATCH,
+                        impersonate=impersonate,
+                        subject=str(ref),
+                    )
+                    answered(self._record(after))
+                    return after
             except TargetError as e:
                 if e.status != 409:
                     raise
                 body = await self._client.request("GET", path, subject=str(ref), impersonate=impersonate)
-                continue
-            self._applied(after, changed=True, lost=(), remember=True)
-            return after
         raise TargetError(
             "the object is changed all the time; its fields could not be taken over",
             where=Where(object=str(ref)),
@@ -225,41 +228,53 @@ class Writer:
             )
         info = await self.served(ref, "v1")
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        after = await self._client.request(
-            "PATCH",
-            object_path(info, "v1", ref.namespace, ref.name),
-            query={"fieldManager": RESTART_MANAGER},
-            body={"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: now}}}}},
-            content_type=MERGE_PATCH,
-            impersonate=impersonate,
-            subject=str(ref),
-        )
-        self._applied(after, changed=True, lost=(), remember=True)
+        with self._writing(ref) as answered:
+            after = await self._client.request(
+                "PATCH",
+                object_path(info, "v1", ref.namespace, ref.name),
+                query={"fieldManager": RESTART_MANAGER},
+                body={"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: now}}}}},
+                content_type=MERGE_PATCH,
+                impersonate=impersonate,
+                subject=str(ref),
+            )
+            answered(self._record(after))
 
     async def _path(self, ref: ObjectRef, body: Body) -> str:
         info = await self.served(ref, _version(body))
         _check_namespace(ref, info)
         return object_path(info, _version(body), ref.namespace if info.namespaced else "", ref.name)
 
-    def _changed(self, ref: ObjectRef, before: Body | None, after: Body, dry_run: bool) -> bool:
-        version = after["metadata"].get("resourceVersion")
-        if dry_run:
-            return before is None or _content(before) != _content(after)
-        if before is not None:
-            return before["metadata"].get("resourceVersion") != version
-        known = self._sight.memory.get(ref)
-        return known is None or known.resource_version != version
+    def _writing(
+        self, ref: ObjectRef, nothing_stays: bool = False
+    ) -> contextlib.AbstractContextManager[Callable[[LiveObject], None]]:
+        if nothing_stays:
+            return contextlib.nullcontext(lambda _: None)
+        return self._sight.memory.writing(ref)
 
-    def _applied(
-        self, after: Body, *, changed: bool, lost: tuple[tuple[str, FieldOwner], ...], remember: bool
-    ) -> Applied:
+    def _record(self, after: Body) -> LiveObject:
         ref = ref_of(self._sight.cluster, after)
-        record = live(
-            metadata_of(after), ref, str(after["apiVersion"]), self._sight.assess(after), self._sight.protects
-        )
-        if remember:
-            self._sight.memory.observe(ref, record, quiet=True)
-        return Applied(record, changed, lost)
+        health = self._sight.assess(after)
+        return live(metadata_of(after), ref, str(after["apiVersion"]), health, self._sight.protects)
+
+
+type _Send = Callable[[bool], Awaitable[tuple[int, Body]]]
+type _Lost = tuple[tuple[str, FieldOwner], ...]
+
+
+async def _apply(send: _Send, force: bool, before: Body | None) -> tuple[int, Body, _Lost]:
+    """Apply, and tell who lost fields by it."""
+    if not force or before is not None:
+        status, after = await send(force)
+        return status, after, tuple(lost_fields(managed_fields(before or {}), managed_fields(after)))
+    # The polite way first: only a refusal names those who are about to lose their fields.
+    try:
+        return *await send(False), ()
+    except TargetError as e:
+        lost = _losers(e)
+        if not lost:
+            raise
+    return *await send(True), lost
 
 
 def absorbing_patch(body: Body) -> list[dict[str, Any]] | None:
