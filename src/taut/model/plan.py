@@ -81,6 +81,9 @@ class Change:
     desired_hash: str = ""
     """Content hash of `desired` (kept when a plan is stored without its manifests)."""
     origin: str = ""
+    hook: bool = False
+    """An object that runs in its phase; `run_key` names the run (of a revision, so it is not part of the hash)."""
+    run_key: str = ""
 
     @property
     def hash(self) -> str:
