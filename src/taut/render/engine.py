@@ -1,0 +1,218 @@
+"""Rendering: sources in, manifests out. One engine for the controller, the pull requests and the command line.
+
+What comes out depends on content alone: the files a render could read, its options, what it was told and read of the target. The key says
+all of that, results are kept by it, and the closure tells whether another commit can change anything.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from taut.model.application import PlainOptions, Renderer, Source, Substitute
+from taut.model.errors import TautError
+from taut.model.live import Capabilities
+from taut.model.manifests import Manifest
+from taut.model.snapshot import Snapshot
+from taut.render.closure import Closure
+from taut.render.context import SourceContext, SourceResult
+from taut.render.detect import detect
+from taut.render.from_helm import from_helm
+from taut.render.from_jsonnet import from_jsonnet
+from taut.render.from_kustomize import from_kustomize
+from taut.render.keys import Keys
+from taut.render.limits import Limits
+from taut.render.normalise import normalise
+from taut.render.plain import render_plain
+from taut.render.pool import Pool
+from taut.render.prison import Held, Prison
+from taut.render.protocols import Allowed, Cache, Fetcher, NoCache, TargetReader
+from taut.render.reach import Reach
+from taut.render.substitute import checked, substitute
+from taut.render.target_values import TargetRead, TargetValues
+from taut.render.tools import Kustomize, find_kustomize
+
+_log = logging.getLogger(__name__)
+
+
+def _nothing_is_allowed(_: str) -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class RenderSource:
+    """A source as written, and the snapshot it stands for now."""
+
+    spec: Source
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True)
+class RenderJob:
+    """What to render. `allowed` tells which remote addresses (bases, dependencies) the project lists; by default none."""
+
+    app: str
+    namespace: str
+    sources: tuple[RenderSource, ...]
+    substitute: Substitute | None = None
+    capabilities: Capabilities = field(default_factory=Capabilities)
+    allowed: Allowed = _nothing_is_allowed
+
+
+@dataclass(frozen=True, slots=True)
+class RandomField:
+    """A field that a second render of the same inputs gave differently: `object` as `ObjectRef.id`, a dotted path (empty: all of it)."""
+
+    object: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """What came out. Equal keys, equal manifests."""
+
+    manifests: tuple[Manifest, ...]
+    key: str
+    closure: Closure
+    warnings: tuple[str, ...] = ()
+    cached: bool = False
+    """Whether no source had to be run. Plain sources are read again each time: that is as quick as looking them up."""
+    target_reads: tuple[TargetRead, ...] = ()
+    random: tuple[RandomField, ...] = ()
+
+
+class RenderEngine:
+    """Renders applications. `secret` keys the keys: with the same one, results are found again after a restart."""
+
+    def __init__(
+        self,
+        *,
+        cache: Cache | None = None,
+        fetcher: Fetcher | None = None,
+        kustomize: Path | None = None,
+        limits: Limits | None = None,
+        workers: int = 2,
+        idle_seconds: float = 30,
+        secret: bytes = b"",
+        namespaces: bool = True,
+    ) -> None:
+        self._cache = cache or NoCache()
+        self._fetcher = fetcher
+        self._limits = limits or Limits()
+        self._keys = Keys(secret or os.urandom(32))
+        self._configured = kustomize
+        self._kustomize: Kustomize | None = None
+        self._namespaces = namespaces
+        self._pool = Pool(self._prison, size=workers, idle_seconds=idle_seconds, on_start=self._started)
+        self.held: Held | None = None
+        """The prison that the last worker reported; None before the first one."""
+
+    async def render(self, job: RenderJob, target: TargetReader | None = None) -> Rendered:
+        """Render all sources, substitute, and bring the objects into one form.
+
+        `target` gives the ConfigMaps and Secrets that values and variables come from. Raises BadInput and RenderError with file and line,
+        SourceError for what cannot be fetched, TargetError for what cannot be read. An empty result is no error.
+        """
+        values = TargetValues(target, job.namespace, self._keys.seal)
+        reaches = [Reach(s.snapshot.tree, s.snapshot.url or s.spec.url, self._limits) for s in job.sources]
+        others = {s.spec.name: r for s, r in zip(job.sources, reaches, strict=True) if s.spec.name}
+        results: list[SourceResult] = []
+        for source, reach in zip(job.sources, reaches, strict=True):
+            if not is_files_only(source.spec):
+                results.append(await self._source(job, source.spec, reach, others, values))
+        manifests = tuple(m for result in results for m in result.manifests)
+        variables = checked(await values.variables(job.substitute)) if job.substitute else {}
+        if job.substitute:
+            manifests = tuple(substitute(m, variables, strict=job.substitute.strict) for m in manifests)
+        key = self._keys.of([r.key for r in results], variables, job.substitute)
+        return Rendered(
+            manifests=normalise(manifests),
+            key=key,
+            closure=Closure(tuple(r.closure() for r in reaches)),
+            warnings=tuple(w for r in results for w in r.warnings),
+            cached=all(r.cached for r in results),
+            target_reads=values.reads,
+            random=tuple(_random(results)),
+        )
+
+    async def close(self) -> None:
+        """End all workers."""
+        await self._pool.close()
+
+    async def __aenter__(self) -> RenderEngine:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _source(
+        self, job: RenderJob, source: Source, reach: Reach, others: dict[str, Reach], values: TargetValues
+    ) -> SourceResult:
+        context = SourceContext(
+            app=job.app,
+            namespace=job.namespace,
+            source=source,
+            reach=reach,
+            others=others,
+            capabilities=job.capabilities,
+            allowed=job.allowed,
+            target=values,
+            fetcher=self._fetcher,
+            cache=self._cache,
+            keys=self._keys,
+            limits=self._limits,
+            run=self._pool.run,
+        )
+        try:
+            return await self._rendered(context)
+        except TautError as error:
+            if error.where.repository:
+                raise
+            error.where = replace(error.where, repository=reach.repository, file=error.where.file or source.path)
+            raise
+
+    async def _rendered(self, context: SourceContext) -> SourceResult:
+        match detect(context.reach, context.source):
+            case Renderer.HELM:
+                return await from_helm(context)
+            case Renderer.KUSTOMIZE:
+                return await from_kustomize(context, self._tool())
+            case Renderer.JSONNET:
+                return await from_jsonnet(context)
+            case _:
+                options = context.source.plain or PlainOptions()
+                plain = render_plain(context.reach, context.source.path, options)
+                key = context.keys.of("plain", options, context.source.path, plain.closure.to_json())
+                return SourceResult(plain.manifests, key, plain.warnings, cached=True)
+
+    def _tool(self) -> Kustomize:
+        if self._kustomize is None:
+            self._kustomize = find_kustomize(self._configured)
+        return self._kustomize
+
+    def _prison(self) -> Prison:
+        try:
+            tools = {self._tool().tool: str(self._tool().path)}
+        except TautError:
+            tools = {}
+        return Prison(limits=self._limits, tools=tools, namespaces=self._namespaces)
+
+    def _started(self, held: Held) -> None:
+        if self.held is None:
+            _log.log(logging.INFO if held.complete else logging.WARNING, "render workers: %s", held.describe())
+        self.held = held
+
+
+def is_files_only(source: Source) -> bool:
+    """Whether nothing is rendered from a source: it says so, or it has a name and neither a path nor a chart."""
+    return source.files_only or (
+        bool(source.name) and source.path in {"", "."} and not source.chart and source.renderer is Renderer.AUTO
+    )
+
+
+def _random(results: list[SourceResult]) -> list[RandomField]:
+    return [
+        RandomField(result.manifests[number].ref("").id, path) for result in results for number, path in result.random
+    ]

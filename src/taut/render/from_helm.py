@@ -1,0 +1,88 @@
+"""A chart on its way to manifests: dependencies, values in their order, the run, and what is left out afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from taut.documents.yaml import dump
+from taut.model.application import HelmOptions
+from taut.model.manifests import Manifest
+from taut.model.snapshot import Tree
+from taut.render.closure import entry_hash
+from taut.render.context import Raw, SourceContext, SourceResult
+from taut.render.inputs_helm import chart_folder, file_parameters, missing, missing_error, resolve_chart, values_layers
+from taut.render.reach import Reach
+from taut.render.wire import HelmTask, Job, ValuesLayer
+
+HELM_VERSION = "helm-python-sdk 0.2.2"
+HOOK = "helm.sh/hook"
+
+
+async def from_helm(context: SourceContext) -> SourceResult:
+    """Render the source's chart. Raises RenderError, BadInput, and SourceError for a dependency that cannot be fetched."""
+    options = context.source.helm_options or HelmOptions()
+    reach = context.reach
+    chart = chart_folder(reach, context.source.path)
+    reach.take_folder(chart)
+    complete = await _with_dependencies(context, chart)
+    inputs = resolve_chart(complete, chart, schema=not options.skip_schema_validation)
+    task = HelmTask(
+        folder=chart,
+        release=options.release_name or context.app,
+        namespace=options.namespace or context.namespace,
+        kube_version=options.kube_version or context.capabilities.kube_version,
+        api_versions=tuple(options.api_versions or context.capabilities.api_versions),
+        layers=tuple(await _layers(context, chart, options)),
+        crds=not options.skip_crds,
+        schema=not options.skip_schema_validation,
+    )
+    content = [(f.path, context.keys.seal(f.data)) for f in inputs.files] if complete is not reach else []
+    key = context.keys.of("helm", HELM_VERSION, task, reach.closure().to_json(), content)
+
+    async def make() -> Raw:
+        reply = await context.done(Job(inputs.files, inputs.links, task, context.limits))
+        return Raw(reply.documents, reply.warnings, reply.random)
+
+    return _leave_out(await context.kept(key, make), options)
+
+
+async def _with_dependencies(context: SourceContext, chart: str) -> Reach:
+    """The source's tree, with the chart's dependencies in it if the repository does not hold them itself."""
+    reach = context.reach
+    lacking = [d for d in missing(reach, chart) if not d.is_local]
+    if not lacking:
+        return reach
+    if context.fetcher is None:
+        raise missing_error(reach, lacking)
+    tree: Tree = await context.fetcher.with_dependencies(reach.tree, chart, context.allowed)
+    reach.remember(f"dependencies of {chart or '.'}", entry_hash(tree, chart) or "")
+    return Reach(tree, reach.repository, reach.limits)
+
+
+async def _layers(context: SourceContext, chart: str, options: HelmOptions) -> list[ValuesLayer]:
+    """All values, in the order of HelmOptions: files, from the target, inline, files of parameters, parameters."""
+    layers = values_layers(context.reach, chart, options, context.others)
+    layers += await context.target.layers(options)
+    if options.values:
+        layers.append(ValuesLayer(dump(options.values).encode(), "values of the application"))
+    layers += file_parameters(context.reach, chart, options, context.others)
+    for parameter in options.parameters:
+        how = "text" if parameter.force_string else "set"
+        layers.append(ValuesLayer(parameter.value.encode(), f"parameter {parameter.name}", parameter.name, how))
+    return layers
+
+
+def _leave_out(result: SourceResult, options: HelmOptions) -> SourceResult:
+    """Leave out tests and hooks where the options say so; the numbers of random objects follow."""
+    kept = [n for n, m in enumerate(result.manifests) if not _is_left_out(m, options)]
+    if len(kept) == len(result.manifests):
+        return result
+    places = {old: new for new, old in enumerate(kept)}
+    random = tuple((places[n], path) for n, path in result.random if n in places)
+    return replace(result, manifests=tuple(result.manifests[n] for n in kept), random=random)
+
+
+def _is_left_out(manifest: Manifest, options: HelmOptions) -> bool:
+    events = [e.strip() for e in str(manifest.annotations.get(HOOK, "")).split(",") if e.strip()]
+    is_test = any(e in {"test", "test-success", "test-failure"} for e in events)
+    return bool(events) and (options.skip_hooks or (options.skip_tests and is_test))

@@ -1,0 +1,24 @@
+"""What a render may cost. A repository is hostile input: nothing runs past these."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """The bounds of one render.
+
+    `wall_seconds` is the time until a worker is killed, `cpu_seconds` what its processes may compute, `memory_mb` what they may hold
+    together, `output_bytes` what may come back, `processes` how many tasks (threads count) may exist, `open_files` how many files a
+    process may hold open, `file_bytes` how big one file may be, `input_bytes` and `input_files` what goes into the closed directory.
+    """
+
+    wall_seconds: float = 60
+    cpu_seconds: int = 120
+    memory_mb: int = 1024
+    output_bytes: int = 64 * 1024 * 1024
+    processes: int = 128
+    open_files: int = 1024
+    file_bytes: int = 64 * 1024 * 1024
+    input_bytes: int = 256 * 1024 * 1024
+    input_files: int = 20_000

@@ -1,0 +1,164 @@
+"""Namespaces: a process gets its own users, mounts, processes, network and IPC, and sees only what is mounted for it.
+
+The order matters. Sources are opened as the old user in the new mount namespace, users are mapped by a helper outside, mounts are made, the root is changed, and only then does the process fork into the new process namespace. Nothing here runs after a Go library is loaded.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from taut.render import kernel
+
+_SPACES = {
+    "user": os.CLONE_NEWUSER,
+    "mnt": os.CLONE_NEWNS,
+    "pid": os.CLONE_NEWPID,
+    "net": os.CLONE_NEWNET,
+    "ipc": os.CLONE_NEWIPC,
+    "uts": os.CLONE_NEWUTS,
+}
+_NOBODY = 65534
+
+
+def refusal() -> str:
+    """Why namespaces cannot be used here; empty when they can. Tried in a child that ends at once."""
+    child = os.fork()
+    if child == 0:
+        code = 0
+        try:
+            os.unshare(_all())
+            kernel.mount("none", "/", "", kernel.MS_REC | kernel.MS_PRIVATE)
+        except OSError as error:
+            code = error.errno or 255
+        os._exit(code)
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    return os.strerror(code) if code > 0 else "the attempt was killed" if code else ""
+
+
+def enter(readable: Iterable[str], files: Mapping[str, str], work: str, work_bytes: int) -> tuple[str, ...]:
+    """Enter new namespaces whose file system holds `readable` at the same paths, `files` (path inside → outside), and an empty `work`.
+
+    Returns, in a grandchild, the names of the namespaces. The processes between wait for it and end with its status. Raises OSError.
+    """
+    sources = _leave(list(readable), files)
+    kernel.die_with_parent()
+    _build_root(sources, work, work_bytes)
+    for _, descriptor in sources:
+        os.close(descriptor)
+    _become_child()
+    _become_child()
+    return tuple(_SPACES)
+
+
+def _all() -> int:
+    flags = 0
+    for flag in _SPACES.values():
+        flags |= flag
+    return flags
+
+
+def _open_all(readable: Iterable[str], files: Mapping[str, str]) -> list[tuple[str, int]]:
+    wanted = (
+        [(path, path) for path in readable]
+        + list(files.items())
+        + [("/dev/null", "/dev/null"), ("/dev/urandom", "/dev/urandom")]
+    )
+    opened: list[tuple[str, int]] = []
+    for inside, outside in wanted:
+        opened.append((inside, os.open(outside, os.O_PATH | os.O_CLOEXEC)))
+    return opened
+
+
+def _outside_ids(paths: list[str]) -> tuple[int, int]:
+    """Whom the worker is outside its namespace: as root somebody without any rights, if what it needs is readable for everybody."""
+    if os.geteuid() != 0:
+        return os.geteuid(), os.getegid()
+    samples = [*paths, __file__, os.__file__]
+    for path in samples:
+        mode = os.stat(path).st_mode if os.path.exists(path) else 0o777
+        if mode & 0o004 == 0 or (stat.S_ISDIR(mode) and mode & 0o001 == 0):
+            return 0, 0
+    return _NOBODY, _NOBODY
+
+
+def _leave(readable: list[str], files: Mapping[str, str]) -> list[tuple[str, int]]:
+    """Leave the outer namespaces; a helper that stays outside maps the users, because only it may map another's.
+
+    What is to be shown is opened between: already in the new mount namespace, and still with the rights of the old user.
+    """
+    user, group = _outside_ids([*readable, *files.values()])
+    if os.geteuid() == 0:
+        os.setgroups([])
+    ready = os.pipe()
+    me = os.getpid()
+    helper = os.fork()
+    if helper == 0:
+        code = 1
+        try:
+            os.close(ready[1])
+            if os.read(ready[0], 1):
+                _map_users(me, user, group)
+                code = 0
+        finally:
+            os._exit(code)
+    os.close(ready[0])
+    os.unshare(_all() & ~os.CLONE_NEWPID)
+    sources = _open_all(readable, files)
+    os.write(ready[1], b"x")
+    os.close(ready[1])
+    if os.waitpid(helper, 0)[1] != 0:
+        raise OSError("the users of the namespace could not be mapped")
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+    os.unshare(os.CLONE_NEWPID)
+    return sources
+
+
+def _map_users(process: int, user: int, group: int) -> None:
+    base = Path("/proc", str(process))
+    if os.geteuid() != 0:
+        (base / "setgroups").write_text("deny")
+    (base / "uid_map").write_text(f"0 {user} 1")
+    (base / "gid_map").write_text(f"0 {group} 1")
+
+
+def _build_root(sources: list[tuple[str, int]], work: str, work_bytes: int) -> None:
+    kernel.mount("none", "/", "", kernel.MS_REC | kernel.MS_PRIVATE)
+    root = next(d for d in ("/tmp", "/var", "/mnt", "/home", "/opt") if os.path.isdir(d))  # noqa: S108 (hidden by the mount)
+    kernel.mount("tmpfs", root, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "size=1m,mode=755")
+    for path, descriptor in sources:
+        _show(root, path, descriptor)
+    os.makedirs(root + work, mode=0o700)
+    kernel.mount("tmpfs", root + work, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, f"size={work_bytes},mode=700")
+    kernel.change_root(root)
+    kernel.make_read_only("/", recursive=False)
+
+
+def _show(root: str, path: str, descriptor: int) -> None:
+    """Show what `descriptor` holds at `path` below `root`, read-only."""
+    target = root + path
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISDIR(mode):
+        os.makedirs(target, exist_ok=True)
+    else:
+        os.close(os.open(target, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    kernel.mount(f"/proc/self/fd/{descriptor}", target, "", kernel.MS_BIND | kernel.MS_REC)
+    kernel.make_read_only(target, recursive=True, devices=stat.S_ISCHR(mode))
+
+
+def _become_child() -> None:
+    """Fork; go on in the child, while the parent waits for it and ends as it did."""
+    child = os.fork()
+    if child == 0:
+        kernel.die_with_parent()
+        return
+    while True:
+        done, status = os.waitpid(-1, 0)
+        if done == child:
+            code = os.waitstatus_to_exitcode(status)
+            os._exit(code if code >= 0 else 128 - code)

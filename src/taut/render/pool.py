@@ -1,0 +1,295 @@
+"""Workers, seen from outside: started when needed, killed when they take too much, ended when idle."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from taut.model.errors import RenderError
+from taut.render.limits import Limits
+from taut.render.prison import Held, Prison
+from taut.render.wire import HEADER, Hello, Job, Reply
+
+_STDERR_BYTES = 16_384
+_WATCH_SECONDS = 0.05
+_START_SECONDS = 30.0
+_MAX_JOBS = 500
+_MODULE = "taut.render.worker"
+
+
+class WorkerGoneError(Exception):
+    """A worker ended without an answer; the text says why, as far as that is known."""
+
+
+class Worker:
+    """One worker process with its pipes. Not to be used by two tasks at once."""
+
+    def __init__(self, process: asyncio.subprocess.Process, prison: Prison) -> None:
+        self._process = process
+        self._prison = prison
+        self._errors = bytearray()
+        self._reader = asyncio.create_task(self._read_errors())
+        self._killed = ""
+        self.held = Held()
+        self.jobs = 0
+        self.idle_since = 0.0
+
+    @classmethod
+    async def start(cls, prison: Prison, *, command: tuple[str, ...] = ("-m", _MODULE)) -> Worker:
+        """Start `python -I COMMAND SETTINGS` with an empty environment and wait until it is in its prison.
+
+        Raises RenderError when it does not get there.
+        """
+        work = "" if prison.work else _work_folder()
+        prison = msgspec.structs.replace(prison, work=prison.work or work, parent=os.getpid())
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-I",
+            *command,
+            msgspec.json.encode(prison).decode(),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={},
+            cwd="/",
+            start_new_session=True,
+        )
+        worker = cls(process, prison)
+        try:
+            async with asyncio.timeout(_START_SECONDS):
+                hello = msgspec.msgpack.decode(await worker._receive(1 << 16), type=Hello)
+        except (TimeoutError, WorkerGoneError, asyncio.CancelledError) as error:
+            await worker.kill("it did not start")
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            raise RenderError("a render worker did not start", advice=worker.said() or "see the log") from None
+        worker.held = hello.held
+        return worker
+
+    @property
+    def pid(self) -> int:
+        """The process id of the outermost process."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return self._process.returncode is None
+
+    def said(self) -> str:
+        """The end of what it wrote to standard error."""
+        return bytes(self._errors).decode(errors="replace").strip()[-2000:]
+
+    async def run(self, job: Job) -> Reply:
+        """Have the job done. Raises RenderError when the worker is killed for its use, dies, or answers what cannot be read."""
+        self.jobs += 1
+        watch = asyncio.create_task(self._watch(job.limits))
+        try:
+            async with asyncio.timeout(job.limits.wall_seconds):
+                data = await self._exchange(msgspec.msgpack.encode(job), job.limits)
+            return msgspec.msgpack.decode(data, type=Reply)
+        except TimeoutError:
+            await self.kill("time")
+            raise RenderError(
+                f"rendering took longer than {job.limits.wall_seconds:g} s and was stopped",
+                advice="look for an endless template",
+            ) from None
+        except WorkerGoneError:
+            await self.kill("")
+            raise self._post_mortem(job.limits) from None
+        except (asyncio.CancelledError, msgspec.MsgspecError):
+            await self.kill("cancelled")
+            raise
+        finally:
+            watch.cancel()
+
+    async def kill(self, reason: str) -> None:
+        """End it and everything it started, at once."""
+        self._killed = self._killed or reason
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+        await self._process.wait()
+        with contextlib.suppress(TimeoutError, asyncio.CancelledError):
+            await asyncio.wait_for(self._reader, 2)
+        if self._prison.work:
+            shutil.rmtree(self._prison.work, ignore_errors=True)
+
+    async def _exchange(self, data: bytes, limits: Limits) -> bytes:
+        stdin = self._process.stdin
+        if stdin is None:
+            raise WorkerGoneError
+        try:
+            stdin.write(HEADER.pack(len(data)))
+            stdin.write(data)
+            await stdin.drain()
+        except (BrokenPipeError, ConnectionResetError):
+            raise WorkerGoneError from None
+        return await self._receive(limits.output_bytes + (1 << 20))
+
+    async def _receive(self, bound: int) -> bytes:
+        stdout = self._process.stdout
+        if stdout is None:
+            raise WorkerGoneError
+        try:
+            size = HEADER.unpack(await stdout.readexactly(HEADER.size))[0]
+            if size > bound:
+                self._killed = "output"
+                raise WorkerGoneError
+            return await stdout.readexactly(size)
+        except (asyncio.IncompleteReadError, ConnectionResetError):
+            raise WorkerGoneError from None
+
+    async def _read_errors(self) -> None:
+        stream = self._process.stderr
+        while stream is not None and (chunk := await stream.read(4096)):
+            self._errors += chunk
+            del self._errors[:-_STDERR_BYTES]
+
+    async def _watch(self, limits: Limits) -> None:
+        """Kill the worker when its processes together hold too much, or are too many. Only while a job runs."""
+        bound = limits.memory_mb * 1024 * 1024
+        while self.alive:
+            size, tasks = usage(self._process.pid)
+            if size > bound:
+                self._killed = "memory"
+            elif tasks > limits.processes + 8:
+                self._killed = "processes"
+            if self._killed:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
+                return
+            await asyncio.sleep(_WATCH_SECONDS)
+
+    def _post_mortem(self, limits: Limits) -> RenderError:
+        said = self.said()
+        if (
+            self._killed == "memory"
+            or "out of memory" in said
+            or "cannot allocate memory" in said
+            or "MemoryError" in said
+        ):
+            return RenderError(
+                f"rendering needs more than {limits.memory_mb} MB of memory and was stopped",
+                advice="look for an endless template",
+            )
+        if self._killed == "processes":
+            return RenderError(f"rendering started more than {limits.processes} processes and was stopped")
+        if self._killed == "output":
+            return RenderError(f"the result is larger than {limits.output_bytes // (1024 * 1024)} MiB")
+        code = self._process.returncode or 0
+        if code in {128 + signal.SIGXCPU, -signal.SIGXCPU}:
+            return RenderError(f"rendering computed for more than {limits.cpu_seconds} s and was stopped")
+        return RenderError(f"the renderer crashed (code {code})" + (f": {said[:1000]}" if said else ""))
+
+
+def usage(pid: int) -> tuple[int, int]:
+    """Bytes of memory and number of tasks of a process and all its descendants. What has ended meanwhile counts nothing."""
+    total, tasks, todo = 0, 0, [pid]
+    page = os.sysconf("SC_PAGE_SIZE")
+    while todo:
+        current = todo.pop()
+        try:
+            shared = Path(f"/proc/{current}/statm").read_text().split()
+            threads = os.listdir(f"/proc/{current}/task")
+            total += (int(shared[1]) - int(shared[2])) * page
+            tasks += len(threads)
+            for thread in threads:
+                todo += [int(p) for p in Path(f"/proc/{current}/task/{thread}/children").read_text().split()]
+        except (OSError, IndexError):
+            continue
+    return total, tasks
+
+
+def _work_folder() -> str:
+    """A private folder in memory, used where a worker cannot have a file system of its own."""
+    base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 (mkdtemp makes it private)
+    return tempfile.mkdtemp(prefix="taut-render-", dir=base)
+
+
+class Pool:
+    """At most `size` workers at a time. An idle worker ends after `idle_seconds`; each serves at most some hundred jobs."""
+
+    def __init__(
+        self,
+        prison: Callable[[], Prison],
+        *,
+        size: int,
+        idle_seconds: float,
+        on_start: Callable[[Held], None] | None = None,
+    ) -> None:
+        self._prison = prison
+        self._slots = asyncio.Semaphore(size)
+        self._idle: list[Worker] = []
+        self._busy: set[Worker] = set()
+        self._idle_seconds = idle_seconds
+        self._on_start = on_start
+        self._reaper: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def run(self, job: Job) -> Reply:
+        """Have a job done by a worker, a new one if none is idle. Raises RenderError as `Worker.run` does."""
+        async with self._slots:
+            if self._closed:
+                raise RenderError("taut is stopping")
+            worker = await self._take()
+            self._busy.add(worker)
+            try:
+                return await worker.run(job)
+            finally:
+                self._busy.discard(worker)
+                await self._give_back(worker)
+
+    async def close(self) -> None:
+        """End all workers. Jobs that are still running fail."""
+        self._closed = True
+        if self._reaper:
+            self._reaper.cancel()
+        workers = [*self._idle, *self._busy]
+        self._idle.clear()
+        await asyncio.gather(*(worker.kill("closed") for worker in workers))
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The process ids of all workers, for those who watch."""
+        return tuple(w.pid for w in [*self._idle, *self._busy])
+
+    async def _take(self) -> Worker:
+        while self._idle:
+            worker = self._idle.pop()
+            if worker.alive:
+                return worker
+            await worker.kill("")
+        worker = await Worker.start(self._prison())
+        if self._on_start:
+            self._on_start(worker.held)
+        return worker
+
+    async def _give_back(self, worker: Worker) -> None:
+        if self._closed or not worker.alive or worker.jobs >= _MAX_JOBS:
+            await worker.kill("worn out")
+            return
+        worker.idle_since = time.monotonic()
+        self._idle.append(worker)
+        if self._reaper is None or self._reaper.done():
+            self._reaper = asyncio.create_task(self._reap())
+
+    async def _reap(self) -> None:
+        while self._idle:
+            oldest = min(worker.idle_since for worker in self._idle)
+            await asyncio.sleep(max(0.01, oldest + self._idle_seconds - time.monotonic()))
+            bound = time.monotonic() - self._idle_seconds
+            old = [w for w in self._idle if w.idle_since <= bound]
+            self._idle = [w for w in self._idle if w.idle_since > bound]
+            await asyncio.gather(*(w.kill("idle") for w in old))

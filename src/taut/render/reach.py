@@ -1,0 +1,228 @@
+"""Looking into a tree while writing down what was looked at: the closed directory and the closure are made of these notes.
+
+Symbolic links are followed here, component by component, and never leave the repository.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass, field
+
+from taut.model.errors import BadInput, RenderError, Where
+from taut.model.snapshot import Entry, EntryKind, Tree
+from taut.render.closure import SourceClosure, listing_hash, marked_hash
+from taut.render.limits import Limits
+from taut.render.wire import InFile, InLink
+
+_MAX_LINKS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is at a path after all links are followed. `path` is the real one."""
+
+    path: str
+    entry: Entry | None
+    """None for the root."""
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder."""
+        return self.entry is None or self.entry.kind is EntryKind.FOLDER
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a file."""
+        return self.entry is not None and self.entry.kind in {EntryKind.FILE, EntryKind.EXECUTABLE}
+
+
+def normal(path: str) -> str:
+    """A path in the form that trees use: relative, without `.`; the root is the empty text. `..` at its start is kept."""
+    clean = posixpath.normpath(path.lstrip("/") or ".")
+    return "" if clean == "." else clean
+
+
+def join(folder: str, reference: str) -> str:
+    """Where `reference`, written in `folder`, points to."""
+    return normal(posixpath.join(folder or ".", reference))
+
+
+@dataclass
+class Reach:
+    """A tree, and the notes on what was seen in it. `repository` is named in errors."""
+
+    tree: Tree
+    repository: str = ""
+    limits: Limits = field(default_factory=Limits)
+    _files: dict[str, Entry] = field(default_factory=dict[str, Entry])
+    _links: dict[str, Entry] = field(default_factory=dict[str, Entry])
+    _absent: set[str] = field(default_factory=set[str])
+    _folders: dict[str, str] = field(default_factory=dict[str, str])
+    _listings: dict[str, str] = field(default_factory=dict[str, str])
+    _remote: dict[str, str] = field(default_factory=dict[str, str])
+    _content: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    _bytes: int = 0
+
+    def find(self, path: str) -> Found | None:
+        """What is at `path`, links followed; None (and noted as absent) when there is nothing.
+
+        Raises RenderError for a link that leaves the repository, and for a path that does.
+        """
+        todo = [part for part in normal(path).split("/") if part]
+        at: list[str] = []
+        entry: Entry | None = None
+        links = 0
+        while todo:
+            part = todo.pop(0)
+            if part == "..":
+                if not at:
+                    raise RenderError(
+                        "the path leaves the repository",
+                        where=self._where(path),
+                        advice="refer to files of the repository only",
+                    )
+                at.pop()
+                entry = self.tree.entry("/".join(at)) if at else None
+                continue
+            here = "/".join([*at, part])
+            entry = self.tree.entry(here)
+            if entry is None:
+                self._absent.add(here)
+                return None
+            if entry.kind is EntryKind.SYMLINK:
+                links += 1
+                at, todo = self._follow(here, entry, at, todo, links)
+                entry = self.tree.entry("/".join(at)) if at else None
+                continue
+            at.append(part)
+        if entry is not None and entry.kind is EntryKind.SUBMODULE:
+            self._files["/".join(at)] = entry
+            raise RenderError(
+                "this is a submodule", where=self._where("/".join(at)), advice="set submodules: true on the source"
+            )
+        return Found("/".join(at), entry)
+
+    def _follow(
+        self, here: str, entry: Entry, at: list[str], todo: list[str], links: int
+    ) -> tuple[list[str], list[str]]:
+        target = self.tree.read(here).decode(errors="replace")
+        self._links[here] = entry
+        if links > _MAX_LINKS:
+            raise RenderError("the symbolic links lead in a circle", where=self._where(here))
+        joined = posixpath.normpath(posixpath.join("/".join(at) or ".", target))
+        if target.startswith("/") or joined == ".." or joined.startswith("../"):
+            raise RenderError(
+                f"the symbolic link leaves the repository (it points to {target!r})",
+                where=self._where(here),
+                advice="replace the link by a file, or point it to something in the repository",
+            )
+        return list(at), [part for part in target.split("/") if part not in {"", "."}] + todo
+
+    def _where(self, path: str) -> Where:
+        return Where(repository=self.repository, file=path)
+
+    def is_folder(self, path: str) -> bool:
+        """Whether there is a folder at `path`."""
+        found = self.find(path)
+        return found is not None and found.is_folder
+
+    def take(self, path: str) -> bytes | None:
+        """The content of the file at `path`, which becomes an input; None when there is no file. Raises RenderError as `find`, and for its size."""
+        found = self.find(path)
+        if found is None or not found.is_file or found.entry is None:
+            return None
+        return self._take(found.path, found.entry)
+
+    def _take(self, path: str, entry: Entry) -> bytes:
+        if path not in self._content:
+            size = self.tree.size(path)
+            if size > self.limits.file_bytes:
+                raise BadInput(
+                    f"the file has {size} bytes, more than {self.limits.file_bytes}",
+                    where=self._where(path),
+                    advice="exclude it, or split it",
+                )
+            self._bytes += size
+            if self._bytes > self.limits.input_bytes or len(self._content) >= self.limits.input_files:
+                raise BadInput(
+                    "there is more below this folder than a render may read", where=self._where(posixpath.dirname(path))
+                )
+            self._content[path] = self.tree.read(path)
+        self._files[path] = entry
+        return self._content[path]
+
+    def listing(self, path: str) -> tuple[Entry, ...]:
+        """The entries of the folder at `path`, whose names become an input; empty when there is none."""
+        found = self.find(path)
+        if found is None or not found.is_folder:
+            return ()
+        self._listings[found.path] = listing_hash(self.tree, found.path) or ""
+        return self.tree.folder(found.path)
+
+    def take_folder(self, path: str) -> int:
+        """Make everything below the folder at `path` an input, links and what they point at too. Returns the number of files."""
+        found = self.find(path)
+        if found is None or not found.is_folder:
+            return 0
+        self._folders[found.path] = found.entry.hash if found.entry else self.tree.hash
+        before = len(self._content)
+        self._walk(found.path, (found.path,))
+        return len(self._content) - before
+
+    def _walk(self, folder: str, above: tuple[str, ...]) -> None:
+        for entry in self.tree.folder(folder):
+            path = f"{folder}/{entry.name}" if folder else entry.name
+            if entry.kind is EntryKind.FOLDER:
+                self._walk(path, (*above, path))
+            elif entry.kind is EntryKind.SYMLINK:
+                self._walk_link(path, above)
+            elif entry.kind is not EntryKind.SUBMODULE:
+                self._take(path, entry)
+
+    def _walk_link(self, path: str, above: tuple[str, ...]) -> None:
+        found = self.find(path)
+        if found is None:
+            return
+        if not found.is_folder:
+            self.take(found.path)
+        elif found.path in above or any(a.startswith(found.path + "/") for a in above) or not found.path:
+            raise RenderError("the symbolic link leads in a circle", where=self._where(path))
+        else:
+            self._folders[found.path] = found.entry.hash if found.entry else self.tree.hash
+            self._walk(found.path, (*above, found.path))
+
+    def remember(self, what: str, revision: str) -> None:
+        """Note that something came from elsewhere, at this revision."""
+        self._remote[what] = revision
+
+    def closure(self) -> SourceClosure:
+        """The notes."""
+        whole = tuple(f + "/" if f else "" for f in self._folders)
+        inputs = {**self._files, **self._links}
+        return SourceClosure(
+            {p: marked_hash(e) for p, e in inputs.items() if not p.startswith(whole)},
+            frozenset(self._absent),
+            dict(self._folders),
+            dict(self._listings),
+            dict(self._remote),
+        )
+
+    def files(self, prefix: str = "") -> list[InFile]:
+        """What was taken, to be laid into a closed directory below `prefix`."""
+        return [
+            InFile(prefix + path, data, self._files[path].kind is EntryKind.EXECUTABLE)
+            for path, data in sorted(self._content.items())
+        ]
+
+    def links(self, prefix: str = "") -> list[InLink]:
+        """The links that were followed."""
+        return [InLink(prefix + path, self.tree.read(path).decode(errors="replace")) for path in sorted(self._links)]
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The paths of the files taken so far."""
+        return tuple(self._content)
+
+    def has(self, path: str) -> bool:
+        """Whether the file at `path` was taken."""
+        return path in self._content

@@ -1,0 +1,127 @@
+"""What a worker and its parent say to each other: length-prefixed msgpack over two pipes."""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import Any
+
+import msgspec
+
+from taut.render.limits import Limits
+from taut.render.prison import Held
+
+HEADER = struct.Struct(">Q")
+
+
+class InFile(msgspec.Struct, frozen=True, array_like=True):
+    """A file of the closed directory."""
+
+    path: str
+    data: bytes
+    executable: bool = False
+
+
+class InLink(msgspec.Struct, frozen=True, array_like=True):
+    """A symbolic link of the closed directory, known to stay inside."""
+
+    path: str
+    target: str
+
+
+class KustomizeTask(msgspec.Struct, frozen=True, tag="kustomize"):
+    """Build the kustomization in `folder` with the tool of that name (`kustomize` or `kubectl`)."""
+
+    folder: str
+    tool: str
+
+
+class ValuesLayer(msgspec.Struct, frozen=True):
+    """One layer of Helm values: `text` is YAML to merge; with `path` it is set there, as `--set` does (`text`: `--set-string`, `file`: as it is)."""
+
+    text: bytes
+    origin: str
+    path: str = ""
+    how: str = "merge"
+
+
+class HelmTask(msgspec.Struct, frozen=True, tag="helm"):
+    """Render the chart in `folder`. `layers` are applied in order."""
+
+    folder: str
+    release: str
+    namespace: str
+    kube_version: str
+    api_versions: tuple[str, ...]
+    layers: tuple[ValuesLayer, ...]
+    crds: bool = True
+    schema: bool = True
+
+
+class JsonnetTask(msgspec.Struct, frozen=True, tag="jsonnet"):
+    """Evaluate the files; variables are (name, value, is code)."""
+
+    files: tuple[str, ...]
+    libs: tuple[str, ...]
+    ext_vars: tuple[tuple[str, str, bool], ...] = ()
+    tlas: tuple[tuple[str, str, bool], ...] = ()
+
+
+class Job(msgspec.Struct, frozen=True):
+    """A closed directory and what to do in it."""
+
+    files: list[InFile]
+    links: list[InLink]
+    task: KustomizeTask | HelmTask | JsonnetTask
+    limits: Limits
+
+
+class OutDocument(msgspec.Struct, frozen=True, array_like=True):
+    """One document that came out: the file it is from, its line there (0: unknown) and its value."""
+
+    file: str
+    line: int
+    body: Any
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """What came out, or why nothing did. `random` holds (number of the document, path) of what a second run gave differently."""
+
+    documents: list[OutDocument] = []
+    error: str = ""
+    bad_input: bool = False
+    file: str = ""
+    line: int = 0
+    advice: str = ""
+    random: list[tuple[int, str]] = []
+    warnings: list[str] = []
+
+
+class Hello(msgspec.Struct, frozen=True):
+    """The first word of a worker: the prison that it is in."""
+
+    held: Held
+
+
+def read_frame(descriptor: int) -> bytes | None:
+    """The next message; None at the end of the stream."""
+    header = _read(descriptor, HEADER.size)
+    return None if header is None else _read(descriptor, HEADER.unpack(header)[0])
+
+
+def write_frame(descriptor: int, data: bytes) -> None:
+    """Send a message."""
+    view = memoryview(HEADER.pack(len(data)) + data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _read(descriptor: int, size: int) -> bytes | None:
+    parts: list[bytes] = []
+    while size:
+        part = os.read(descriptor, min(size, 1 << 20))
+        if not part:
+            return None
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)

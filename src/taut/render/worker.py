@@ -1,0 +1,133 @@
+"""A worker: goes into its prison, then takes jobs from its parent one after the other until the pipe closes.
+
+Started as `python -I -m taut.render.worker SETTINGS` with an empty environment. The libraries that render are loaded inside, when the
+first job needs them, so that nothing forks after a Go library is loaded.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import msgspec
+
+from taut.model.errors import BadInput, TautError
+from taut.render import prison as prisons
+from taut.render.wire import Hello, HelmTask, Job, KustomizeTask, Reply, read_frame, write_frame
+
+
+class CrashError(Exception):
+    """A tool ended in a way that is no answer."""
+
+
+def main(arguments: list[str]) -> int:
+    """Enter the prison that `arguments[0]` (JSON) describes and serve. Returns the exit code."""
+    prison = msgspec.json.decode(arguments[0].encode(), type=prisons.Prison)
+    incoming, outgoing = os.dup(0), os.dup(1)
+    silence = os.open("/dev/null", os.O_RDWR)
+    os.dup2(silence, 0)
+    os.dup2(2, 1)
+    held = prisons.enter(prison)
+    write_frame(outgoing, msgspec.msgpack.encode(Hello(held)))
+    while (frame := read_frame(incoming)) is not None:
+        job = msgspec.msgpack.decode(frame, type=Job)
+        prisons.limit_cpu(job.limits.cpu_seconds)
+        reply = _answer(job, held)
+        data = _encode(reply)
+        if len(data) > job.limits.output_bytes:
+            data = _encode(_too_much(job))
+        write_frame(outgoing, data)
+    return 0
+
+
+def _answer(job: Job, held: prisons.Held) -> Reply:
+    root = Path(held.work, "job")
+    shutil.rmtree(root, ignore_errors=True)
+    try:
+        _materialise(job, root)
+        return _run(job, root, held)
+    except TautError as error:
+        where = error.where
+        return Reply(
+            error=error.what,
+            bad_input=isinstance(error, BadInput),
+            file=where.file,
+            line=where.line,
+            advice=error.advice,
+        )
+    except MemoryError:
+        return Reply(
+            error=f"rendering needs more than {job.limits.memory_mb} MB of memory", advice="look for an endless loop"
+        )
+    except OSError as error:
+        return Reply(error=f"the worker could not go on: {error.strerror or error}")
+    finally:
+        os.chdir(held.work)
+        for left in Path(held.work).iterdir():
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() and not left.is_symlink() else left.unlink(
+                missing_ok=True
+            )
+
+
+def _materialise(job: Job, root: Path) -> None:
+    root.mkdir(mode=0o700, parents=True)
+    for file in job.files:
+        target = root / file.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(file.data)
+        if file.executable:
+            target.chmod(0o700)
+    for link in job.links:
+        target = root / link.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to(link.target)
+
+
+def _run(job: Job, root: Path, held: prisons.Held) -> Reply:
+    os.chdir(root)
+    if isinstance(job.task, KustomizeTask):
+        from taut.render.run_kustomize import build
+
+        return build(job.task, root, held.tools, job.limits)
+    if isinstance(job.task, HelmTask):
+        from taut.render.run_helm import render
+
+        return render(job.task, root, job.limits)
+    from taut.render.run_jsonnet import evaluate
+
+    return evaluate(job.task, root)
+
+
+def _encode(reply: Reply) -> bytes:
+    try:
+        return msgspec.msgpack.encode(reply)
+    except OverflowError:
+        return msgspec.msgpack.encode(
+            msgspec.structs.replace(reply, documents=[_within_64_bit(d) for d in reply.documents])
+        )
+
+
+def _within_64_bit(value: object) -> object:
+    """kubectl reads integers that do not fit 64 bit as floats."""
+    if isinstance(value, dict):
+        return {key: _within_64_bit(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_within_64_bit(item) for item in value]
+    if isinstance(value, msgspec.Struct):
+        return type(value)(*(_within_64_bit(getattr(value, f)) for f in value.__struct_fields__))
+    if isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**64:
+        return float(value)
+    return value
+
+
+def _too_much(job: Job) -> Reply:
+    return Reply(
+        error=f"the result is larger than {job.limits.output_bytes // (1024 * 1024)} MiB",
+        advice="split the application, or look for an endless template",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
