@@ -17,13 +17,13 @@ from typing import Any
 import orjson
 
 from taut.documents.emit import emit
-from taut.documents.exact import compose, construct, find_line
+from taut.documents.exact import Node, compose, construct, find_line
 from taut.documents.limits import Document, Limits, bad
 from taut.documents.quick import UnsureError, check_shape, needs_exact, read
 from taut.documents.scalars import json_number
 from taut.model.errors import BadInput
 
-__all__ = ["Document", "Limits", "dump", "dump_all", "line_of", "load_documents", "load_one"]
+__all__ = ["Document", "Limits", "Locator", "dump", "dump_all", "line_of", "load_documents", "load_one"]
 
 _MARKER = re.compile(rb"^(?:---|\.\.\.)(?=[ \t\r\n]|\Z)", re.MULTILINE)
 _BLANK = re.compile(rb"\s*(?:#.*)?")
@@ -61,26 +61,35 @@ def load_one(data: bytes, *, file: str = "", limits: Limits = _DEFAULT) -> Any:
     return documents[0].body if documents else None
 
 
-def line_of(data: bytes, path: Sequence[str | int], *, document: int = 0) -> int:
-    """The line, from 1, of the value at `path` (keys and indexes) in the document with number `document`, for error messages.
+class Locator:
+    """Finds lines in one file, for error messages. The file is composed once, at the first question."""
 
-    It is the line of the key; of the nearest parent that exists when there is no such value; 1 when the file cannot be read.
-    """
-    number = 0
-    try:
-        text = _text(data, "", _DEFAULT)
-        for chunk, first_line in _chunks(text, "", _DEFAULT):
-            for node in compose(
-                chunk if chunk.endswith(b"\n") else chunk + b"\n", file="", limits=_DEFAULT, first_line=first_line
-            ):
-                if node is None or construct(node, file="") is None:
-                    continue
-                if number == document:
-                    return find_line(node, tuple(path))
-                number += 1
-    except BadInput:
-        return 1
-    return 1
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._nodes: list[Node] | None = None
+
+    def line(self, path: Sequence[str | int], *, document: int = 0) -> int:
+        """The line, from 1, of the value at `path` (keys and indexes) in the document with number `document`.
+
+        It is the line of the key; of the nearest parent that exists when there is no such value; 1 when the file cannot be read.
+        """
+        if self._nodes is None:
+            self._nodes = self._compose()
+        return find_line(self._nodes[document], tuple(path)) if document < len(self._nodes) else 1
+
+    def _compose(self) -> list[Node]:
+        nodes: list[Node] = []
+        # A file that cannot be read as a whole still tells the lines of what precedes the fault.
+        with contextlib.suppress(BadInput):
+            for chunk, first_line in _chunks(_text(self._data, "", _DEFAULT), "", _DEFAULT):
+                composed = compose(_ended(chunk), file="", limits=_DEFAULT, first_line=first_line)
+                nodes += [node for node in composed if node is not None and construct(node, file="") is not None]
+        return nodes
+
+
+def line_of(data: bytes, path: Sequence[str | int], *, document: int = 0) -> int:
+    """The line of one value, as `Locator.line` tells it."""
+    return Locator(data).line(path, document=document)
 
 
 def dump(value: Any) -> str:
@@ -199,8 +208,7 @@ def _read_chunk(chunk: bytes, first_line: int, file: str, limits: Limits) -> Ite
     skipped = _first_content(chunk)
     if skipped is None:
         return
-    # A block scalar at the end of a file without a line break would lose its own (PyYAML) or be read differently.
-    chunk = chunk if chunk.endswith(b"\n") else chunk + b"\n"
+    chunk = _ended(chunk)
     if not needs_exact(chunk):
         try:
             yield read(chunk, limits), first_line + skipped
@@ -212,6 +220,11 @@ def _read_chunk(chunk: bytes, first_line: int, file: str, limits: Limits) -> Ite
         body = construct(node, file=file)
         if node is not None and body is not None:
             yield body, node.line
+
+
+def _ended(chunk: bytes) -> bytes:
+    """With a line break at the end: without it, the text of a block scalar there would lose its own, which kubectl keeps."""
+    return chunk if chunk.endswith(b"\n") else chunk + b"\n"
 
 
 def _first_content(chunk: bytes) -> int | None:

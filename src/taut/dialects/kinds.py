@@ -1,0 +1,58 @@
+"""The kinds of taut's own documents, as structs: the checker, the schemas and the reference all read them from here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, field
+
+from taut.model.application import ApplicationSpec, Spec
+from taut.model.project import ProjectSpec
+
+API_GROUP = "taut.dev"
+API_VERSION = "taut.dev/v1"
+
+DNS_NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+"""A DNS-1123 subdomain, as Kubernetes asks for names."""
+DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+"""A DNS-1123 label, as Kubernetes asks for namespaces."""
+
+DocumentName = Annotated[str, Meta(min_length=1, max_length=253, pattern=DNS_NAME)]
+Namespace = Annotated[str, Meta(max_length=63, pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$")]
+
+
+class Metadata(Spec, frozen=True):
+    """What a document is called. Together with its root, namespace and name identify an application."""
+
+    name: DocumentName
+    """Lower-case letters, digits, `-` and `.` (a DNS-1123 subdomain)."""
+    namespace: Namespace = ""
+    """Tells applications of one root apart that have the same name. It is not where the objects go: that is `spec.target.namespace`."""
+    labels: dict[str, str] = field(default_factory=dict)
+    """Shown, and used to select applications."""
+    annotations: dict[str, str] = field(default_factory=dict)
+    """Anything else that people or tools note on the document."""
+
+
+class ApplicationDocument(Spec, frozen=True):
+    """One application, or with `forEach` many: what to take from where, how to render it, where to run it, and how to keep it so."""
+
+    api_version: Literal["taut.dev/v1"]
+    kind: Literal["Application"]
+    metadata: Metadata
+    spec: ApplicationSpec
+
+
+class ProjectDocument(Spec, frozen=True):
+    """What applications of a project may use: repositories, clusters, namespaces, kinds, and as whom they write."""
+
+    api_version: Literal["taut.dev/v1"]
+    kind: Literal["Project"]
+    metadata: Metadata
+    spec: ProjectSpec = ProjectSpec()
+
+
+DOCUMENTS: dict[str, type[ApplicationDocument | ProjectDocument]] = {
+    "Application": ApplicationDocument,
+    "Project": ProjectDocument,
+}
