@@ -1,0 +1,1 @@
+"""Rules for single kinds, one module a family; each exports `RULES` (API group → kind → rule)."""
