@@ -102,7 +102,10 @@ def _check_union(value: Any, kind: inspect.UnionType) -> Iterator[Finding]:
         expected = " or ".join(
             dict.fromkeys(_name(choice) for choice in kind.types if not isinstance(choice, inspect.NoneType))
         )
-        yield Finding((), f"{_json_name(value)} cannot stand here", f"write {expected}")
+        quote = isinstance(value, bool | int | float) and any(
+            isinstance(choice, inspect.StrType) for choice in kind.types
+        )
+        yield Finding((), f"{_json_name(value)} cannot stand here", "quote it" if quote else f"write {expected}")
     else:
         yield from _check(value, fitting[0])
 
@@ -149,14 +152,22 @@ def _check_text(value: str, kind: inspect.StrType) -> Iterator[Finding]:
     elif kind.max_length is not None and len(value) > kind.max_length:
         yield Finding((), f"this has {len(value)} characters", f"write at most {kind.max_length}")
     elif kind.pattern is not None and not re.search(kind.pattern, value):
-        yield Finding((), f"{_shown(value)} does not match {kind.pattern}", _pattern_advice(value, kind.pattern))
+        advice = _pattern_advice(value, kind.pattern)
+        what = f"{_shown(value)} is not allowed here" if advice else f"{_shown(value)} does not match {kind.pattern}"
+        yield Finding((), what, advice)
 
 
 def _pattern_advice(value: str, pattern: str) -> str:
     choices = re.fullmatch(r"\^\(([a-z|]+)\)\$", pattern)
     if choices:
         return one_of(value, choices[1].split("|"))
-    return "write a duration such as 30s, 5m or 1h30m" if "ms|s|m|h" in pattern else ""
+    if "ms|s|m|h" in pattern:
+        return "write a duration such as 30s, 5m or 1h30m"
+    return (
+        "use lower-case letters, digits and -, and begin and end with a letter or digit"
+        if "[-a-z0-9]" in pattern
+        else ""
+    )
 
 
 def _fits(value: Any, kind: inspect.Type) -> bool:

@@ -79,6 +79,11 @@ def project_findings(spec: ProjectSpec) -> list[Finding]:
     return [finding.under("spec") for finding in found]
 
 
+def git_url_fault(url: str) -> str:
+    """Why `url` is no Git repository's address; empty when it is one."""
+    return "" if _GIT_URL.fullmatch(url) else f"{url!r} is no repository's URL"
+
+
 def for_each_findings(each: ForEach) -> Iterator[Finding]:
     """What is wrong in a `forEach`: not exactly one generator, an empty one, globs that are none."""
     generators = [name for name in ("folders", "branches", "list") if getattr(each, name) is not None]

@@ -1,0 +1,304 @@
+"""The configuration of `taut run`: the file that names the store, the clusters, the roots and the credentials.
+
+Relative paths in it are relative to the file. Secrets are never in it: it names the files that hold them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, field
+
+from taut.dialects.check import check
+from taut.dialects.globs import fault as glob_fault
+from taut.dialects.kinds import DNS_LABEL
+from taut.dialects.problems import DocumentProblem, Finding, field_name, one_of
+from taut.dialects.semantics import git_url_fault, project_findings
+from taut.documents.yaml import Locator, load_one
+from taut.model.application import Duration, Guards, Spec
+from taut.model.errors import BadInput, Where
+from taut.model.project import Project, ProjectSpec
+
+PlainName = Annotated[str, Meta(min_length=1, max_length=63, pattern=DNS_LABEL)]
+
+
+class ImpersonateConfig(Spec, frozen=True):
+    """As whom taut speaks to a cluster, when not as itself."""
+
+    user: str = ""
+    groups: tuple[str, ...] = ()
+    uid: str = ""
+    extra: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+class ClusterConfig(Spec, frozen=True):
+    """A cluster that applications may name as `target.cluster`."""
+
+    name: PlainName
+    kubeconfig: str | None = None
+    """A kubeconfig file; default: `$KUBECONFIG`, then `~/.kube/config`."""
+    context: str | None = None
+    """The context in the kubeconfig; default: its current one."""
+    in_cluster: bool = False
+    """Sign in with the service account of the Pod that taut runs in."""
+    impersonate: ImpersonateConfig | None = None
+    proxy: str | None = None
+    """A proxy's URL; it wins over the kubeconfig's and the environment's."""
+    namespaces: tuple[str, ...] = ()
+    """Look at these namespaces only, for an account that may not list the whole cluster. Empty: all."""
+    labels: dict[str, str] = field(default_factory=dict)
+    max_requests: Annotated[int, Meta(ge=1)] = 32
+    """How many requests may be on their way to the API server at once."""
+
+
+class RootConfig(Spec, frozen=True):
+    """A folder of a repository that declares applications."""
+
+    name: PlainName
+    git: str
+    """The repository's URL: https, http, ssh, file, or `git@host:path`."""
+    ref: str | None = None
+    """A branch, tag, commit or semver range of tags. Default: the default branch."""
+    path: str = "."
+    """The folder with the documents; it is read with all its folders."""
+    poll: Duration = "3m"
+    """How often the repository is asked for news, besides webhooks."""
+    projects: bool = False
+    """Whether documents of this root may declare projects. Without it, no root widens its own rights."""
+    allowed_projects: tuple[str, ...] = ("*",)
+    """Globs on the names of the projects that this root's applications may belong to."""
+    credentials: str | None = None
+    """The name of credentials; default: the first whose URL prefix matches."""
+    guards: Guards = Guards()
+    """When the removal of applications from this root waits for approval."""
+    submodules: bool = False
+
+
+class SecretRef(Spec, frozen=True):
+    """A Secret in a cluster that holds credentials, in the keys that Kubernetes and Flux use (`username`, `password`, `identity`, …)."""
+
+    cluster: str
+    namespace: str
+    name: str
+
+
+class CredentialsConfig(Spec, frozen=True):
+    """How to sign in to repositories and registries whose URL begins with `urlPrefix`. Every `…File` is read anew when it changes."""
+
+    name: PlainName
+    url_prefix: str = ""
+    """URLs that begin with it use these credentials, the longest prefix first. Empty: only where they are named."""
+    username: str | None = None
+    username_file: str | None = None
+    password_file: str | None = None
+    token_file: str | None = None
+    """A bearer token; for git over https it is sent as the password."""
+    ssh_key_file: str | None = None
+    ssh_passphrase_file: str | None = None
+    known_hosts_file: str | None = None
+    """The SSH servers' keys; a server that is not in it is refused."""
+    ca_file: str | None = None
+    """The certificates of authorities to trust, besides the system's."""
+    client_certificate_file: str | None = None
+    client_key_file: str | None = None
+    secret: SecretRef | None = None
+
+
+class ProjectConfig(Spec, frozen=True):
+    """A project, declared where no root can change it."""
+
+    name: PlainName
+    spec: ProjectSpec = ProjectSpec()
+
+
+class WebhookConfig(Spec, frozen=True):
+    """The signed webhook `POST /hooks/git`."""
+
+    secret_file: str | None = None
+    """The key of the HMAC; without it the webhook answers 404."""
+
+
+class RenderConfig(Spec, frozen=True):
+    """What one render may cost. Past a limit its application fails, and no other."""
+
+    workers: Annotated[int, Meta(ge=1, le=256)] = 2
+    timeout: Duration = "60s"
+    memory_mib: Annotated[int, Meta(ge=64)] = 2048
+    processes: Annotated[int, Meta(ge=1)] = 64
+    output_mib: Annotated[int, Meta(ge=1)] = 64
+    kustomize: str | None = None
+    """A kustomize binary; default: the one on PATH, else kubectl's."""
+
+
+class Config(Spec, frozen=True):
+    """The configuration of `taut run`."""
+
+    store: str = "taut.db"
+    """The store's file; what belongs to it (mirrors, caches) is beside it."""
+    listen: str = "127.0.0.1:7411"
+    """Where the API and the webhook listen; port 0 takes a free one."""
+    clusters: tuple[ClusterConfig, ...] = ()
+    roots: tuple[RootConfig, ...] = ()
+    credentials: tuple[CredentialsConfig, ...] = ()
+    projects: tuple[ProjectConfig, ...] = ()
+    webhook: WebhookConfig = WebhookConfig()
+    render: RenderConfig = RenderConfig()
+    token_file: str | None = None
+    """The file of the token that the API asks for; it is made, with mode 0600, when it does not exist. Default: beside the store."""
+    max_operations: Annotated[int, Meta(ge=1)] = 16
+    """How many applications are reconciled at once."""
+
+    def configured_projects(self) -> tuple[Project, ...]:
+        """The projects of the configuration, in the model's form."""
+        return tuple(Project(name=project.name, spec=project.spec) for project in self.projects)
+
+
+def load_config(path: str | Path) -> Config:
+    """Read a configuration file. Relative paths come out absolute.
+
+    Raises BadInput with file, line and field; when there are several faults, its advice lists the others.
+    """
+    file = Path(path)
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        what = f"the configuration cannot be read: {error.strerror or error}"
+        raise BadInput(
+            what, where=Where(file=str(path)), advice="name another with --config, or make one with taut init"
+        ) from None
+    config, problems = read_config(data, str(path))
+    if config is None:
+        first, *others = problems
+        advice = "; also ".join(filter(None, [first.advice, *map(str, others[:10])]))
+        raise BadInput(first.what, where=first.where, advice=advice)
+    return absolute(config, file.resolve().parent)
+
+
+def read_config(data: bytes, file: str) -> tuple[Config | None, list[DocumentProblem]]:
+    """The configuration in `data`, its paths as they are written, or None and all that is wrong with it. Never raises for bad input."""
+    try:
+        body: Any = load_one(data, file=file)
+    except BadInput as error:
+        return None, [DocumentProblem.of(error)]
+    config, findings = check({} if body is None else body, Config)
+    findings = list(_findings(config)) if config else findings
+    if not findings:
+        return config, []
+    locator = Locator(data)
+    return None, [
+        DocumentProblem(f.what, Where(file=file, line=locator.line(f.path), field=field_name(f.path)), f.advice)
+        for f in findings
+    ]
+
+
+def absolute(config: Config, folder: Path) -> Config:
+    """The same configuration with every relative path taken from `folder`, and `~` as the home folder."""
+
+    def at(text: str | None) -> str | None:
+        return str(folder / Path(text).expanduser()) if text else text
+
+    clusters = tuple(msgspec.structs.replace(c, kubeconfig=at(c.kubeconfig)) for c in config.clusters)
+    credentials = tuple(
+        msgspec.structs.replace(
+            c, **{name: at(getattr(c, name)) for name in c.__struct_fields__ if name.endswith("_file")}
+        )
+        for c in config.credentials
+    )
+    roots = tuple(msgspec.structs.replace(root, git=_absolute_git(root.git, folder)) for root in config.roots)
+    return msgspec.structs.replace(
+        config,
+        store=at(config.store),
+        clusters=clusters,
+        credentials=credentials,
+        roots=roots,
+        webhook=WebhookConfig(secret_file=at(config.webhook.secret_file)),
+        render=msgspec.structs.replace(config.render, kustomize=at(config.render.kustomize)),
+        token_file=at(config.token_file),
+    )
+
+
+def _absolute_git(git: str, folder: Path) -> str:
+    """A path instead of a URL (`.`, `../fleet`) is a repository on this machine."""
+    return (folder / git).resolve().as_uri() if _is_path(git) else git
+
+
+def _is_path(git: str) -> bool:
+    return git.startswith(("/", "./", "../")) or git in {".", ".."}
+
+
+def _findings(config: Config) -> Iterator[Finding]:
+    for part in ("clusters", "roots", "credentials", "projects"):
+        yield from _twice(part, [item.name for item in getattr(config, part)])
+    host, colon, port = config.listen.rpartition(":")
+    if not colon or not host or not (port.isascii() and port.isdigit() and int(port) < 65536):
+        yield Finding(("listen",), f"{config.listen!r} is no address", "write host:port, such as 127.0.0.1:7411")
+    elif host not in {"127.0.0.1", "localhost", "[::1]"}:
+        yield Finding(
+            ("listen",),
+            f"{host} can be reached from other machines",
+            "listen on 127.0.0.1, behind a proxy that asks for TLS",
+        )
+    for number, cluster in enumerate(config.clusters):
+        if cluster.in_cluster and (cluster.kubeconfig or cluster.context):
+            yield Finding(
+                ("clusters", number, "inCluster"), "inCluster and kubeconfig exclude each other", "keep one of them"
+            )
+    for number, root in enumerate(config.roots):
+        yield from (finding.under("roots", number) for finding in _root(root, config))
+    for number, credentials in enumerate(config.credentials):
+        yield from (finding.under("credentials", number) for finding in _credentials(credentials, config))
+    for number, project in enumerate(config.projects):
+        yield from (finding.under("projects", number) for finding in project_findings(project.spec))
+
+
+def _root(root: RootConfig, config: Config) -> Iterator[Finding]:
+    why = "" if _is_path(root.git) else git_url_fault(root.git)
+    if why:
+        yield Finding(("git",), why, "write https://…, ssh://…, git@host:path, or a folder of this machine (./fleet)")
+    if root.path.startswith("/") or ".." in root.path.split("/"):
+        yield Finding(("path",), f"{root.path!r} leaves the repository", "write a path relative to its top, without ..")
+    names = [credentials.name for credentials in config.credentials]
+    if root.credentials is not None and root.credentials not in names:
+        yield Finding(
+            ("credentials",), f"there are no credentials {root.credentials!r}", one_of(root.credentials, names)
+        )
+    for number, pattern in enumerate(root.allowed_projects):
+        if glob_fault(pattern):
+            yield Finding(("allowedProjects", number), f"{pattern!r} is no glob: {glob_fault(pattern)}", "")
+
+
+def _credentials(credentials: CredentialsConfig, config: Config) -> Iterator[Finding]:
+    ways = [
+        name
+        for name in (
+            "password_file",
+            "token_file",
+            "ssh_key_file",
+            "client_certificate_file",
+            "ca_file",
+            "known_hosts_file",
+            "secret",
+        )
+        if getattr(credentials, name)
+    ]
+    if not ways:
+        yield Finding((), "there is nothing to sign in with", "add passwordFile, tokenFile, sshKeyFile or secret")
+    if credentials.password_file and credentials.token_file:
+        yield Finding(("tokenFile",), "passwordFile and tokenFile exclude each other", "keep one of them")
+    if credentials.username and credentials.username_file:
+        yield Finding(("usernameFile",), "username and usernameFile exclude each other", "keep one of them")
+    if bool(credentials.client_certificate_file) != bool(credentials.client_key_file):
+        yield Finding((), "a client certificate needs its key, and a key its certificate", "add the other")
+    names = [cluster.name for cluster in config.clusters]
+    if credentials.secret and credentials.secret.cluster not in names:
+        what = f"there is no cluster {credentials.secret.cluster!r}"
+        yield Finding(("secret", "cluster"), what, one_of(credentials.secret.cluster, names))
+
+
+def _twice(part: str, names: list[str]) -> Iterator[Finding]:
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            yield Finding((part, number, "name"), f"the name {name!r} is taken twice", "give each its own name")
