@@ -19,6 +19,7 @@ from taut.dialects.problems import DocumentProblem, Finding, field_name, one_of
 from taut.dialects.semantics import git_url_fault, project_findings
 from taut.documents.yaml import Locator, load_one
 from taut.model.application import Duration, Guards, Spec
+from taut.model.durations import seconds
 from taut.model.errors import BadInput, Where
 from taut.model.project import Project, ProjectSpec
 
@@ -74,7 +75,11 @@ class RootConfig(Spec, frozen=True):
     """The name of credentials; default: the first whose URL prefix matches."""
     guards: Guards = Guards()
     """When the removal of applications from this root waits for approval."""
-    submodules: bool = False
+
+    @property
+    def poll_seconds(self) -> float:
+        """`poll` in seconds."""
+        return seconds(self.poll)
 
 
 class SecretRef(Spec, frozen=True):
