@@ -9,8 +9,9 @@ import click
 import msgspec
 from rich.text import Text
 
+from taut.cli.data import show_data
 from taut.cli.options import output
-from taut.cli.printing import Column, show_data, show_table
+from taut.cli.printing import Column, show_table
 from taut.cli.words import health_state
 from taut.documents.yaml import Document, load_documents
 from taut.health.assess import assess

@@ -16,7 +16,7 @@ from taut.model.health import HealthStatus
 from taut.model.operation import AuditEntry, HistoryEntry
 from taut.model.plan import Action, Change, FieldChange, Plan
 from taut.model.refs import ObjectRef
-from taut.model.status import AppStatus, HeldFor, SyncStatus
+from taut.model.status import AppStatus, HeldFor, ObjectStatus, SyncStatus
 from taut.store.records import Event
 
 HIDDEN = "•••••• differs"
@@ -161,7 +161,7 @@ class Details(View, frozen=True):
     """An application with its objects."""
 
     status: AppStatus
-    objects: tuple[Any, ...] = ()
+    objects: tuple[ObjectStatus, ...] = ()
 
 
 class SyncRequest(View, frozen=True, forbid_unknown_fields=True):
