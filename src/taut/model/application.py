@@ -38,24 +38,33 @@ class PlainOptions(Spec):
     """How a folder of YAML, JSON is read. Patterns are globs on paths relative to the folder; `{a,b}` works."""
 
     recurse: bool = True
+    """Whether folders inside the folder are read too."""
     include: tuple[str, ...] = ()
+    """Only files that match one of these are read; empty means every `.yaml`, `.yml` and `.json`."""
     exclude: tuple[str, ...] = ()
+    """Files that match one of these are left out."""
 
 
 class KustomizeImage(Spec):
     """An image override, as in a kustomization's `images`."""
 
     name: str
+    """The image as the manifests name it."""
     new_name: str | None = None
+    """What it is called instead."""
     new_tag: str | None = None
+    """Its tag instead."""
     digest: str | None = None
+    """Its digest instead (`sha256:…`); it wins over a tag."""
 
 
 class KustomizeReplicas(Spec):
     """A replica override."""
 
     name: str
+    """The name of the workload."""
     count: int
+    """How many replicas it gets."""
 
 
 class PatchTarget(Spec):
@@ -74,92 +83,138 @@ class KustomizePatch(Spec):
     """An inline patch: strategic merge or JSON 6902, as YAML text."""
 
     patch: str
+    """The patch, as YAML text."""
     target: PatchTarget | None = None
+    """Which objects it applies to; without it, the patch itself names its object."""
     options: dict[str, bool] = {}
+    """kustomize's patch options, `allowNameChange` and `allowKindChange`."""
 
 
 class KustomizeOptions(Spec):
     """What is laid over a kustomization before it is built. The names are kustomize's own."""
 
     images: tuple[KustomizeImage, ...] = ()
+    """Images to replace."""
     replicas: tuple[KustomizeReplicas, ...] = ()
+    """Replica counts to set."""
     patches: tuple[KustomizePatch, ...] = ()
+    """Patches to lay over."""
     components: tuple[str, ...] = ()
+    """Components to add, as paths relative to the kustomization."""
     ignore_missing_components: bool = False
+    """Leave out components that do not exist."""
     name_prefix: str | None = None
+    """Put before every name."""
     name_suffix: str | None = None
+    """Put after every name."""
     namespace: str | None = None
+    """The namespace of every namespaced object."""
     common_labels: dict[str, str] = {}
+    """Labels for every object, and for selectors unless `labelWithoutSelector`."""
     label_without_selector: bool = False
+    """Leave selectors alone."""
     label_include_templates: bool = False
+    """Label Pod templates too, when selectors are left alone."""
     common_annotations: dict[str, str] = {}
+    """Annotations for every object."""
     build_metadata: tuple[str, ...] = ()
+    """What kustomize notes on objects: `managedByLabel`, `originAnnotations`, `transformerAnnotations`."""
 
 
 class ValuesFrom(Spec):
     """Values (or variables) read from a ConfigMap or Secret of the target, in the application's namespace unless told."""
 
     kind: str
+    """`ConfigMap` or `Secret`."""
     name: Name
+    """Its name."""
     namespace: str | None = None
+    """Its namespace; default: the application's target namespace."""
     key: str | None = None
     """One key (Helm: default `values.yaml`). For substitution None means every key."""
     target_path: str | None = None
     """Helm only: where in the values the key's text goes; None means that the key holds YAML to be merged."""
     optional: bool = False
+    """Go on without it when it does not exist."""
 
 
 class HelmParameter(Spec):
     """One `--set` (or `--set-string`)."""
 
     name: str
+    """The path of the value (`image.tag`, `hosts[0]`)."""
     value: str
+    """What it is set to; for `fileParameters` the path of the file that holds it."""
     force_string: bool = False
+    """Take the value as text, whatever it looks like."""
 
 
 class HelmOptions(Spec):
     """How a chart is rendered. Later wins: values of the chart, valueFiles, valuesFrom, values, fileParameters, parameters."""
 
     release_name: str | None = None
+    """The release's name; default: the application's name."""
     value_files: tuple[str, ...] = ()
     """Relative to the chart's folder, absolute in the repository with a leading `/`, or `$name/path` in another source."""
     ignore_missing_value_files: bool = False
+    """Leave out values files that do not exist."""
     values: dict[str, Any] = {}
+    """Values, written here."""
     values_from: tuple[ValuesFrom, ...] = ()
+    """Values from ConfigMaps and Secrets of the target."""
     parameters: tuple[HelmParameter, ...] = ()
+    """Single values, as with `--set`."""
     file_parameters: tuple[HelmParameter, ...] = ()
+    """Single values that are the content of a file, as with `--set-file`."""
     skip_crds: bool = False
+    """Leave out the chart's `crds/`."""
     skip_tests: bool = True
+    """Leave out test hooks."""
     skip_hooks: bool = False
+    """Leave out all hooks."""
     skip_schema_validation: bool = False
+    """Do not hold the values against the chart's schema."""
     kube_version: str | None = None
+    """The Kubernetes version the chart is told; default: the target's."""
     api_versions: tuple[str, ...] = ()
+    """API versions the chart is told, besides the target's."""
     namespace: str | None = None
+    """The namespace the chart is told; default: the target's."""
 
 
 class JsonnetVar(Spec):
     """An external variable or top-level argument; `code` evaluates the value as Jsonnet."""
 
     name: str
+    """Its name."""
     value: str
+    """Its value."""
     code: bool = False
+    """Whether the value is Jsonnet, not text."""
 
 
 class JsonnetOptions(Spec):
     """How Jsonnet is evaluated. `libs` are folders of the repository."""
 
     ext_vars: tuple[JsonnetVar, ...] = ()
+    """External variables (`std.extVar`)."""
     tlas: tuple[JsonnetVar, ...] = ()
+    """Top-level arguments."""
     libs: tuple[str, ...] = ()
+    """Folders of the repository in which imports are looked for."""
     include: tuple[str, ...] = ()
+    """Only files that match one of these are evaluated."""
     exclude: tuple[str, ...] = ()
+    """Files that match one of these are left out."""
 
 
 class Substitute(Spec):
     """Flux-style variable substitution after rendering (`${var}`, `${var:=default}`, `$${var}`)."""
 
     vars: dict[str, str] = {}
+    """Variables and their values."""
     vars_from: tuple[ValuesFrom, ...] = ()
+    """Variables from ConfigMaps and Secrets of the target; later ones win, and `vars` wins over all."""
     strict: bool = True
     """An unknown variable without a default is an error."""
 
@@ -180,16 +235,25 @@ class Source(Spec):
     tag_prefix: str | None = None
     """Only tags with this prefix are candidates for a range; it is cut off before comparing."""
     chart: str | None = None
+    """The chart's name in the Helm repository."""
     version: str | None = None
+    """The chart's version, or a semver range."""
     path: str = "."
+    """The folder in the repository (or artifact) that is rendered."""
     credentials: str | None = None
     """The name of credentials in taut's configuration; default: the first whose URL prefix matches."""
     submodules: bool = False
+    """Whether Git submodules are fetched too."""
     renderer: Renderer = Renderer.AUTO
+    """How the folder is rendered: auto, plain, kustomize, helm or jsonnet."""
     plain: PlainOptions | None = None
+    """Options for plain YAML."""
     kustomize: KustomizeOptions | None = None
+    """Options for Kustomize."""
     helm_options: HelmOptions | None = None
+    """Options for Helm."""
     jsonnet: JsonnetOptions | None = None
+    """Options for Jsonnet."""
     files_only: bool = False
     """Nothing is rendered from this source; others read its files. Implied when it has a name and no path or chart."""
 
@@ -211,24 +275,33 @@ class Backoff(Spec):
     """Time between tries."""
 
     duration: Duration = "5s"
+    """Before the first retry."""
     factor: float = 2.0
+    """How much longer each wait is than the one before."""
     max_duration: Duration = "3m"
+    """The longest wait."""
 
 
 class Retry(Spec):
     """How often a failed sync is tried again at the same revision; limit -1 never stops."""
 
     limit: int = 5
+    """How often; -1 never stops."""
     backoff: Backoff = Backoff()
+    """How long to wait between tries."""
 
 
 class SyncWindow(Spec, kw_only=True):
     """When syncs may (allow) or may not (deny) start: a cron expression, its time zone and how long it stays open."""
 
     kind: Annotated[str, Meta(pattern="^(allow|deny)$")] = "allow"
+    """`allow` or `deny`."""
     schedule: str
+    """When it opens: a cron expression of five fields."""
     duration: Duration
+    """How long it stays open."""
     time_zone: str = "UTC"
+    """The time zone of the schedule."""
     manual_sync: bool = False
     """Whether a sync by hand may start although the window forbids it."""
 
@@ -237,31 +310,48 @@ class SyncPolicy(Spec):
     """How desired becomes live."""
 
     mode: SyncMode = SyncMode.AUTOMATIC
+    """automatic (taut starts syncs), manual (a person does), or report (nobody does: differences are shown only)."""
     prune: bool = True
+    """Whether objects that Git no longer declares are deleted."""
     heal: bool = True
+    """Whether changes made by others are put back."""
     retry: Retry = Retry()
+    """How often a failed sync is tried again."""
     timeout: Duration = "10m"
     """How long one operation may take, waiting for health included."""
     windows: tuple[SyncWindow, ...] = ()
+    """When syncs may start; the project's windows count too."""
     create_namespace: bool = False
+    """Whether the target's namespace is made when it is missing."""
     namespace_labels: dict[str, str] = {}
+    """Labels of the namespace that is made."""
     namespace_annotations: dict[str, str] = {}
+    """Annotations of the namespace that is made."""
     wait: bool = True
     """Whether a wave waits until the one before it is healthy."""
     prune_last: bool = False
+    """Whether deletions wait until everything else is healthy."""
     propagation: Annotated[str, Meta(pattern="^(background|foreground|orphan)$")] = "background"
+    """How dependants are deleted: background, foreground or orphan."""
     replace: bool = False
+    """Whether objects are replaced instead of applied. Fields of others are lost."""
     validate_schema: bool = True
+    """Whether the API server refuses fields that it does not know."""
     skip_dry_run_on_missing_kind: bool = False
+    """Whether objects whose kind does not exist yet are left out of dry-runs."""
 
 
 class IgnoreRule(Spec):
     """Fields that are not compared and, once the object exists, not applied. Empty selectors match all; globs work."""
 
     group: str = "*"
+    """The API group; empty for the core group."""
     kind: str = "*"
+    """The kind."""
     name: str = "*"
+    """The object's name."""
     namespace: str = "*"
+    """The object's namespace."""
     pointers: tuple[str, ...] = ()
     """JSON pointers (`/spec/replicas`)."""
     jq: tuple[str, ...] = ()
@@ -281,16 +371,20 @@ class Guards(Spec):
     """When a plan is held for approval."""
 
     max_delete_share: Annotated[float, Meta(ge=0, le=1)] = 0.5
+    """The share of an application's objects that may be deleted without asking."""
     max_delete_count: Annotated[int, Meta(ge=0)] = 3
     """The share counts only when more objects than this would be deleted."""
     allow_empty: bool = False
+    """Whether a render without any object may delete everything."""
 
 
 class Target(Spec):
     """Where the application runs."""
 
     cluster: str = "local"
+    """A cluster of taut's configuration."""
     namespace: str = ""
+    """The namespace of objects that name none."""
     service_account: str | None = None
     """Impersonated when writing, `namespace:name` or a name in the target's namespace."""
 
@@ -299,13 +393,16 @@ class Folders(Spec):
     """One application for each folder that matches; `folder.name`, `folder.path` are the variables."""
 
     include: tuple[str, ...]
+    """Globs on the folders' paths: `*` is one level, `**` any number."""
     exclude: tuple[str, ...] = ()
+    """Folders that are left out, with all below them."""
 
 
 class ForEach(Spec):
     """One document, many applications: exactly one of the three. An empty or failed result deletes nothing."""
 
     folders: str | tuple[str, ...] | Folders | None = None
+    """Globs on paths of folders (`apps/*`); `folder.name` and `folder.path` are the variables."""
     branches: str | tuple[str, ...] | None = None
     """Globs on branch names; `branch.name`, `branch.slug`, `branch.commit` are the variables."""
     list: tuple[dict[str, Any], ...] | None = None
@@ -313,26 +410,40 @@ class ForEach(Spec):
     git: str | None = None
     """The repository that folders and branches are looked for in; default: the source's."""
     ref: str | None = None
+    """The revision that folders are looked for in; default: the source's."""
 
 
 class ApplicationSpec(Spec):
     """The `spec` of an Application document."""
 
     project: str = "default"
+    """The project whose rules hold."""
     for_each: ForEach | None = None
+    """Make one application of each folder, branch or element."""
     source: Source | None = None
+    """Where the manifests come from."""
     sources: tuple[Source, ...] = ()
+    """Several sources, when one is not enough: charts here, values there."""
     target: Target = Target()
+    """Where the objects go."""
     sync: SyncPolicy = SyncPolicy()
+    """When and how syncs happen."""
     depends_on: tuple[str, ...] = ()
     """`name`, `namespace/name` in the same root, or `root/namespace/name`; `root//name` without a namespace."""
     ignore: tuple[IgnoreRule, ...] = ()
+    """Fields that are not compared and not overwritten."""
     deletion: DeletionPolicy = DeletionPolicy.DELETE
+    """Whether the application's objects go with it (`delete`) or stay (`orphan`)."""
     guards: Guards = Guards()
+    """When a sync waits for approval."""
     suspended: bool = False
+    """Whether taut leaves the application alone: no sync, no pruning, no deletion."""
     substitute: Substitute | None = None
+    """Variables to put into the rendered manifests."""
     history_limit: Annotated[int, Meta(ge=1)] = 100
+    """How many syncs are remembered."""
     info: dict[str, str] = {}
+    """Anything to show with the application, such as links."""
 
     @property
     def all_sources(self) -> tuple[Source, ...]:

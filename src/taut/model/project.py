@@ -11,22 +11,29 @@ class KindRule(Spec):
     """A group and a kind; globs."""
 
     group: str = "*"
+    """The API group; empty for the core group."""
     kind: str = "*"
+    """The kind."""
 
 
 class Destination(Spec):
     """A cluster and a namespace; globs, a leading `!` denies."""
 
     cluster: str = "*"
+    """The cluster's name."""
     namespace: str = "*"
+    """The namespace."""
 
 
 class ServiceAccountRule(Spec, kw_only=True):
     """Which service account is impersonated for a destination; the first match counts. `{namespace}` is filled in."""
 
     cluster: str = "*"
+    """The cluster's name."""
     namespace: str = "*"
+    """The namespace that is written into."""
     service_account: str
+    """`name` in that namespace, or `namespace:name`."""
 
 
 class Signatures(Spec):
@@ -46,14 +53,21 @@ class ProjectSpec(Spec):
     repositories: tuple[str, ...] = ("*",)
     """Globs on source URLs; a leading `!` denies. Remote kustomize bases and chart dependencies count too."""
     destinations: tuple[Destination, ...] = (Destination(),)
+    """Where objects may go."""
     cluster_kinds: tuple[KindRule, ...] = (KindRule(),)
     """Cluster-scoped kinds that are allowed."""
     denied_cluster_kinds: tuple[KindRule, ...] = ()
+    """Cluster-scoped kinds that are not allowed; they win."""
     namespaced_kinds: tuple[KindRule, ...] = (KindRule(),)
+    """Namespaced kinds that are allowed."""
     denied_namespaced_kinds: tuple[KindRule, ...] = ()
+    """Namespaced kinds that are not allowed; they win."""
     service_accounts: tuple[ServiceAccountRule, ...] = ()
+    """As whom taut writes; with rules, a place without one is refused."""
     signatures: Signatures = Signatures()
+    """Whose signatures revisions must carry."""
     windows: tuple[SyncWindow, ...] = ()
+    """When syncs may start, besides the applications' own windows."""
     orphans: bool = False
     """Whether orphaned objects in the project's namespaces are shown as a warning."""
 
