@@ -7,7 +7,6 @@ from dataclasses import replace
 from taut.documents.yaml import dump
 from taut.model.application import HelmOptions
 from taut.model.manifests import Manifest
-from taut.model.snapshot import Tree
 from taut.render.closure import entry_hash
 from taut.render.context import Raw, SourceContext, SourceResult
 from taut.render.inputs_helm import chart_folder, file_parameters, missing, missing_error, resolve_chart, values_layers
@@ -24,7 +23,7 @@ async def from_helm(context: SourceContext) -> SourceResult:
     reach = context.reach
     chart = chart_folder(reach, context.source.path)
     reach.take_folder(chart)
-    complete = await _with_dependencies(context, chart)
+    complete, warnings = await _with_dependencies(context, chart)
     inputs = resolve_chart(complete, chart, schema=not options.skip_schema_validation)
     task = HelmTask(
         folder=chart,
@@ -43,20 +42,23 @@ async def from_helm(context: SourceContext) -> SourceResult:
         reply = await context.done(Job(inputs.files, inputs.links, task, context.limits))
         return Raw(reply.documents, reply.warnings, reply.random)
 
-    return _leave_out(await context.kept(key, make), options)
+    result = await context.kept(key, make)
+    return _leave_out(replace(result, warnings=(*warnings, *result.warnings)), options)
 
 
-async def _with_dependencies(context: SourceContext, chart: str) -> Reach:
+async def _with_dependencies(context: SourceContext, chart: str) -> tuple[Reach, tuple[str, ...]]:
     """The source's tree, with the chart's dependencies in it if the repository does not hold them itself."""
     reach = context.reach
     lacking = [d for d in missing(reach, chart) if not d.is_local]
     if not lacking:
-        return reach
+        return reach, ()
     if context.fetcher is None:
         raise missing_error(reach, lacking)
-    tree: Tree = await context.fetcher.with_dependencies(reach.tree, chart, context.allowed)
-    reach.remember(f"dependencies of {chart or '.'}", entry_hash(tree, chart) or "")
-    return Reach(tree, reach.repository, reach.limits)
+    filled = await context.fetcher.chart_with_dependencies(
+        reach.tree, chart, allowed=context.allowed, credentials=context.source.credentials
+    )
+    reach.remember(f"dependencies of {chart or '.'}", entry_hash(filled.tree, chart) or "")
+    return Reach(filled.tree, reach.repository, reach.limits), filled.warnings
 
 
 async def _layers(context: SourceContext, chart: str, options: HelmOptions) -> list[ValuesLayer]:

@@ -10,6 +10,7 @@ from taut.model.errors import RenderError, TautError, Where
 from taut.model.manifests import Origin
 from taut.render.context import Raw, SourceContext, SourceResult
 from taut.render.inputs_kustomize import MAIN, KustomizeInputs, Remote, resolve
+from taut.render.reach import join
 from taut.render.run_kustomize import ORIGIN
 from taut.render.tools import Kustomize
 from taut.render.wire import Job, KustomizeTask, OutDocument
@@ -42,8 +43,10 @@ async def from_kustomize(context: SourceContext, tool: Kustomize) -> SourceResul
         return Raw(raw.documents, [*raw.warnings, warning])
 
     result = await context.kept(key, build)
+    warnings = tuple(w for remote in remotes.values() for w in remote.warnings)
     return replace(
         result,
+        warnings=(*warnings, *result.warnings),
         manifests=tuple(replace(m, origin=_origin(m.annotations.get(ORIGIN), m.origin)) for m in result.manifests),
     )
 
@@ -58,7 +61,8 @@ async def _resolved(context: SourceContext, options: KustomizeOptions, remotes: 
                 raise RenderError(
                     f"the base {url} is elsewhere, and nothing is fetched here", where=Where(file=context.source.path)
                 )
-            remotes[url] = Remote(*await context.fetcher.remote_base(url, context.allowed))
+            base = await context.fetcher.remote_base(url, allowed=context.allowed)
+            remotes[url] = Remote(base.snapshot, base.path, base.warnings)
     raise RenderError(
         f"remote bases refer to remote bases more than {_ROUNDS} times", where=Where(file=context.source.path)
     )
@@ -89,6 +93,4 @@ def _origin(annotation: str | None, default: Origin) -> Origin:
     found = re.search(r"^path:\s*(\S+)", annotation or "", re.MULTILINE)
     if not found or "repo:" in (annotation or ""):
         return default
-    from taut.render.reach import join
-
     return Origin(default.source, join(default.file, found[1]), 0)

@@ -33,10 +33,11 @@ _MAX_FOLDERS = 2000
 
 @dataclass(frozen=True)
 class Remote:
-    """A base that was fetched: its snapshot and the folder or file in it."""
+    """A base that was fetched: its snapshot, the folder or file in it, and what deserves a warning."""
 
     snapshot: Snapshot
     path: str
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from taut.render import kernel
@@ -23,30 +24,40 @@ _SPACES = {
 _NOBODY = 65534
 
 
-def refusal() -> str:
-    """Why namespaces cannot be used here; empty when they can. Tried in a child that ends at once."""
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What is to be seen inside: `readable` at the same paths, `files` (path inside → outside), and `work`, an empty folder in memory."""
+
+    readable: tuple[str, ...]
+    files: Mapping[str, str]
+    work: str
+    work_bytes: int
+
+
+def refusal(shown: Shown) -> str:
+    """Why namespaces cannot be used here; empty when they can. All of it is tried, in a child that ends at once."""
     child = os.fork()
     if child == 0:
-        code = 0
+        code = 255
         try:
-            os.unshare(_all())
-            kernel.mount("none", "/", "", kernel.MS_REC | kernel.MS_PRIVATE)
+            _build_root(_leave(shown), shown)
+            code = 0
         except OSError as error:
             code = error.errno or 255
-        os._exit(code)
-    _, status = os.waitpid(child, 0)
-    code = os.waitstatus_to_exitcode(status)
-    return os.strerror(code) if code > 0 else "the attempt was killed" if code else ""
+        finally:
+            os._exit(code)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return os.strerror(code) if 0 < code < 255 else "the attempt failed" if code else ""
 
 
-def enter(readable: Iterable[str], files: Mapping[str, str], work: str, work_bytes: int) -> tuple[str, ...]:
-    """Enter new namespaces whose file system holds `readable` at the same paths, `files` (path inside → outside), and an empty `work`.
+def enter(shown: Shown) -> tuple[str, ...]:
+    """Enter new namespaces. Returns, in a grandchild, their names; the processes between wait for it and end with its status.
 
-    Returns, in a grandchild, the names of the namespaces. The processes between wait for it and end with its status. Raises OSError.
+    Raises OSError when something is not permitted.
     """
-    sources = _leave(list(readable), files)
+    sources = _leave(shown)
     kernel.die_with_parent()
-    _build_root(sources, work, work_bytes)
+    _build_root(sources, shown)
     for _, descriptor in sources:
         os.close(descriptor)
     _become_child()
@@ -85,12 +96,12 @@ def _outside_ids(paths: list[str]) -> tuple[int, int]:
     return _NOBODY, _NOBODY
 
 
-def _leave(readable: list[str], files: Mapping[str, str]) -> list[tuple[str, int]]:
+def _leave(shown: Shown) -> list[tuple[str, int]]:
     """Leave the outer namespaces; a helper that stays outside maps the users, because only it may map another's.
 
     What is to be shown is opened between: already in the new mount namespace, and still with the rights of the old user.
     """
-    user, group = _outside_ids([*readable, *files.values()])
+    user, group = _outside_ids([*shown.readable, *shown.files.values()])
     if os.geteuid() == 0:
         os.setgroups([])
     ready = os.pipe()
@@ -107,7 +118,7 @@ def _leave(readable: list[str], files: Mapping[str, str]) -> list[tuple[str, int
             os._exit(code)
     os.close(ready[0])
     os.unshare(_all() & ~os.CLONE_NEWPID)
-    sources = _open_all(readable, files)
+    sources = _open_all(shown.readable, shown.files)
     os.write(ready[1], b"x")
     os.close(ready[1])
     if os.waitpid(helper, 0)[1] != 0:
@@ -126,14 +137,16 @@ def _map_users(process: int, user: int, group: int) -> None:
     (base / "gid_map").write_text(f"0 {group} 1")
 
 
-def _build_root(sources: list[tuple[str, int]], work: str, work_bytes: int) -> None:
+def _build_root(sources: list[tuple[str, int]], shown: Shown) -> None:
+    Path("/proc/sys/user/max_user_namespaces").write_text("0")
     kernel.mount("none", "/", "", kernel.MS_REC | kernel.MS_PRIVATE)
     root = next(d for d in ("/tmp", "/var", "/mnt", "/home", "/opt") if os.path.isdir(d))  # noqa: S108 (hidden by the mount)
     kernel.mount("tmpfs", root, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "size=1m,mode=755")
     for path, descriptor in sources:
         _show(root, path, descriptor)
-    os.makedirs(root + work, mode=0o700)
-    kernel.mount("tmpfs", root + work, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, f"size={work_bytes},mode=700")
+    os.makedirs(root + shown.work, mode=0o700)
+    flags = kernel.MS_NOSUID | kernel.MS_NODEV
+    kernel.mount("tmpfs", root + shown.work, "tmpfs", flags, f"size={shown.work_bytes},mode=700")
     kernel.change_root(root)
     kernel.make_read_only("/", recursive=False)
 

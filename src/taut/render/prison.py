@@ -96,15 +96,15 @@ def enter(prison: Prison) -> Held:
     tools = dict(prison.tools)
     work = prison.work
     if prison.namespaces:
-        reason = namespaces.refusal()
+        inside = {name: f"{TOOLS}/{name}" for name in prison.tools}
+        files = {inside[name]: path for name, path in prison.tools.items()}
+        shown = namespaces.Shown(tuple(readable()), files, WORK, prison.limits.input_bytes * 2)
+        reason = namespaces.refusal(shown)
         if reason:
             refused.append(f"namespaces: {reason}")
         else:
-            tools = {name: f"{TOOLS}/{name}" for name in prison.tools}
-            spaces = namespaces.enter(
-                readable(), {tools[n]: p for n, p in prison.tools.items()}, WORK, prison.limits.input_bytes * 2
-            )
-            work = WORK
+            spaces = namespaces.enter(shown)
+            tools, work = inside, WORK
     if not spaces:
         kernel.die_with_parent()
         if prison.parent and os.getppid() != prison.parent:

@@ -19,15 +19,50 @@ class TargetReader(Protocol):
         ...
 
 
-class Fetcher(Protocol):
-    """Fetches what a source refers to."""
+class Filled(Protocol):
+    """A tree with a chart's dependencies in it."""
 
-    async def with_dependencies(self, tree: Tree, path: str, allowed: Allowed) -> Tree:
-        """The tree with the dependencies of the chart at `path` in its `charts/`. Raises SourceError, also for what is not allowed."""
+    @property
+    def tree(self) -> Tree:
+        """The tree."""
         ...
 
-    async def remote_base(self, url: str, allowed: Allowed) -> tuple[Snapshot, str]:
-        """The snapshot that a kustomize reference names and the path in it. Raises SourceError, also for what is not allowed."""
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What deserves a warning."""
+        ...
+
+
+class Base(Protocol):
+    """A remote base: a folder or a file of a snapshot."""
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The snapshot."""
+        ...
+
+    @property
+    def path(self) -> str:
+        """Where in it."""
+        ...
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What deserves a warning."""
+        ...
+
+
+class Fetcher(Protocol):
+    """Fetches what a source refers to (`taut.sources.Sources` does)."""
+
+    async def chart_with_dependencies(
+        self, tree: Tree, path: str, *, allowed: Allowed, credentials: str | None = None
+    ) -> Filled:
+        """Fill `charts/` of the chart at `path`. Raises SourceError, also for what is not allowed."""
+        ...
+
+    async def remote_base(self, url: str, *, allowed: Allowed) -> Base:
+        """What a kustomize reference names. Raises SourceError, also for what is not allowed."""
         ...
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from taut.documents.yaml import load_documents
 from taut.model.errors import BadInput, RenderError, Where
 from taut.render.differences import differing_paths
 from taut.render.limits import Limits
+from taut.render.values import merge, merge_indexed
 from taut.render.wire import HelmTask, OutDocument, Reply, ValuesLayer
 
 _SEPARATOR = re.compile(r"(?:^|\s*\n)---[ \t]*")
@@ -38,9 +39,8 @@ def render(task: HelmTask, root: Path, limits: Limits) -> Reply:
     try:
         helm.validate_release_name(task.release)
         values = merge_layers(task.layers)
-        with helm.Chart.load(folder) as chart:
-            first = _documents(chart, task, values, limits)
-            random = _compare(first, _documents(chart, task, values, limits)) if _may_be_random(folder, task) else []
+        first = _documents(folder, task, values, limits)
+        random = _compare(first, _documents(folder, task, values, limits)) if _may_be_random(folder, task) else []
     except HelmError as error:
         raise _explain(error, task) from None
     return Reply(documents=first, random=random)
@@ -66,15 +66,6 @@ def merge_layers(layers: tuple[ValuesLayer, ...]) -> dict[str, Any]:
     return values
 
 
-def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Helm's rule for values files: mappings are merged, everything else is replaced; null stays, and removes a default of the chart."""
-    result = dict(base)
-    for key, value in over.items():
-        there = result.get(key)
-        result[key] = merge(there, value) if isinstance(there, dict) and isinstance(value, dict) else value
-    return result
-
-
 def _set(values: dict[str, Any], layer: ValuesLayer, text: str) -> dict[str, Any]:
     """One `--set`, `--set-string` or `--set-file`. A path with an index changes that item of a list, any other replaces."""
     try:
@@ -86,7 +77,7 @@ def _set(values: dict[str, Any], layer: ValuesLayer, text: str) -> dict[str, Any
             parsed = helm.parse_set_string(f"{layer.path}={_escape(text)}")
     except HelmError as error:
         raise BadInput(f"{layer.origin}: {layer.path} cannot be set: {error.detail}") from None
-    return _merge_indexed(values, parsed) if "[" in layer.path else merge(values, parsed)
+    return merge_indexed(values, parsed) if "[" in layer.path else merge(values, parsed)
 
 
 def _escape(text: str) -> str:
@@ -102,17 +93,8 @@ def _put(value: Any, text: str) -> Any:
     return text
 
 
-def _merge_indexed(base: Any, over: Any) -> Any:
-    if isinstance(base, dict) and isinstance(over, dict):
-        return {**base, **{k: _merge_indexed(base.get(k), v) for k, v in over.items()}}
-    if isinstance(over, list) and isinstance(base, list):
-        length = max(len(base), len(over))
-        padded = [*base, *[None] * (length - len(base))], [*over, *[None] * (length - len(over))]
-        return [b if o is None else _merge_indexed(b, o) for b, o in zip(*padded, strict=True)]
-    return over
-
-
-def _documents(chart: helm.Chart, task: HelmTask, values: dict[str, Any], limits: Limits) -> list[OutDocument]:
+def _documents(folder: Path, task: HelmTask, values: dict[str, Any], limits: Limits) -> list[OutDocument]:
+    """One run. The chart is loaded anew each time: a run removes the dependencies that are switched off from what was loaded."""
     options = {
         "name": task.release,
         "namespace": task.namespace or "default",
@@ -121,32 +103,32 @@ def _documents(chart: helm.Chart, task: HelmTask, values: dict[str, Any], limits
         "is_install": True,
         "revision": 1,
     }
-    text = native.call_string("helm_render", chart._raw(), json.dumps(values), json.dumps(options))  # pyright: ignore[reportPrivateUsage] (see the module's docstring)
+    with helm.Chart.load(folder) as chart:
+        text = native.call_string("helm_render", chart._raw(), json.dumps(values), json.dumps(options))  # pyright: ignore[reportPrivateUsage] (see the module's docstring)
+        crds = chart.crds if task.crds else []
     rendered: dict[str, str] = json.loads(text)
-    documents: list[OutDocument] = []
-    if task.crds:
-        for crd in chart.crds:
-            if _is_enabled(crd["filename"], rendered, chart):
-                documents += _split(crd["data"], crd["filename"], limits)
-    for name in sorted(rendered):
-        if not name.endswith("NOTES.txt"):
-            documents += _split(rendered[name], name, limits)
-    return [OutDocument(_in_repository(d.file, task.folder), d.line, d.body) for d in documents]
-
-
-def _is_enabled(file: str, rendered: Mapping[str, str], chart: helm.Chart) -> bool:
-    """Whether the chart that a CRD belongs to takes part: a dependency may be switched off by a condition or a tag."""
-    parts = file.split("/crds/", 1)[0].split("/charts/")
-    return len(parts) == 1 or any(name.startswith("/charts/".join(parts) + "/templates/") for name in rendered)
+    outputs = [(crd["filename"], crd["data"]) for crd in crds]
+    outputs += [(name, rendered[name]) for name in sorted(rendered) if not name.endswith("NOTES.txt")]
+    return [document for name, data in outputs for document in _split(data, _in_repository(name, task.folder), limits)]
 
 
 def _split(text: str, file: str, limits: Limits) -> Iterator[OutDocument]:
     """Split as Helm does: a line that begins with `---` separates, whatever follows on it."""
     bounds = DocumentLimits(bytes=limits.output_bytes)
-    for piece in _SEPARATOR.split(text):
-        if piece.strip():
+    start = 0
+    for end in [*(found.start() for found in _SEPARATOR.finditer(text)), len(text)]:
+        piece = _SEPARATOR.sub("", text[start:end], count=1) if start or text.startswith("---") else text[start:end]
+        first_line = text.count("\n", 0, start) + (text[start:end].count("\n") - piece.count("\n"))
+        start = end
+        try:
             for document in load_documents(piece.encode(), file=file, limits=bounds):
                 yield OutDocument(file, 0, document.body)
+        except BadInput as error:
+            line = first_line + error.where.line
+            raise RenderError(
+                f"what the template gives cannot be read, in line {line} of its output: {error.what}",
+                where=Where(file=file),
+            ) from None
 
 
 def _in_repository(name: str, folder: str) -> str:
