@@ -37,10 +37,11 @@ _REASONS = {
     503: "ServiceUnavailable",
     504: "Timeout",
 }
+# Greedy on purpose: a value may hold anything that looks like the end of a quotation.
 _SECRET_VALUES = (
-    (re.compile(r"got &value\.\w+\{.*?\}", re.DOTALL), "got another type"),
-    (re.compile(r"(Invalid value|Duplicate value|Unsupported value): .*?: ", re.DOTALL), r"\1: ••••••: "),
-    (re.compile(r"cannot unmarshal .*? into"), "cannot unmarshal another type into"),
+    (re.compile(r"got [&\[{\"'].*", re.DOTALL), "got another type"),
+    (re.compile(r"(Invalid value|Duplicate value|Unsupported value): .*: ", re.DOTALL), r"\1: ••••••: "),
+    (re.compile(r"cannot unmarshal .* into", re.DOTALL), "cannot unmarshal another type into"),
 )
 _CONFLICT = re.compile(r'conflict with "(?P<manager>[^"]*)"(?: with subresource "(?P<sub>[^"]*)")?')
 

@@ -19,6 +19,8 @@ INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 PAGE = 500
 SERVER_TIMEOUT = (1200, 2400)
 """The server ends a watch after a time in this range (seconds): at different times, so that not all come back at once."""
+GRACE = 30.0
+"""Seconds after that time in which the server has to have ended the watch, or the connection is dead."""
 FIRST_SILENCE = 10.0
 """Seconds without a word before the initial state is complete: the server does not know `sendInitialEvents`."""
 BOOKMARK_SILENCE = 150.0
@@ -101,6 +103,7 @@ class Watch:
         page: int = PAGE,
         first_silence: float = FIRST_SILENCE,
         server_timeout: tuple[int, int] = SERVER_TIMEOUT,
+        grace: float = GRACE,
     ) -> None:
         self._client = client
         self._path = path
@@ -112,6 +115,7 @@ class Watch:
         self._page = page
         self._first_silence = first_silence
         self._server_timeout = server_timeout
+        self._grace = grace
         self._version = ""
         self._failures = 0
         self._not_found = 0
@@ -167,7 +171,7 @@ class Watch:
             async with self._client.stream(self._path, query=query, accept=accept, subject=self._subject) as response:
                 if not initial:
                     self._works()
-                async for line in self._lines(response, seconds + 30.0):
+                async for line in self._lines(response, seconds + self._grace):
                     self._frame(read_frame(line))
                     frames += 1
         except TargetError as e:
