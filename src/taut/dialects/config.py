@@ -30,15 +30,20 @@ class ImpersonateConfig(Spec, frozen=True):
     """As whom taut speaks to a cluster, when not as itself."""
 
     user: str = ""
+    """The user's name."""
     groups: tuple[str, ...] = ()
+    """The user's groups."""
     uid: str = ""
+    """The user's uid."""
     extra: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Extra attributes of the user."""
 
 
 class ClusterConfig(Spec, frozen=True):
     """A cluster that applications may name as `target.cluster`."""
 
     name: PlainName
+    """The name that applications use. `local` is the default of `target.cluster`."""
     kubeconfig: str | None = None
     """A kubeconfig file; default: `$KUBECONFIG`, then `~/.kube/config`."""
     context: str | None = None
@@ -46,11 +51,13 @@ class ClusterConfig(Spec, frozen=True):
     in_cluster: bool = False
     """Sign in with the service account of the Pod that taut runs in."""
     impersonate: ImpersonateConfig | None = None
+    """As whom taut speaks to the cluster."""
     proxy: str | None = None
     """A proxy's URL; it wins over the kubeconfig's and the environment's."""
     namespaces: tuple[str, ...] = ()
     """Look at these namespaces only, for an account that may not list the whole cluster. Empty: all."""
     labels: dict[str, str] = field(default_factory=dict)
+    """Shown, and used to select clusters."""
     max_requests: Annotated[int, Meta(ge=1)] = 32
     """How many requests may be on their way to the API server at once."""
 
@@ -59,6 +66,7 @@ class RootConfig(Spec, frozen=True):
     """A folder of a repository that declares applications."""
 
     name: PlainName
+    """The root's name; it is part of every application's identity."""
     git: str
     """The repository's URL: https, http, ssh, file, or `git@host:path`."""
     ref: str | None = None
@@ -86,37 +94,51 @@ class SecretRef(Spec, frozen=True):
     """A Secret in a cluster that holds credentials, in the keys that Kubernetes and Flux use (`username`, `password`, `identity`, …)."""
 
     cluster: str
+    """The cluster that holds it."""
     namespace: str
+    """Its namespace."""
     name: str
+    """Its name."""
 
 
 class CredentialsConfig(Spec, frozen=True):
     """How to sign in to repositories and registries whose URL begins with `urlPrefix`. Every `…File` is read anew when it changes."""
 
     name: PlainName
+    """The name that roots and sources use."""
     url_prefix: str = ""
     """URLs that begin with it use these credentials, the longest prefix first. Empty: only where they are named."""
     username: str | None = None
+    """The user's name."""
     username_file: str | None = None
+    """A file with the user's name."""
     password_file: str | None = None
+    """A file with the password, or an access token."""
     token_file: str | None = None
     """A bearer token; for git over https it is sent as the password."""
     ssh_key_file: str | None = None
+    """A private key for ssh."""
     ssh_passphrase_file: str | None = None
+    """The passphrase of the private key."""
     known_hosts_file: str | None = None
     """The SSH servers' keys; a server that is not in it is refused."""
     ca_file: str | None = None
     """The certificates of authorities to trust, besides the system's."""
     client_certificate_file: str | None = None
+    """A client certificate for https."""
     client_key_file: str | None = None
+    """The key of the client certificate."""
     secret: SecretRef | None = None
+    """A Secret in a cluster instead of files."""
 
 
 class ProjectConfig(Spec, frozen=True):
     """A project, declared where no root can change it."""
 
     name: PlainName
+    """The project's name."""
     spec: ProjectSpec = ProjectSpec()
+    """Its rules, as in a Project document."""
 
 
 class WebhookConfig(Spec, frozen=True):
@@ -130,10 +152,15 @@ class RenderConfig(Spec, frozen=True):
     """What one render may cost. Past a limit its application fails, and no other."""
 
     workers: Annotated[int, Meta(ge=1, le=256)] = 2
+    """How many renders run at once."""
     timeout: Duration = "60s"
+    """How long one render may take."""
     memory_mib: Annotated[int, Meta(ge=64)] = 2048
+    """How much memory one render may use."""
     processes: Annotated[int, Meta(ge=1)] = 64
+    """How many processes one render may start."""
     output_mib: Annotated[int, Meta(ge=1)] = 64
+    """How much one render may print."""
     kustomize: str | None = None
     """A kustomize binary; default: the one on PATH, else kubectl's."""
 
@@ -146,11 +173,17 @@ class Config(Spec, frozen=True):
     listen: str = "127.0.0.1:7411"
     """Where the API and the webhook listen; port 0 takes a free one."""
     clusters: tuple[ClusterConfig, ...] = ()
+    """The clusters that applications may run in."""
     roots: tuple[RootConfig, ...] = ()
+    """Where applications are declared."""
     credentials: tuple[CredentialsConfig, ...] = ()
+    """How to sign in to repositories and registries."""
     projects: tuple[ProjectConfig, ...] = ()
+    """Projects, declared where no root can change them."""
     webhook: WebhookConfig = WebhookConfig()
+    """The signed webhook."""
     render: RenderConfig = RenderConfig()
+    """What a render may cost."""
     token_file: str | None = None
     """The file of the token that the API asks for; it is made, with mode 0600, when it does not exist. Default: beside the store."""
     max_operations: Annotated[int, Meta(ge=1)] = 16

@@ -38,18 +38,26 @@ class ApplicationDocument(Spec, frozen=True):
     """One application, or with `forEach` many: what to take from where, how to render it, where to run it, and how to keep it so."""
 
     api_version: Literal["taut.dev/v1"]
+    """Always `taut.dev/v1`."""
     kind: Literal["Application"]
+    """Always `Application`."""
     metadata: Metadata
+    """What it is called."""
     spec: ApplicationSpec
+    """What it says."""
 
 
 class ProjectDocument(Spec, frozen=True):
     """What applications of a project may use: repositories, clusters, namespaces, kinds, and as whom they write."""
 
     api_version: Literal["taut.dev/v1"]
+    """Always `taut.dev/v1`."""
     kind: Literal["Project"]
+    """Always `Project`."""
     metadata: Metadata
+    """What it is called; the namespace is not used."""
     spec: ProjectSpec = ProjectSpec()
+    """What it allows."""
 
 
 DOCUMENTS: dict[str, type[ApplicationDocument | ProjectDocument]] = {

@@ -21,7 +21,7 @@ def schema(kind: str) -> dict[str, Any]:
     """The schema of a kind of SCHEMAS; it allows exactly what the checker takes, besides rules that no schema can say. Raises KeyError."""
     struct = SCHEMAS[kind]
     (top,), parts = msgspec.json.schema_components((struct,), ref_template="#/$defs/{name}")
-    described = {name: part for name, part in sorted(parts.items())}
+    described = dict(sorted(parts.items()))
     for found in structs(struct):
         _describe(described[found.__name__], found)
     name = top["$ref"].rpartition("/")[2]

@@ -21,6 +21,7 @@ from taut.model.application import (
     SyncWindow,
     ValuesFrom,
 )
+from taut.model.durations import seconds
 from taut.model.project import ProjectSpec
 
 _GIT_URL = re.compile(r"(?:https?|ssh|git|file)://.+|(?:[^/@:\s]+@)?[^/:\s]+:(?!//)\S+")
@@ -265,6 +266,12 @@ def _window(window: SyncWindow) -> Iterator[Finding]:
         yield Finding(("schedule",), cron_fault(window.schedule), "for example 0 22 * * mon-fri")
     if zone_fault(window.time_zone):
         yield Finding(("timeZone",), zone_fault(window.time_zone), "for example Europe/Zurich, or UTC")
+    yield from _duration(window)
+
+
+def _duration(window: SyncWindow) -> Iterator[Finding]:
+    if seconds(window.duration) <= 0:
+        yield Finding(("duration",), "the window is never open", "write a duration such as 8h")
 
 
 def _target(spec: ApplicationSpec) -> Iterator[Finding]:

@@ -71,12 +71,19 @@ class PatchTarget(Spec):
     """Which objects a patch applies to; empty fields match everything."""
 
     group: str | None = None
+    """The API group."""
     version: str | None = None
+    """The API version."""
     kind: str | None = None
+    """The kind."""
     name: str | None = None
+    """The name; a regular expression."""
     namespace: str | None = None
+    """The namespace; a regular expression."""
     label_selector: str | None = None
+    """A label selector."""
     annotation_selector: str | None = None
+    """A selector on annotations."""
 
 
 class KustomizePatch(Spec):

@@ -1,0 +1,144 @@
+"""The examples that the documents reference begins with. Each of them is read by the tests, so each of them works."""
+
+from __future__ import annotations
+
+_FOLDER = """
+apiVersion: taut.dev/v1
+kind: Application
+metadata:
+  name: shop
+spec:
+  source:
+    git: https://git.example.com/team/fleet.git
+    ref: main
+    path: apps/shop/overlays/production
+  target:
+    cluster: production
+    namespace: shop
+  sync:
+    createNamespace: true
+"""
+
+_CHART = """
+apiVersion: taut.dev/v1
+kind: Application
+metadata:
+  name: ingress
+spec:
+  sources:
+    - helm: https://charts.example.com/stable
+      chart: ingress-nginx
+      version: 4.x
+      helmOptions:
+        valueFiles: [$values/ingress/production.yaml]
+        parameters:
+          - {name: controller.replicaCount, value: "3"}
+    - name: values
+      git: https://git.example.com/team/fleet.git
+      ref: main
+      path: values
+      filesOnly: true
+  target: {cluster: production, namespace: ingress}
+  dependsOn: [cert-manager]
+  ignore:
+    - kind: Deployment
+      pointers: [/spec/replicas]
+"""
+
+_MANY = """
+apiVersion: taut.dev/v1
+kind: Application
+metadata:
+  name: "{{ folder.name }}"
+  labels: {team: shop}
+spec:
+  forEach:
+    folders: apps/*
+  source:
+    git: https://git.example.com/team/fleet.git
+    ref: main
+    path: "{{ folder.path }}"
+  target: {cluster: production, namespace: "{{ folder.name }}"}
+"""
+
+_REGIONS = """
+apiVersion: taut.dev/v1
+kind: Application
+metadata:
+  name: "shop-{{ region }}"
+spec:
+  forEach:
+    list:
+      - {region: eu, replicas: 5}
+      - {region: us, replicas: 3}
+  source:
+    git: https://git.example.com/team/fleet.git
+    ref: ">=1.4.0 <2"
+    path: charts/shop
+    helmOptions:
+      values:
+        region: "{{ region }}"
+        replicaCount: "{{ replicas }}"
+  target: {cluster: "{{ region }}", namespace: shop}
+  sync:
+    mode: manual
+    windows:
+      - {kind: allow, schedule: "0 9 * * mon-fri", duration: 8h, timeZone: Europe/Zurich, manualSync: true}
+"""
+
+_PROJECT = """
+apiVersion: taut.dev/v1
+kind: Project
+metadata:
+  name: shop
+spec:
+  repositories:
+    - https://git.example.com/team/**
+    - "!https://git.example.com/team/secrets"
+  destinations:
+    - {cluster: production, namespace: "shop-*"}
+  clusterKinds: []
+  deniedNamespacedKinds:
+    - {kind: ResourceQuota}
+  serviceAccounts:
+    - {cluster: "*", namespace: "shop-*", serviceAccount: deployer}
+"""
+
+_CONFIG = """
+store: state/taut.db
+listen: 127.0.0.1:7411
+clusters:
+  - name: local
+    kubeconfig: ~/.kube/config
+    context: kind-local
+roots:
+  - name: fleet
+    git: https://git.example.com/team/fleet.git
+    ref: main
+    path: taut
+    poll: 1m
+credentials:
+  - name: forge
+    urlPrefix: https://git.example.com/
+    username: taut
+    passwordFile: secrets/forge-token
+webhook:
+  secretFile: secrets/webhook
+"""
+
+EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
+    "Application": (
+        ("A folder of a repository, kept running in a namespace:", _FOLDER),
+        ("A chart with values from another repository, after another application:", _CHART),
+        ("One application for each folder:", _MANY),
+        ("One for each element of a list, in two clusters, synced by hand in office hours:", _REGIONS),
+    ),
+    "Project": (
+        (
+            "What a team may use. Namespaced objects only, in its own namespaces, written by a service account there:",
+            _PROJECT,
+        ),
+    ),
+    "Config": (("`taut run --config taut.yaml` reads this file. Relative paths are relative to it:", _CONFIG),),
+}
+"""For each kind: sentences, and the document that each introduces."""

@@ -1,0 +1,142 @@
+"""Checks a working copy: every YAML and JSON file in it, whatever it is for. Reads files, writes nothing, asks nobody."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from taut.dialects.config import read_config
+from taut.dialects.for_each import Found, expand, generator_needs, match_folders, without_duplicates
+from taut.dialects.kinds import API_GROUP
+from taut.dialects.native import ApplicationTemplate
+from taut.dialects.problems import DocumentProblem
+from taut.dialects.taut import Parsed, parse
+from taut.documents.yaml import Document, Limits, load_documents
+from taut.model.application import Application
+from taut.model.errors import BadInput, Where
+
+ENDINGS = (".yaml", ".yml", ".json")
+SKIPPED = frozenset({".git", ".hg", ".svn", "node_modules", ".venv", "__pycache__"})
+CONFIG_NAMES = frozenset({"taut.yaml", "taut.yml"})
+_LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a check found. `applications` are those of the working copy, expanded over its own folders where that is possible."""
+
+    files: int
+    documents: int
+    applications: tuple[Application, ...] = ()
+    problems: tuple[DocumentProblem, ...] = ()
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+
+def check_folder(path: Path) -> Report:
+    """Check a folder, or one file. Never raises for what the files hold; problems are in the order of the files.
+
+    Documents of taut's are checked whole. Others have to be good YAML, as kubectl reads it; files of charts' templates are no YAML and are
+    left out, and so are hidden folders.
+    """
+    base = path if path.is_dir() else path.parent
+    files = list(_files(base)) if path.is_dir() else [path]
+    problems: list[DocumentProblem] = []
+    templates: list[ApplicationTemplate] = []
+    documents = 0
+    for file in files:
+        found, count, faults = _check_file(file, file.relative_to(base).as_posix())
+        templates += found
+        documents += count
+        problems += faults
+    applications, faults = _expanded(templates, _folders(base) if path.is_dir() else [])
+    return Report(len(files), documents, applications, tuple(sorted([*problems, *faults], key=_order)))
+
+
+def _check_file(file: Path, name: str) -> tuple[list[ApplicationTemplate], int, list[DocumentProblem]]:
+    try:
+        data = _read(file, name)
+        if file.name in CONFIG_NAMES and not _is_document(data, name):
+            return [], 1, read_config(data, name)[1]
+        documents = load_documents(data, file=name, limits=_LIMITS)
+    except BadInput as error:
+        return [], 0, [DocumentProblem.of(error)]
+    ours = [document for document in documents if _ours(document)]
+    parsed: Parsed = parse(ours, root="local", file=name, data=data) if ours else Parsed()
+    return list(parsed.applications), len(documents), list(parsed.problems)
+
+
+def _is_document(data: bytes, name: str) -> bool:
+    """Whether a file that is called like a configuration holds documents all the same."""
+    return any(isinstance(d.body, dict) and "kind" in d.body for d in load_documents(data, file=name, limits=_LIMITS))
+
+
+def _read(file: Path, name: str) -> bytes:
+    try:
+        size = file.stat().st_size
+        if size > _LIMITS.bytes:
+            what = f"the file has {size} bytes, more than {_LIMITS.bytes}"
+            raise BadInput(what, where=Where(file=name), advice="split the file")
+        return file.read_bytes()
+    except OSError as error:
+        raise BadInput(f"the file cannot be read: {error.strerror or error}", where=Where(file=name)) from None
+
+
+def _ours(document: Document) -> bool:
+    body: Any = document.body
+    version = body.get("apiVersion") if isinstance(body, dict) else None
+    return isinstance(version, str) and version.partition("/")[0] == API_GROUP
+
+
+def _expanded(
+    templates: Iterable[ApplicationTemplate], folders: list[str]
+) -> tuple[tuple[Application, ...], list[DocumentProblem]]:
+    """The applications, with folders looked for in the working copy itself: most generators look into their own repository.
+
+    When nothing matches there the generator looks elsewhere, which is no fault here; branches are not known here at all.
+    """
+    applications: list[Application] = []
+    problems: list[DocumentProblem] = []
+    for template in templates:
+        needs = generator_needs(template)
+        if needs is None:
+            expansion = expand(template)
+        else:
+            matching = match_folders(folders, needs.include, needs.exclude) if needs.kind == "folders" else []
+            if not matching:
+                continue
+            expansion = expand(template, Found(folders=matching))
+        applications += expansion.applications
+        problems += expansion.problems
+    unique, claimed = without_duplicates(applications)
+    return unique, [*problems, *claimed]
+
+
+def _files(base: Path) -> Iterator[Path]:
+    for folder, names, files in os.walk(base):
+        names[:] = sorted(n for n in names if n not in SKIPPED and not n.startswith("."))
+        here = Path(folder)
+        if here.name == "templates" and (here.parent / "Chart.yaml").exists():
+            names.clear()
+            continue
+        for name in sorted(files):
+            if name.endswith(ENDINGS) and not name.startswith(".") and not (here / name).is_symlink():
+                yield here / name
+
+
+def _folders(base: Path) -> list[str]:
+    found: list[str] = []
+    for folder, names, _ in os.walk(base):
+        names[:] = sorted(n for n in names if n not in SKIPPED and not n.startswith("."))
+        found += [PurePosixPath((Path(folder) / n).relative_to(base)).as_posix() for n in names]
+    return found
+
+
+def _order(problem: DocumentProblem) -> tuple[str, int]:
+    return problem.where.file, problem.where.line
