@@ -182,13 +182,13 @@ def as_text(value: Json) -> str:
 
 
 def as_number(value: Json) -> int | float | None:
-    """A finite number (whole floats become integers); None for anything else, booleans too."""
+    """A finite number of at most 64 bit (whole floats become integers); None for anything else, booleans too."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
-        return value
+        return value if abs(value) < 2**64 else None
     if isinstance(value, float) and math.isfinite(value):
-        return int(value) if value.is_integer() else value
+        return as_number(int(value)) if value.is_integer() else value
     return None
 
 
