@@ -31,10 +31,10 @@ def run(config: Path) -> int:
 
 async def _run(config: Path) -> int:
     from taut.controller.run import run as keep_running
-    from taut.server.serve import serving
+    from taut.server.controlled import serve_controller
 
     loop = asyncio.get_running_loop()
-    work = asyncio.ensure_future(keep_running(config, serve=serving, say=_say))
+    work = asyncio.ensure_future(keep_running(config, serve=serve_controller, say=_say))
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, work.cancel)
     try:

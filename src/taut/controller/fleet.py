@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import suppress
 
 from taut.controller.queue import Reason, WorkQueue
-from taut.controller.state import AppState
+from taut.controller.state import AppState, Desired
 from taut.controller.status import status_of, sync_status
 from taut.dialects.projects import service_account_for
-from taut.model.application import Application
 from taut.model.errors import TargetError, Where
 from taut.model.health import HealthStatus
 from taut.model.plan import InventoryItem
@@ -34,9 +33,12 @@ class Fleet:
         self.projects: dict[str, Project] = {}
         self.cycles: dict[AppKey, str] = {}
         self._owners: dict[ObjectRef, AppKey] = {}
+        self._wanted: dict[ObjectRef, AppKey] = {}
         self._dependants: dict[AppKey, set[AppKey]] = {}
+        self._needs: dict[AppKey, frozenset[AppKey]] = {}
+        self._relinked: set[AppKey] = set()
         self._statuses: dict[AppKey, AppStatus] = {}
-        self._listeners: set[asyncio.Queue[AppStatus]] = set()
+        self._listeners: set[asyncio.Queue[AppStatus | AppKey]] = set()
         self.on_removed: Callable[[AppKey], None] = lambda _: None
 
     # Who owns what
@@ -56,16 +58,36 @@ class Fleet:
         if self._owners.get(ref) == state.key:
             del self._owners[ref]
 
+    def want(self, state: AppState, desired: Desired | None) -> None:
+        """Learn what an application wants from now on."""
+        if state.desired is not None:
+            for ref in state.desired.refs:
+                if self._wanted.get(ref) == state.key:
+                    del self._wanted[ref]
+        state.desired = desired
+        if desired is not None:
+            for ref in desired.refs:
+                self._wanted.setdefault(ref, state.key)
+
     def claimant(self, ref: ObjectRef, *, other_than: AppKey) -> AppKey | None:
         """Another application whose desired state holds `ref` now: the object is handed over to it, not deleted."""
-        return next(
-            (
-                key
-                for key, state in self.states.items()
-                if key != other_than and not state.removed and state.desired and ref in state.desired.refs
-            ),
-            None,
-        )
+        key = self._wanted.get(ref)
+        state = self.states.get(key) if key is not None and key != other_than else None
+        return key if state is not None and not state.removed else None
+
+    def gives_up(self, key: AppKey, ref: ObjectRef) -> bool:
+        """Whether the application that owns `ref` no longer wants it, and says so from what Git has now."""
+        owner = self.states.get(key)
+        if owner is None or owner.removed:
+            return True
+        return owner.desired is not None and not owner.stale and ref not in owner.desired.refs
+
+    def undecided(self, state: AppState) -> AppKey | None:
+        """Another application of the root that has not been looked at since the last commit: it may claim what would be deleted."""
+        for key, other in self.states.items():
+            if key.root == state.key.root and other is not state and other.stale and not other.problems:
+                return key
+        return None
 
     def on_event(self, event: Event) -> None:
         """Something changed in a cluster: look at the application that owns the object."""
@@ -104,12 +126,20 @@ class Fleet:
 
     # Dependencies
 
-    def link(self, applications: Iterable[Application], resolve: Callable[[Application, str], AppKey]) -> None:
-        """Learn who waits for whom, from all applications anew."""
-        self._dependants.clear()
-        for app in applications:
-            for text in app.spec.depends_on:
-                self._dependants.setdefault(resolve(app, text), set()).add(app.key)
+    def link(self, graph: Mapping[AppKey, Collection[AppKey]], cycles: Mapping[AppKey, str]) -> None:
+        """Learn who waits for whom (application → those it depends on), and who waits in a circle."""
+        before, self._needs = self._needs, {k: frozenset(v) for k, v in graph.items()}
+        self._relinked = {k for k, v in self._needs.items() if before.get(k, frozenset()) != v}
+        self._relinked |= {k for k in set(cycles) | set(self.cycles) if cycles.get(k) != self.cycles.get(k)}
+        self.cycles = dict(cycles)
+        self._dependants = {}
+        for key, needed in self._needs.items():
+            for each in needed:
+                self._dependants.setdefault(each, set()).add(key)
+
+    def dependencies_changed(self, key: AppKey) -> bool:
+        """Whether the last `link` changed what this application waits for."""
+        return key in self._relinked
 
     def unmet_dependency(self, state: AppState) -> str:
         """Why the application must wait for another one; empty when it need not."""
@@ -119,8 +149,8 @@ class Fleet:
         if state.removed:
             waits = [k for k in self._dependants.get(state.key, ()) if self._still_coming_down(k)]
             return f"waits until {waits[0]} is gone" if waits else ""
-        for text in state.app.spec.depends_on:
-            why = self._unmet(state, dependency_key(state.app, text))
+        for key in sorted(self._needs.get(state.key, ())):
+            why = self._unmet(key)
             if why:
                 return why
         return ""
@@ -129,7 +159,7 @@ class Fleet:
         other = self.states.get(key)
         return other is not None and other.removed
 
-    def _unmet(self, state: AppState, key: AppKey) -> str:
+    def _unmet(self, key: AppKey) -> str:
         other = self.states.get(key)
         if other is None:
             return f"waits for {key}, which does not exist"
@@ -158,12 +188,13 @@ class Fleet:
         await self._store.drop_app(state.key)
         for ref in list(state.items):
             self.drop_item(state, ref)
+        self.want(state, None)
         self.states.pop(state.key, None)
         self._statuses.pop(state.key, None)
         self._queue.forget(state.key)
+        self._tell(state.key)
         self.on_removed(state.key)
-        for dependency in state.app.spec.depends_on:
-            key = dependency_key(state.app, dependency)
+        for key in self._needs.pop(state.key, frozenset()):
             if key in self.states:
                 self._queue.add(key, Reason.DEPENDENCY)
 
@@ -179,11 +210,14 @@ class Fleet:
         if status == before:
             return
         self._statuses[state.key] = status
-        for listener in self._listeners:
-            with suppress(asyncio.QueueFull):
-                listener.put_nowait(status)
+        self._tell(status)
         if before is not None and (before.health, before.sync) != (status.health, status.sync):
             self.mark_ready(state)
+
+    def _tell(self, news: AppStatus | AppKey) -> None:
+        for listener in self._listeners:
+            with suppress(asyncio.QueueFull):
+                listener.put_nowait(news)
 
     def statuses(self) -> list[AppStatus]:
         """Every application's status, in the order of their keys."""
@@ -193,22 +227,12 @@ class Fleet:
         """One application's status."""
         return self._statuses.get(key)
 
-    async def subscribe(self) -> AsyncIterator[AppStatus]:
-        """Every status as it changes, from now on."""
-        listener: asyncio.Queue[AppStatus] = asyncio.Queue(maxsize=10_000)
+    async def subscribe(self) -> AsyncGenerator[AppStatus | AppKey]:
+        """Every status as it changes, from now on; the key of an application that is no more."""
+        listener: asyncio.Queue[AppStatus | AppKey] = asyncio.Queue(maxsize=10_000)
         self._listeners.add(listener)
         try:
             while True:
                 yield await listener.get()
         finally:
             self._listeners.discard(listener)
-
-
-def dependency_key(app: Application, text: str) -> AppKey:
-    """The key that an entry of `dependsOn` means: `name`, `namespace/name` in the same root, or `root/namespace/name`."""
-    parts = text.split("/")
-    if len(parts) == 1:
-        return AppKey(app.key.root, app.key.namespace, parts[0])
-    if len(parts) == 2:
-        return AppKey(app.key.root, parts[0], parts[1])
-    return AppKey(parts[0], parts[1], "/".join(parts[2:]))

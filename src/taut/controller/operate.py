@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from taut.controller.carry_out import UNREACHABLE_PAUSE, Run, StepSender
+from taut.controller.drift_log import DriftLog
 from taut.controller.fleet import Fleet
 from taut.controller.planner import Planner
 from taut.controller.progress import Finish, Hold, Move, Send, next_move, settle_deletion, settle_hook
@@ -20,6 +21,7 @@ from taut.model.manifests import canonical
 from taut.model.operation import HistoryEntry, Operation, OperationKind, OperationState, Step, StepState
 from taut.model.plan import WRITES, Action, InventoryItem, Plan
 from taut.model.record import AppRecord
+from taut.model.refs import ObjectRef
 from taut.store.records import AuditNote
 from taut.store.store import Store
 
@@ -41,12 +43,14 @@ class Operator:
         fleet: Fleet,
         queue: WorkQueue,
         planner: Planner,
+        drift: DriftLog,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
         self._fleet = fleet
         self._queue = queue
         self._planner = planner
+        self._drift = drift
         self._clock = clock
         self._sender = StepSender(store, clock)
 
@@ -82,7 +86,9 @@ class Operator:
         number = await self._store.begin(operation, steps, manifests, intended, audit=note)
         for item in intended:
             self._fleet.put_item(state, state.items.get(item.ref, item))
-        state.asked = None
+        if asked is not None:
+            state.handled = max(state.handled, asked.number)
+            state.asked = None
         state.operation_state = OperationState.RUNNING.value
         state.operation_message = ""
         state.run = self._run(state, replace(operation, id=number), steps)
@@ -105,11 +111,11 @@ class Operator:
     def _intended(self, step: Step) -> InventoryItem:
         return InventoryItem(ref=step.ref, api_version=step.api_version, wave=step.wave, pending=True)
 
-    async def go_on(self, state: AppState) -> None:
-        """Carry the operation as far as it goes without waiting."""
+    async def go_on(self, state: AppState) -> bool:
+        """Carry the operation as far as it goes without waiting. True when it has ended and its application is still there."""
         run = state.run
         if run is None:
-            return
+            return True
         await run.cluster.watch_kinds({s.ref.kind_ref for s in run.steps if s.state is not StepState.TODO})
         while True:
             ended = self._stopped(run)
@@ -118,10 +124,10 @@ class Operator:
                 move = next_move(run.steps, run.cluster.get, self._clock())
                 ended = await self._act(state, run, move)
                 if ended is None and not isinstance(move, Send):
-                    return
+                    return False
             if ended is not None:
                 await self._end(state, run, ended)
-                return
+                return state.key in self._fleet.states
 
     def _stopped(self, run: Run) -> Ended | None:
         if run.operation.abort_requested:
@@ -180,10 +186,10 @@ class Operator:
         else:
             self._note(state, await self._sender.repeat(run, [step]))
 
-    def _note(self, state: AppState, changed: dict[object, InventoryItem | None]) -> None:
+    def _note(self, state: AppState, changed: dict[ObjectRef, InventoryItem | None]) -> None:
         for ref, item in changed.items():
             if item is None:
-                self._fleet.drop_item(state, ref)  # pyright: ignore[reportArgumentType]
+                self._fleet.drop_item(state, ref)
             else:
                 self._fleet.put_item(state, item)
 
@@ -200,6 +206,10 @@ class Operator:
         )
         state.record = record
         state.run = None
+        state.approvals = tuple(a for a in state.approvals if a.plan_hash != operation.plan_hash)
+        state.ran |= {s.run_key for s in run.steps if s.hook and s.settled}
+        if ended.state is OperationState.SUCCEEDED:
+            await self._drift.healed(state, [s.ref for s in run.steps])
         state.recreate |= run.immutable
         state.operation_state = ended.state.value
         state.operation_message = ended.message

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
 from taut.controller.drift_log import DriftLog
 from taut.controller.fleet import Fleet
 from taut.controller.operate import Operator
-from taut.controller.planner import Planner
+from taut.controller.planner import Planned, Planner
 from taut.controller.queue import Reason, WorkQueue
 from taut.controller.starting import Decision, Facts, Nothing, NotNow, Start, decide
 from taut.controller.state import AppState, Desired
 from taut.controller.status import problem_of
 from taut.controller.wanting import Wanting
 from taut.model.errors import TargetError, TautError
-from taut.model.plan import Action, Hold, Plan
+from taut.model.operation import OperationKind
+from taut.model.plan import Action, Change, Hold, Plan
 from taut.model.record import AppRecord
-from taut.planning.guard import passes
-from taut.planning.windows import check
+from taut.planning.guard import holds_after, stops
+from taut.planning.windows import Verdict, is_open
 from taut.store.store import Store
 
 TARGET_PAUSE = 5.0
@@ -49,123 +50,150 @@ class Reconciler:
     def __init__(self, parts: Parts) -> None:
         self._p = parts
 
-    async def run(self, state: AppState, reasons: frozenset[Reason]) -> None:
-        """Look at `state` because of `reasons` and take the next step. Problems end up in its status, never in the caller."""
+    async def run(self, state: AppState) -> None:
+        """Take the next step of `state`. Problems end up in its status, never in the caller."""
         try:
-            await self._step(state, reasons)
+            await self._step(state)
         except TautError as error:
-            stage = "target" if isinstance(error, TargetError) else "store"
-            state.problems = (problem_of(error, stage),)
+            stage = "target" if isinstance(error, TargetError) else "plan"
+            state.problems = (*state.document_problems, problem_of(error, stage))
             self._p.queue.add_later(state.key, Reason.RETRY, TARGET_PAUSE)
         self._p.fleet.publish(state)
 
-    async def _step(self, state: AppState, reasons: frozenset[Reason]) -> None:
-        await self._want(state, reasons)
+    async def _step(self, state: AppState) -> None:
+        await self._want(state)
         if state.run is not None:
             self._supersede(state)
-            await self._p.operator.go_on(state)
-            if state.run is not None:
+            if not await self._p.operator.go_on(state):
                 return
-        if state.desired is None and not state.removed:
-            return
-        await self._look(state)
+        if state.desired is not None or state.removed:
+            await self._look(state)
 
-    async def _want(self, state: AppState, reasons: frozenset[Reason]) -> None:
-        """Find what Git wants, where something could have changed; the last good answer stays when it cannot be found."""
-        if state.removed or (state.desired is not None and not state.stale):
+    async def _want(self, state: AppState) -> None:
+        """Find what Git wants, where it could have changed; the last good answer stays when it cannot be found."""
+        if state.removed or state.document_problems or (state.desired is not None and not state.stale):
             return
         try:
             desired = await self._p.wanting.find(state)
         except TautError as error:
-            state.problems = (*state.document_problems, problem_of(error, self._p.wanting.stage_of(error)))
-            if state.desired is None:
-                state.desired = await self._p.wanting.last_good(state)
+            state.problems = (problem_of(error, self._p.wanting.stage_of(error)),)
             delay = TARGET_PAUSE if isinstance(error, TargetError) else SOURCE_PAUSE
             self._p.queue.add_later(state.key, Reason.RETRY, delay)
             return
         if state.desired is None or desired.content_hash != state.desired.content_hash:
             state.recreate.clear()
+        state.ran = frozenset([w.run_key for w in desired.hooks if await self._p.store.ran(w.run_key)])
+        self._p.fleet.want(state, desired)
         state.stale = False
-        state.desired = desired
-        state.problems = state.document_problems
+        state.problems = ()
         state.warnings = desired.warnings
 
     def _supersede(self, state: AppState) -> None:
         run, desired = state.run, state.desired
-        newer = run is not None and desired is not None and desired.content_hash != run.operation.content_hash
-        if run is not None and (
-            (newer and not run.operation.selected) or (state.removed and run.operation.kind != "delete")
-        ):
+        if run is None:
+            return
+        newer = desired is not None and desired.content_hash != run.operation.content_hash
+        if state.removed:
+            run.superseded = run.operation.kind is not OperationKind.DELETE
+        elif run.operation.kind is OperationKind.DELETE:
             run.superseded = True
+        else:
+            run.superseded = newer and not run.operation.selected
 
     async def _look(self, state: AppState) -> None:
-        """Plan, record drift, decide, act."""
-        plan = await self._p.planner.plan(state)
+        """Plan, write drift down, decide, act."""
+        selected = state.asked.objects if state.asked and state.asked.objects else None
+        planned = await self._p.planner.plan(state, selected=selected)
+        if state.problems and any(p.stage in ("target", "plan") for p in state.problems):
+            state.problems = ()
+        plan = planned.plan
         fresh = state.desired is not None and state.desired.content_hash != state.record.content_hash
-        drifted = () if fresh or state.removed else tuple(c for c in plan.writes)
-        await self._p.drift.note(state, drifted)
-        decision, holds = await self._decide(state, plan, fresh)
+        if fresh:
+            await self._p.drift.adopted(state)
+        elif not state.removed and selected is None:
+            await self._p.drift.note(state, planned, plan.writes)
+        decision, holds = self._decide(state, plan, fresh)
         differing = [c.ref for c in plan.changes if c.action not in (Action.UNCHANGED, Action.RELEASE)]
         state.out_of_sync = frozenset(differing)
-        state.in_sync = not differing
         state.holds = holds
+        state.in_sync = not differing and not any(not h.approvable for h in holds)
+        await self._follow(state, planned, decision, fresh)
+
+    async def _follow(self, state: AppState, planned: Planned, decision: Decision, fresh: bool) -> None:
         match decision:
             case Nothing():
                 state.plan = None
                 state.waiting = ""
-                state.asked = None
-                await self._settled(state, fresh, plan)
+                await self._settled(state, planned, fresh)
             case NotNow(why, recheck, held):
-                state.plan = plan
+                state.plan = planned.plan
                 state.waiting = "" if held else why
                 if recheck:
                     self._p.queue.add_later(state.key, Reason.TIMER, recheck)
             case Start():
                 state.plan = None
                 state.waiting = ""
-                await self._p.operator.start(state, plan, decision)
+                await self._p.operator.start(state, planned.plan, decision)
+                self._p.fleet.publish(state)
                 await self._p.operator.go_on(state)
+                return
+        if state.asked is not None and not isinstance(decision, NotNow):
+            state.handled = max(state.handled, state.asked.number)
+            state.asked = None
 
-    async def _decide(self, state: AppState, plan: Plan, fresh: bool) -> tuple[Decision, tuple[Hold, ...]]:
-        holds = passes(plan, {a.plan_hash for a in state.approvals})
+    def _decide(self, state: AppState, plan: Plan, fresh: bool) -> tuple[Decision, tuple[Hold, ...]]:
+        holds = holds_after(plan, state.approvals)
+        if state.removal_hold is not None and state.removed:
+            holds = (*holds, *holds_after(replace(plan, holds=(state.removal_hold,)), state.approvals))
         spec = state.app.spec
-        project = self._p.fleet.project_of(state)
-        window = check((*spec.sync.windows, *project.spec.windows), self._p.clock())
+        window = self._window(state)
+        asked = state.asked
+        same = state.record.attempted == (
+            state.desired.content_hash if state.desired and not state.removed else "removed"
+        )
         facts = Facts(
             policy=spec.sync,
             now=self._p.clock(),
             fresh=fresh,
-            asked=state.asked is not None,
-            asked_objects=state.asked.objects if state.asked else frozenset(),
-            asked_prune=state.asked.prune if state.asked else None,
+            asked=asked is not None,
+            asked_objects=asked.objects if asked else frozenset(),
+            asked_prune=asked.prune if asked else None,
             suspended=state.suspended,
             removed=state.removed,
-            held=holds[0].message if holds else "",
-            dependency=self._p.fleet.unmet_dependency(state),
-            window_closed=window.closed,
-            window_allows_manual=window.manual,
-            window_recheck=window.recheck,
-            failures=state.record.failures if self._same_attempt(state) else 0,
+            held=next((h.message for h in holds if h.approvable), "") if stops(holds) else "",
+            dependency=self._p.fleet.unmet_dependency(state) or self._undecided(state, plan.changes),
+            window_closed="" if window.open else window.reason,
+            window_recheck=max(window.until - self._p.clock(), 1.0) if window.until else 0.0,
+            failures=state.record.failures if same else 0,
             retry_at=state.record.retry_at,
             failure=state.record.failure,
             contested_until=state.contested_until,
-            hooks=bool(state.desired and state.desired.hooks),
         )
         return decide(plan, facts), holds
 
-    def _same_attempt(self, state: AppState) -> bool:
-        wanted = state.desired.content_hash if state.desired else "removed"
-        return state.record.attempted == wanted
+    def _window(self, state: AppState) -> Verdict:
+        windows = (*state.app.spec.sync.windows, *self._p.fleet.project_of(state).spec.windows)
+        return is_open(windows, self._p.clock(), manual=state.asked is not None)
 
-    async def _settled(self, state: AppState, fresh: bool, plan: Plan) -> None:
+    def _undecided(self, state: AppState, changes: tuple[Change, ...]) -> str:
+        """Nothing is deleted before every application of the root was looked at: one of them may take the object over."""
+        if not any(c.action is Action.DELETE for c in changes):
+            return ""
+        other = self._p.fleet.undecided(state)
+        if other is None:
+            return ""
+        self._p.queue.add_later(state.key, Reason.RETRY, 0.2)
+        return f"waits with deletions until {other} has been looked at"
+
+    async def _settled(self, state: AppState, planned: Planned, fresh: bool) -> None:
         """Nothing differs: remember the content as synced, without an operation, when only words around it changed."""
         desired = state.desired
-        if state.removed:
+        if state.removed or desired is None:
             return
-        if desired is not None and (fresh or state.record.render_key != desired.render_key):
+        if fresh or state.record.render_key != desired.render_key:
             state.record = _synced(state.record, desired)
             await self._p.store.put_app(state.record)
-        await self._p.planner.forget_gone(state, plan)
+        await self._p.planner.refresh_memory(state, planned)
         self._p.fleet.mark_ready(state)
 
 
@@ -182,4 +210,5 @@ def _synced(record: AppRecord, desired: Desired) -> AppRecord:
         failure="",
         retry_at=0.0,
         attempted=desired.content_hash,
+        attempted_revision=desired.hook_revision,
     )

@@ -54,27 +54,23 @@ class Facts:
     """The first hold that no approval lets pass."""
     dependency: str = ""
     window_closed: str = ""
-    window_allows_manual: bool = False
     window_recheck: float = 0.0
     failures: int = 0
     retry_at: float = 0.0
     failure: str = ""
     contested_until: float = 0.0
-    hooks: bool = False
-    """Hooks of this content have not run yet."""
 
 
 def decide(plan: Plan, facts: Facts) -> Decision:
     """Start, wait, or nothing to do. A person's wish passes mode, pauses between tries and contention; never a hold or a suspension."""
     changes = _wanted(plan, facts)
-    hooks = facts.hooks and facts.fresh and not facts.asked_objects
-    if not changes and not (hooks or facts.removed):
+    if not changes and not facts.removed:
         return Nothing()
     if facts.suspended:
         return NotNow("suspended: nothing is written until it is resumed")
     if facts.held:
         return NotNow(facts.held, held=True)
-    if facts.window_closed and not (facts.asked and facts.window_allows_manual):
+    if facts.window_closed:
         return NotNow(facts.window_closed, recheck=facts.window_recheck)
     if facts.dependency:
         return NotNow(facts.dependency)

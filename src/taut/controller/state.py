@@ -7,31 +7,35 @@ from dataclasses import dataclass, field
 from taut.controller.carry_out import Run
 from taut.model.application import Application
 from taut.model.drift import DriftRecord
-from taut.model.manifests import Manifest
 from taut.model.operation import Approval
 from taut.model.plan import Hold, InventoryItem, Plan
 from taut.model.record import AppRecord
 from taut.model.refs import AppKey, ObjectRef
 from taut.model.snapshot import Revision, Snapshot
 from taut.model.status import Problem
+from taut.planning.wanted import Wanted
 from taut.render.closure import Closure
 
 
 @dataclass(frozen=True)
 class Desired:
-    """What Git wants of one application at the moment: normalised, with hooks, and how it came to be."""
+    """What Git wants of one application at the moment: normalised, understood, and how it came to be."""
 
-    manifests: tuple[Manifest, ...]
-    hooks: tuple[Manifest, ...]
+    objects: tuple[Wanted, ...]
+    hooks: tuple[Wanted, ...]
     content_hash: str
-    """Of all manifests and hooks: the same hash, nothing to plan."""
+    """Of all objects and hooks: the same hash, nothing new to plan."""
+    hook_revision: str
+    """The revision in the hooks' run keys: the commit that this content was found at first."""
     render_key: str
     closure: Closure
     snapshots: tuple[Snapshot, ...]
     warnings: tuple[str, ...] = ()
     holds: tuple[Hold, ...] = ()
+    unsettled: frozenset[ObjectRef] = frozenset()
+    """Objects of unknown scope, under every identity they may have: not applied, and not taken for removed."""
     refs: frozenset[ObjectRef] = frozenset()
-    """Of all manifests, hooks not among them."""
+    """Of all objects, hooks not among them."""
 
     @property
     def revision(self) -> Revision:
@@ -44,6 +48,7 @@ class Asked:
     """A sync that a person asked for."""
 
     by: str
+    number: int = 0
     objects: frozenset[ObjectRef] = frozenset()
     prune: bool | None = None
 
@@ -72,12 +77,17 @@ class AppState:
     operation_message: str = ""
     asked: Asked | None = None
     removed: bool = False
+    removal_hold: Hold | None = None
+    """Too many applications of the root went at once: taking this one down asks first."""
     drift: dict[tuple[ObjectRef, str], DriftRecord] = field(default_factory=dict[tuple[ObjectRef, str], DriftRecord])
     approvals: tuple[Approval, ...] = ()
     recreate: set[ObjectRef] = field(default_factory=set[ObjectRef])
     """Objects whose update was refused because a field is immutable, for the present content."""
     heals: dict[tuple[ObjectRef, str], list[float]] = field(default_factory=dict[tuple[ObjectRef, str], list[float]])
     contested_until: float = 0.0
+    ran: frozenset[str] = frozenset()
+    """Keys of hook runs of the present content that have ended."""
+    handled: int = 0
     in_sync: bool = False
     """The last look found no difference."""
     out_of_sync: frozenset[ObjectRef] = frozenset()

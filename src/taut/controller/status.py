@@ -40,8 +40,9 @@ def object_health(item: InventoryItem, live: LiveObject | None) -> Health:
 def app_health(state: AppState, look: Look) -> Health:
     """The worst of the application's objects, with the object named in the message. Hooks and ignored objects do not count."""
     found: list[Health] = []
+    ignored = {w.ref for w in state.desired.objects if w.options.ignore_health} if state.desired else set()
     for ref, item in state.items.items():
-        if item.hook or item.extra.get("ignoreHealth"):
+        if item.hook or ref in ignored:
             continue
         health = object_health(item, look(ref))
         if health.status is not HealthStatus.HEALTHY:
@@ -50,7 +51,7 @@ def app_health(state: AppState, look: Look) -> Health:
         found.append(health)
     if not found and state.desired is None:
         return Health(HealthStatus.UNKNOWN if state.problems else HealthStatus.PROGRESSING, "")
-    if not found and state.desired is not None and state.desired.manifests:
+    if not found and state.desired is not None and state.desired.objects:
         return Health(HealthStatus.MISSING, "nothing is deployed yet")
     return worst(found)
 
@@ -137,6 +138,7 @@ def status_of(state: AppState, look: Look) -> AppStatus:
         source_url=first.url if first else "",
         source_path=(first.chart or first.path) if first else "",
         labels=state.app.labels,
+        handled=state.handled,
     )
 
 

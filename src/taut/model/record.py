@@ -22,6 +22,8 @@ class AppRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Of all desired objects that were synced last."""
     attempted: str = ""
     """The content hash that was tried last, with how often it failed and when it is tried again."""
+    attempted_revision: str = ""
+    """The commit that this content was found at first: a part of its hooks' run keys."""
     failures: int = 0
     retry_at: float = 0.0
     failure: str = ""

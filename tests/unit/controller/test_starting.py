@@ -33,7 +33,6 @@ def facts(policy: SyncPolicy = SyncPolicy(), **more: object) -> Facts:
         (facts(removed=True), OperationKind.DELETE),
         (facts(failures=9, asked=True, failure="x"), OperationKind.SYNC),
         (facts(failures=2, failure="x", retry_at=900.0), OperationKind.SYNC),
-        (facts(asked=True, window_closed="closed", window_allows_manual=True), OperationKind.SYNC),
     ],
 )
 def test_starts(given: Facts, kind: OperationKind) -> None:
@@ -80,11 +79,6 @@ def test_only_the_asked_objects() -> None:
     decision = decide(UPDATE, facts(asked=True, asked_objects=frozenset({B})))
     assert isinstance(decision, Start)
     assert [c.ref for c in decision.changes] == [B]
-
-
-def test_hooks_alone_start_a_sync_of_new_content() -> None:
-    assert isinstance(decide(SAME, facts(hooks=True)), Start)
-    assert isinstance(decide(SAME, facts(hooks=True, fresh=False)), Nothing)
 
 
 def test_endless_retries() -> None:

@@ -1,0 +1,265 @@
+"""The controller: it wires sources, renderers, clusters and the store into one loop, and takes people's wishes."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from taut.controller.drift_log import DriftLog
+from taut.controller.fleet import Fleet
+from taut.controller.operate import Operator
+from taut.controller.planner import Planned, Planner
+from taut.controller.queue import Reason, WorkQueue
+from taut.controller.rebuild import Rebuilder
+from taut.controller.reconcile import Parts, Reconciler
+from taut.controller.roots import Roots, restored, watched
+from taut.controller.state import AppState, Asked
+from taut.controller.triggers import SourceWatch
+from taut.controller.wanting import Wanting
+from taut.dialects.config import Config
+from taut.model.application import Application
+from taut.model.errors import BadInput, TautError
+from taut.model.operation import Approval, OperationKind
+from taut.model.plan import Plan
+from taut.model.record import AppRecord
+from taut.model.refs import AppKey, ObjectRef, parse_app_key
+from taut.planning.redact import Redactor
+from taut.render.engine import RenderEngine
+from taut.sources.service import Sources
+from taut.store.records import AuditNote
+from taut.store.store import Store
+from taut.targets.kubernetes.cluster import Cluster, Event
+
+log = logging.getLogger("taut.controller")
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What the controller works on; whoever makes it closes it."""
+
+    store: Store
+    sources: Sources
+    engine: RenderEngine
+    clusters: Mapping[str, Cluster]
+    redactor: Redactor
+
+
+class Controller:
+    """A running taut. `start` before anything else, `close` at the end."""
+
+    def __init__(self, config: Config, outside: Outside) -> None:
+        self.config = config
+        self.store = outside.store
+        self.sources = outside.sources
+        self.queue = WorkQueue()
+        self.fleet = Fleet(outside.store, self.queue, outside.clusters)
+        self.wanting = Wanting(outside.sources, outside.engine, self.fleet)
+        self.planner = Planner(outside.store, self.fleet, outside.redactor)
+        self.drift = DriftLog(outside.store, self.fleet, outside.redactor)
+        self.operator = Operator(outside.store, self.fleet, self.queue, self.planner, self.drift)
+        parts = Parts(self.store, self.fleet, self.queue, self.wanting, self.planner, self.operator, self.drift)
+        self.reconciler = Reconciler(parts)
+        self.rebuilder = Rebuilder(self.store, self.fleet)
+        self.roots = Roots(
+            config.roots, config.configured_projects(), self.sources, self.fleet, self.queue, self.store, self._adopt
+        )
+        self.watch = SourceWatch(self.sources, self.fleet, self.queue, self.roots.look)
+        self.roots.on_changed = self._track
+        self.fleet.on_removed = lambda _: self._track()
+        self.before_start: list[Callable[[], Awaitable[None]]] = []
+        """What must be ready before the first source is read, and needs the clusters (credentials in Secrets)."""
+        self._tasks: list[asyncio.Task[None]] = []
+        self._requests = itertools.count(1)
+        self.started_at = time.time()
+        self.runs = 0
+        self.starting = "taut is reading its store"
+
+    # Start and end
+
+    async def start(self) -> None:
+        """Take up what an earlier process left, read the roots, and begin to work."""
+        await asyncio.gather(*(c.start() for c in self.fleet.clusters.values()))
+        for prepare in self.before_start:
+            await prepare()
+        await self.rebuilder.prepare()
+        await self._restore()
+        self._tasks = [asyncio.create_task(self._work(), name=f"worker {n}") for n in range(self.config.max_operations)]
+        self.starting = "taut is reading its roots"
+        await self.roots.look()
+        self._track()
+        self.starting = ""
+
+    async def close(self) -> None:
+        """Stop working. What is under way is continued by the next start."""
+        await self.watch.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _track(self) -> None:
+        self.watch.track(watched(self.roots.states, self.fleet.states.values()))
+
+    async def _work(self) -> None:
+        while True:
+            key, _ = await self.queue.take()
+            try:
+                state = self.fleet.states.get(key)
+                if state is not None:
+                    self.runs += 1
+                    await self.reconciler.run(state)
+            except asyncio.CancelledError:
+                raise
+            except Exception:
+                log.exception("%s: an error inside taut; it is tried again", key)
+                self.queue.add_later(key, Reason.RETRY, 30.0)
+            finally:
+                self.queue.done(key)
+
+    async def _restore(self) -> None:
+        inventories = await self.store.inventories()
+        approvals = await self.store.approvals()
+        last = await self.store.last_operations()
+        open_drift = await self.store.drift(open_only=True, limit=20_000)
+        for record in await self.store.apps():
+            app = restored(record)
+            if app is None:
+                log.warning("%s: what the store holds of it cannot be read", record.key)
+                continue
+            state = AppState(app=app, record=record, items=dict(inventories.get(app.key, {})))
+            state.removed = record.deleting
+            state.approvals = tuple(a for a in approvals if a.app == app.key)
+            if app.key in last:
+                state.operation_state = last[app.key].state.value
+                state.operation_message = last[app.key].message
+            for found in open_drift:
+                if found.app == app.key:
+                    state.drift[(found.ref, found.path)] = found
+            self.fleet.add(state)
+        for operation, steps in await self.store.running():
+            state = self.fleet.states.get(operation.app)
+            if state is not None:
+                self.operator.resume(state, operation, steps)
+        for key in self.fleet.states:
+            self.queue.add(key, Reason.START)
+
+    async def _adopt(self, app: Application) -> AppState:
+        """A state for an application that the store does not know."""
+        record = AppRecord(key=str(app.key), spec=msgspec.json.encode(app))
+        state = AppState(app=app, record=record)
+        await self.rebuilder.fill(state)
+        await self.store.put_app(state.record)
+        return state
+
+    # What people ask for
+
+    def state(self, key: AppKey) -> AppState:
+        """The application's state. Raises BadInput when there is none."""
+        state = self.fleet.states.get(key)
+        if state is None:
+            raise BadInput(f"there is no application {key}")
+        return state
+
+    async def ask_sync(
+        self, key: AppKey, *, by: str, objects: frozenset[ObjectRef] = frozenset(), prune: bool | None = None
+    ) -> int:
+        """Ask for a sync; its number comes out (a status says when it was handled). Raises BadInput for a suspended one."""
+        state = self.state(key)
+        if state.suspended:
+            raise BadInput(f"{key} is suspended", advice=f"taut resume {key.name}")
+        number = next(self._requests)
+        state.asked = Asked(by=by, number=number, objects=objects, prune=prune)
+        await self.store.audit(by, "sync", str(key), ", ".join(str(o) for o in objects))
+        self.queue.add(key, Reason.ASKED)
+        return number
+
+    async def planned(self, key: AppKey) -> Planned:
+        """The plan now, made for somebody who looks at it. Raises TautError when it cannot be made."""
+        state = self.state(key)
+        if state.desired is None and not state.removed:
+            first = state.problems[0] if state.problems else None
+            raise TautError(
+                first.what if first else f"{key} was not looked at yet", advice=first.advice if first else ""
+            )
+        planned = await self.planner.plan(state)
+        if state.removed and state.removal_hold is not None:
+            return Planned(planned.plan.with_holds(state.removal_hold), planned.found, planned.bodies)
+        return planned
+
+    async def approve(self, key: AppKey, plan_hash: str, *, by: str, reason: str) -> Plan:
+        """Let the plan with this hash pass. Raises BadInput when the present plan is another one, or nothing is held."""
+        state = self.state(key)
+        plan = (await self.planned(key)).plan
+        if not plan.holds:
+            raise BadInput(f"{key} is not held: there is nothing to approve")
+        if len(plan_hash) < 8 or not plan.hash.startswith(plan_hash):
+            raise BadInput(
+                f"the plan of {key} is {plan.hash[:12]}, not {plan_hash[:12] or 'unnamed'}",
+                advice="look at it again (taut diff), and approve what you see",
+            )
+        if all(not h.approvable for h in plan.holds):
+            raise BadInput(plan.holds[0].message, advice="no approval helps here")
+        approval = Approval(key, plan.hash, by, time.time(), reason)
+        await self.store.approve(approval, AuditNote(by, "approve", str(key), f"plan {plan.hash}: {reason}"))
+        state.approvals = (*state.approvals, approval)
+        self.queue.add(key, Reason.ASKED)
+        return plan
+
+    async def abort(self, key: AppKey, *, by: str) -> bool:
+        """Stop the running operation before its next step; False when none runs."""
+        state = self.state(key)
+        if state.run is None:
+            return False
+        await self.store.audit(by, "abort", str(key), "")
+        state.run.operation = await self.store.update_operation(state.run.operation.id, abort_requested=True)
+        self.queue.add(key, Reason.ASKED)
+        return True
+
+    async def suspend(self, key: AppKey, *, by: str, reason: str) -> None:
+        """Neither sync, heal, prune nor delete from now on."""
+        await self._suspended(key, by, reason, by)
+
+    async def resume(self, key: AppKey, *, by: str) -> None:
+        """Undo `suspend`. Raises BadInput when it is the document that suspends."""
+        state = self.state(key)
+        if state.app.spec.suspended:
+            raise BadInput(f"{key} is suspended by its document", advice="set spec.suspended to false in Git")
+        await self._suspended(key, by, "", "")
+
+    async def _suspended(self, key: AppKey, by: str, reason: str, suspended_by: str) -> None:
+        state = self.state(key)
+        await self.store.audit(by, "suspend" if suspended_by else "resume", str(key), reason)
+        state.record = msgspec.structs.replace(state.record, suspended_by=suspended_by)
+        await self.store.put_app(state.record)
+        if suspended_by and state.run is not None and state.run.operation.kind is not OperationKind.DELETE:
+            state.run.operation = await self.store.update_operation(state.run.operation.id, abort_requested=True)
+        self.queue.add(key, Reason.ASKED)
+
+    async def refresh(self, root: str | None, key: AppKey | None) -> int:
+        """Look at the sources again: of one application, of a root, or all. How many repositories is the answer."""
+        if key is not None:
+            state = self.state(key)
+            state.stale = True
+            count = self.watch.poke([s.url for s in state.app.spec.all_sources])
+            self.queue.add(key, Reason.ASKED)
+            return count
+        if root is not None:
+            found = self.roots.states.get(root)
+            if found is None:
+                raise BadInput(f"there is no root {root!r}", advice=f"there are: {', '.join(self.roots.states)}")
+            return self.watch.poke(found.urls)
+        return self.watch.poke()
+
+    def on_event(self, event: Event) -> None:
+        """News from a cluster."""
+        self.fleet.on_event(event)
+
+
+def key_of(text: str) -> AppKey | None:
+    """An application's key from its text."""
+    return parse_app_key(text)

@@ -1,0 +1,136 @@
+"""Drift, written down: what was found, who did it, and what became of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import datetime
+
+from taut.controller.fleet import Fleet
+from taut.controller.planner import Planned
+from taut.controller.state import AppState
+from taut.model.application import SyncMode
+from taut.model.drift import DriftOutcome, DriftRecord
+from taut.model.manifests import Body
+from taut.model.plan import Action, Change, FieldChange
+from taut.model.refs import ObjectRef
+from taut.planning.drift import DriftFinding, find_drift
+from taut.planning.ignore import NOTHING, resolve
+from taut.planning.redact import Redactor
+from taut.store.store import Store
+
+CONTESTED_HEALS = 5
+CONTESTED_WINDOW = 600.0
+"""Five heals of the same field within ten minutes are contested (DESIGN.md, Semantics)."""
+
+
+class DriftLog:
+    """Keeps the open drift records of applications, in memory and in the store alike."""
+
+    def __init__(self, store: Store, fleet: Fleet, redactor: Redactor, clock: Callable[[], float] = time.time) -> None:
+        self._store = store
+        self._fleet = fleet
+        self._redactor = redactor
+        self._clock = clock
+
+    async def note(self, state: AppState, planned: Planned, drifted: Iterable[Change]) -> None:
+        """Compare what has drifted now with the open records: new ones are stored, those that are no more are settled."""
+        found: dict[tuple[ObjectRef, str], DriftRecord] = {}
+        for change in drifted:
+            for record in self._records(state, change, planned.bodies.get(change.ref)):
+                found[(record.ref, record.path)] = record
+        new = [r for key, r in found.items() if _differs(state.drift.get(key), r)]
+        gone = {key: r for key, r in state.drift.items() if key not in found}
+        replaced = [state.drift[(r.ref, r.path)] for r in new if (r.ref, r.path) in state.drift]
+        if gone or replaced:
+            await self._settle(state, [*gone.values(), *replaced], DriftOutcome.REVERTED, "put back by somebody else")
+        for record in await self._store.add_drift(new) if new else ():
+            state.drift[(record.ref, record.path)] = record
+            what = record.path or "the whole object"
+            text = f"{record.who or 'somebody'} changed {what}" if not record.missing else f"{what} was removed"
+            await self._store.add_event(state.key, record.noticed_at, "drift", text, object=str(record.ref))
+
+    def _records(self, state: AppState, change: Change, body: Body | None) -> list[DriftRecord]:
+        if change.hook or change.action in (Action.DELETE, Action.RELEASE, Action.ADOPT):
+            return []
+        heals = state.app.spec.sync.mode is SyncMode.AUTOMATIC and state.app.spec.sync.heal
+        reason = "" if heals else "report-only" if state.app.spec.sync.mode is SyncMode.REPORT else "self-heal is off"
+        now = self._clock()
+        return [
+            DriftRecord(
+                id=0,
+                app=state.key,
+                ref=change.ref,
+                path=f.path,
+                desired=f.desired,
+                found=f.found,
+                who=f.owner.manager,
+                operation=f.owner.operation,
+                changed_at=_unix(f.owner.time),
+                noticed_at=now,
+                outcome=DriftOutcome.OPEN if heals else DriftOutcome.REPORTED,
+                reason=reason,
+                missing=f.missing,
+                secret=f.secret,
+            )
+            for f in self._findings(state, change, body)
+        ]
+
+    def _findings(self, state: AppState, change: Change, body: Body | None) -> Iterable[DriftFinding]:
+        """The fields with their owners; a change that only the server's dry-run saw keeps the plan's own words."""
+        if change.action is Action.CREATE or body is None or change.desired is None:
+            return (DriftFinding("", missing=True),)
+        wanted = next((w for w in state.desired.objects if w.ref == change.ref), None) if state.desired else None
+        ignore = resolve(wanted.rules, change.desired.body, body) if wanted else NOTHING
+        found = find_drift(change.desired.body, body, redact=self._redactor, ignore=ignore).findings
+        confirmed = {f.path: f for f in change.fields}
+        named = [f for f in found if f.path in confirmed] or list(found)
+        return named or [_from_plan(f) for f in change.fields]
+
+    async def healed(self, state: AppState, refs: Iterable[ObjectRef]) -> None:
+        """Say that taut put these objects back; count the heals of each field."""
+        chosen = set(refs)
+        records = [r for r in state.drift.values() if r.ref in chosen]
+        await self._settle(state, records, DriftOutcome.HEALED, "")
+        now = self._clock()
+        for record in records:
+            times = state.heals.setdefault((record.ref, record.path), [])
+            times.append(now)
+            times[:] = [t for t in times if t > now - CONTESTED_WINDOW]
+            if len(times) >= CONTESTED_HEALS:
+                state.contested_until = now + CONTESTED_WINDOW
+                times.clear()
+                text = f"{record.path or record.ref} was healed {CONTESTED_HEALS} times in ten minutes: taut backs off"
+                await self._store.add_event(state.key, now, "contested", text, object=str(record.ref))
+
+    async def adopted(self, state: AppState) -> None:
+        """Git has new content: what drifted before is what the new content is compared with, and no drift any more."""
+        await self._settle(state, list(state.drift.values()), DriftOutcome.ADOPTED, "Git has new content")
+
+    async def _settle(self, state: AppState, records: list[DriftRecord], outcome: DriftOutcome, reason: str) -> None:
+        if not records:
+            return
+        now = self._clock()
+        for record in records:
+            state.drift.pop((record.ref, record.path), None)
+        await self._store.settle_drift([r.id for r in records], outcome, now, reason)
+
+
+def _from_plan(change: FieldChange) -> DriftFinding:
+    return DriftFinding(change.path, change.after, change.before, missing=not change.before_set, secret=change.secret)
+
+
+def _differs(known: DriftRecord | None, found: DriftRecord) -> bool:
+    """Whether `found` says something that the open record does not say yet."""
+    if known is None:
+        return True
+    same = replace(found, id=known.id, noticed_at=known.noticed_at, outcome=known.outcome, reason=known.reason)
+    return same != known
+
+
+def _unix(time_text: str) -> float:
+    try:
+        return datetime.fromisoformat(time_text).timestamp() if time_text else 0.0
+    except ValueError:
+        return 0.0

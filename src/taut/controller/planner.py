@@ -1,0 +1,313 @@
+"""From what is wanted and what is live to a plan: pure planning, fed with the few reads that it asks for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from taut.controller.fleet import Fleet
+from taut.controller.starting import Start
+from taut.controller.state import AppState
+from taut.model.application import DeletionPolicy, IgnoreRule
+from taut.model.errors import TargetError
+from taut.model.health import HealthStatus
+from taut.model.live import LiveObject
+from taut.model.manifests import Body, Manifest
+from taut.model.operation import OperationKind, Step
+from taut.model.plan import Action, InventoryItem, Plan
+from taut.model.refs import KindRef, ObjectRef
+from taut.planning.guard import Facts as GuardFacts
+from taut.planning.guard import guarded
+from taut.planning.ignore import autoscaled, object_rules, rules_hash
+from taut.planning.normalise import CRD
+from taut.planning.order import NAMESPACE, batches
+from taut.planning.plan import COMPLETED, Circumstances, Survey, decide, remembered, survey, uncertain
+from taut.planning.prepare import wanted_hash
+from taut.planning.redact import Redactor
+from taut.planning.wanted import Wanted
+from taut.store.store import Store
+from taut.targets.kubernetes.cluster import Cluster
+from taut.targets.kubernetes.immutable import immutable_cause
+
+AUTOSCALER = KindRef("autoscaling", "HorizontalPodAutoscaler")
+JOB = KindRef("batch", "Job")
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan, and the live bodies that it was made with (secret values in them: never kept, never shown)."""
+
+    plan: Plan
+    found: Survey
+    bodies: Mapping[ObjectRef, Body | None] = field(repr=False)
+    refusals: Mapping[ObjectRef, TargetError] = field(default_factory=dict)
+    """What the API server said against a change in a dry-run."""
+
+
+class Planner:
+    """Plans applications. Reads only what differs from what taut left."""
+
+    def __init__(self, store: Store, fleet: Fleet, redactor: Redactor) -> None:
+        self._store = store
+        self._fleet = fleet
+        self._redactor = redactor
+
+    async def plan(self, state: AppState, *, selected: frozenset[ObjectRef] | None = None) -> Planned:
+        """The plan of `state` now. Raises TargetError when the target cannot be seen well enough to plan."""
+        cluster = self._fleet.cluster_of(state)
+        objects, hooks = self._wanted(state)
+        await self._watch(cluster, [*objects, *hooks], state.items.values())
+        found = survey(objects, hooks, state.items.values(), cluster.get, self._circumstances(state, objects, selected))
+        bodies = await _read(cluster, found)
+        scaled = await self._autoscalers(cluster, found, bodies)
+        if scaled:
+            objects = tuple(_with_rules(w, scaled) for w in objects)
+            circumstances = self._circumstances(state, objects, selected)
+            found = survey(objects, hooks, state.items.values(), cluster.get, circumstances)
+        plan = decide(found, bodies, immutable=state.recreate)
+        plan, refusals = await self._confirm(state, cluster, found, bodies, plan)
+        facts = await self._guard_facts(state, cluster, plan)
+        if state.desired and state.desired.holds and not state.removed:
+            plan = plan.with_holds(*state.desired.holds)
+        return Planned(guarded(plan, state.app.spec.guards, facts, bodies), found, bodies, refusals)
+
+    def _wanted(self, state: AppState) -> tuple[tuple[Wanted, ...], tuple[Wanted, ...]]:
+        desired = state.desired
+        if desired is None:
+            return (), ()
+        return (() if state.removed else desired.objects), desired.hooks
+
+    async def _watch(self, cluster: Cluster, wanted: Iterable[Wanted], items: Iterable[InventoryItem]) -> None:
+        kinds = {w.ref.kind_ref for w in wanted} | {i.ref.kind_ref for i in items}
+        if any(w.ref.namespace for w in wanted):
+            kinds.add(NAMESPACE)
+        failures = await cluster.watch_kinds(kinds)
+        for error in failures.values():
+            if error.reason != "UnknownKind":
+                raise error
+
+    def _circumstances(
+        self, state: AppState, objects: Iterable[Wanted], selected: frozenset[ObjectRef] | None
+    ) -> Circumstances:
+        wanted = [w.ref for w in objects]
+        elsewhere = {r: k for r in wanted if (k := self._fleet.owner(r)) is not None and k != state.key}
+        gone = set(state.items) - set(wanted)
+        fresh = state.desired is not None and state.desired.content_hash != state.record.content_hash
+        return Circumstances(
+            app=state.key,
+            redact=self._redactor,
+            revision=state.desired.revision.label if state.desired else "",
+            prune=state.app.spec.sync.prune,
+            deleting=state.removed,
+            orphan=state.removed and state.app.spec.deletion is DeletionPolicy.ORPHAN,
+            moved_from={r: k for r, k in elsewhere.items() if self._fleet.gives_up(k, r)},
+            claimed_by={r: k for r in gone if (k := self._fleet.claimant(r, other_than=state.key)) is not None},
+            elsewhere=elsewhere,
+            unsettled=state.desired.unsettled if state.desired else frozenset(),
+            selected=selected,
+            ran=state.ran,
+            run_hooks=None if fresh or state.removed else False,
+        )
+
+    async def _autoscalers(
+        self, cluster: Cluster, found: Survey, bodies: Mapping[ObjectRef, Body | None]
+    ) -> tuple[IgnoreRule, ...]:
+        """Rules for replicas that a live autoscaler manages; asked for only where one has written replicas."""
+        namespaces = {r.namespace for r, b in bodies.items() if b is not None and _scaled_by_controller(b)}
+        rules: list[IgnoreRule] = []
+        for namespace in namespaces:
+            async for scaler in cluster.list_metadata([AUTOSCALER], namespace):
+                body = await cluster.read(scaler.ref, scaler.api_version)
+                rules += autoscaled([body] if body else [])
+        return tuple(rules)
+
+    async def _confirm(
+        self,
+        state: AppState,
+        cluster: Cluster,
+        found: Survey,
+        bodies: Mapping[ObjectRef, Body | None],
+        plan: Plan,
+    ) -> tuple[Plan, dict[ObjectRef, TargetError]]:
+        """Ask the server where the projection only suspects; not for an update of what is as taut left it (applying tells)."""
+        asked = [c for c in uncertain(plan) if not self._as_left(state, cluster, c.ref)]
+        if not asked:
+            return plan, {}
+        dry_runs: dict[ObjectRef, Body] = {}
+        refusals: dict[ObjectRef, TargetError] = {}
+        immutable = set(state.recreate)
+
+        async def one(ref: ObjectRef, desired: Manifest) -> None:
+            try:
+                user = self._fleet.impersonation_of(state)(ref.namespace)
+                _, dry_runs[ref] = await cluster.apply(
+                    desired.body, dry_run=True, before=bodies.get(ref), impersonate=user
+                )
+            except TargetError as error:
+                if immutable_cause(error):
+                    immutable.add(ref)
+                elif error.status == 0:
+                    raise
+                else:
+                    refusals[ref] = error
+
+        await asyncio.gather(*(one(c.ref, c.desired) for c in asked if c.desired is not None))
+        return decide(found, bodies, dry_runs, immutable=immutable), refusals
+
+    def _as_left(self, state: AppState, cluster: Cluster, ref: ObjectRef) -> bool:
+        item, live = state.items.get(ref), cluster.get(ref)
+        if item is None or live is None or item.pending or not item.owned_hash:
+            return False
+        policy = state.app.spec.sync
+        return policy.mode == "automatic" and item.owned_hash == live.owned_hash and item.uid == live.uid
+
+    async def _guard_facts(self, state: AppState, cluster: Cluster, plan: Plan) -> GuardFacts:
+        gone = [c.ref for c in plan.changes if c.action is Action.DELETE]
+        declared = {c.ref for c in plan.changes} | set(state.items)
+        instances: dict[ObjectRef, int] = {}
+        undeclared: dict[ObjectRef, int] = {}
+        for ref in gone:
+            if ref.kind_ref == CRD:
+                count = await _instances(cluster, ref, declared)
+                if count is not None:
+                    instances[ref] = count
+            elif ref.kind_ref == NAMESPACE:
+                undeclared[ref] = await self._undeclared(cluster, ref.name, declared)
+        return GuardFacts(
+            rendered=len(state.desired.objects) if state.desired else 0,
+            managed=sum(not i.hook for i in state.items.values()),
+            rebuilt=state.record.rebuilt,
+            deleting=state.removed,
+            instances=instances,
+            undeclared=undeclared,
+        )
+
+    async def _undeclared(self, cluster: Cluster, namespace: str, declared: set[ObjectRef]) -> int:
+        count = 0
+        async for live in cluster.list_metadata(None, namespace, on_failure=lambda _k, _e: None):
+            if live.ref not in declared and not live.owner and not live.owner_uids and not _made_by_cluster(live):
+                count += 1
+        return count
+
+    # From a plan to the steps of an operation
+
+    def steps(self, state: AppState, plan: Plan, start: Start) -> list[tuple[Step, Manifest | None]]:
+        """The steps that carry out `start`, in order, with what each applies."""
+        cluster = self._fleet.cluster_of(state)
+        wanted = {w.ref: w for w in (*state.desired.objects, *state.desired.hooks)} if state.desired else {}
+        chosen = {c.ref for c in start.changes}
+        policy = state.app.spec.sync
+        found: list[tuple[Step, Manifest | None]] = []
+        for number, batch in enumerate(batches(plan.changes)):
+            for change in batch.changes:
+                unchanged = change.action is Action.UNCHANGED
+                if (unchanged and not _unhealthy(cluster.get(change.ref))) or (
+                    not unchanged and change.ref not in chosen
+                ):
+                    continue
+                want = wanted.get(change.ref)
+                waits = start.kind is not OperationKind.HEAL and (policy.wait or batch.established)
+                hook = want.hook if want and change.hook else None
+                step = Step(
+                    number=len(found),
+                    ref=change.ref,
+                    action=change.action,
+                    phase=change.phase,
+                    wave=change.wave,
+                    api_version=self._version(state, change.ref, change.desired),
+                    hook=change.hook and change.action is not Action.DELETE,
+                    run_key=change.run_key,
+                    uid="" if change.hook and change.action is not Action.DELETE else change.uid,
+                    desired_hash=change.desired_hash,
+                    group=number,
+                    hook_policies=tuple(sorted(p.value for p in hook.delete_policies)) if hook else (),
+                    origin=change.origin,
+                    wait=waits and not (want is not None and want.options.ignore_health),
+                )
+                found.append((step, change.desired))
+        return found
+
+    def _version(self, state: AppState, ref: ObjectRef, desired: Manifest | None) -> str:
+        if desired is not None:
+            return desired.api_version
+        item = state.items.get(ref)
+        return item.api_version if item else ""
+
+    async def refresh_memory(self, state: AppState, planned: Planned) -> None:
+        """Remember anew what Git and the target agree on, and that Jobs completed, so that the next look needs no read."""
+        cluster = self._fleet.cluster_of(state)
+        fresh = {i.ref: i for i in remembered(planned.found, planned.plan, cluster.get)}
+        for ref, item in state.items.items():
+            live = cluster.get(ref)
+            if ref.kind_ref == JOB and not item.hook and live is not None and _complete(live):
+                base = fresh.get(ref, item)
+                if base.extra.get(COMPLETED) != base.desired_hash:
+                    fresh[ref] = replace(base, extra={**base.extra, COMPLETED: base.desired_hash})
+        if fresh:
+            await self._store.put_items(state.key, list(fresh.values()))
+            for item in fresh.values():
+                self._fleet.put_item(state, item)
+        gone = [c.ref for c in planned.plan.changes if c.action is Action.RELEASE]
+        if gone and not state.removed:
+            await self._store.drop_items(state.key, gone)
+            for ref in gone:
+                self._fleet.drop_item(state, ref)
+
+
+async def _read(cluster: Cluster, found: Survey) -> dict[ObjectRef, Body | None]:
+    refs = found.need_body
+    versions = found.versions
+    bodies = await asyncio.gather(*(cluster.read(r, versions.get(r, "")) for r in refs))
+    return dict(zip(refs, bodies, strict=True))
+
+
+def _with_rules(wanted: Wanted, rules: tuple[IgnoreRule, ...]) -> Wanted:
+    fitting = object_rules(wanted.rules, rules, wanted.manifest.body)
+    return replace(wanted, rules=fitting, hash=wanted_hash(wanted.manifest, rules_hash(fitting)))
+
+
+def _scaled_by_controller(body: Body) -> bool:
+    entries = (body.get("metadata") or {}).get("managedFields") or []
+    return any(e.get("subresource") == "scale" and e.get("manager") == "kube-controller-manager" for e in entries)
+
+
+def _unhealthy(live: LiveObject | None) -> bool:
+    return (
+        live is not None
+        and live.health is not None
+        and live.health.status not in (HealthStatus.HEALTHY, HealthStatus.SUSPENDED)
+    )
+
+
+def _complete(live: LiveObject) -> bool:
+    return live.health is not None and live.health.status is HealthStatus.HEALTHY
+
+
+_CLUSTER_MADE = {
+    ("", "ServiceAccount", "default"),
+    ("", "ConfigMap", "kube-root-ca.crt"),
+}
+
+
+def _made_by_cluster(live: LiveObject) -> bool:
+    """What every namespace gets by itself, and records that carry no data of people."""
+    ref = live.ref
+    return (ref.group, ref.kind, ref.name) in _CLUSTER_MADE or ref.kind in (
+        "Event",
+        "Lease",
+        "EndpointSlice",
+        "Endpoints",
+    )
+
+
+async def _instances(cluster: Cluster, ref: ObjectRef, declared: set[ObjectRef]) -> int | None:
+    """How many objects of a CRD's kind exist, those that go with the same plan not counted; None when it cannot be known."""
+    crd = await cluster.read(ref, "apiextensions.k8s.io/v1")
+    if crd is None:
+        return 0
+    kind = KindRef(str(crd["spec"]["group"]), str(crd["spec"]["names"]["kind"]))
+    try:
+        return len([1 async for live in cluster.list_metadata([kind]) if live.ref not in declared])
+    except TargetError:
+        return None

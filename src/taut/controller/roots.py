@@ -1,0 +1,284 @@
+"""Roots: which applications and projects there are, as Git says; and what it means when one is no longer there."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from taut.controller.fleet import Fleet
+from taut.controller.queue import Reason, WorkQueue
+from taut.controller.state import AppState
+from taut.controller.status import problem_of
+from taut.dialects.config import RootConfig
+from taut.dialects.for_each import (
+    Expansion,
+    Found,
+    Needs,
+    expand,
+    generator_needs,
+    match_branches,
+    match_folders,
+    without_duplicates,
+)
+from taut.dialects.native import ApplicationTemplate
+from taut.dialects.problems import DocumentProblem
+from taut.dialects.projects import Violation, project_of, usable_projects
+from taut.dialects.root import read_root
+from taut.dialects.taut import Parsed
+from taut.model.application import Application, Source
+from taut.model.errors import TautError
+from taut.model.plan import Hold
+from taut.model.project import Project
+from taut.model.record import AppRecord
+from taut.model.refs import AppKey
+from taut.model.status import Problem
+from taut.planning.dependencies import cycle_error, find_cycles, resolve
+from taut.planning.guard import guard_root
+from taut.sources.service import Sources
+from taut.store.store import Store
+
+log = logging.getLogger("taut.roots")
+
+
+@dataclass(slots=True)
+class RootState:
+    """One root. `generators` are the repositories that its forEach documents look into."""
+
+    config: RootConfig
+    revision: str = ""
+    parsed: Parsed | None = None
+    tree_hash: str = ""
+    found: dict[Needs, Found] = field(default_factory=dict[Needs, Found])
+    applications: dict[AppKey, Application] = field(default_factory=dict[AppKey, Application])
+    problems: tuple[Problem, ...] = ()
+    loaded: bool = False
+    """Its documents were read at least once since taut started."""
+
+    @property
+    def urls(self) -> dict[str, str | None]:
+        """Every address that this root's list of applications depends on, with the name of its credentials."""
+        return {self.config.git: self.config.credentials} | {n.git: n.credentials for n in self.found}
+
+
+class Roots:
+    """Reads roots and keeps the fleet to what they declare."""
+
+    def __init__(
+        self,
+        configs: Iterable[RootConfig],
+        configured_projects: Iterable[Project],
+        sources: Sources,
+        fleet: Fleet,
+        queue: WorkQueue,
+        store: Store,
+        adopt: Callable[[Application], Awaitable[AppState]],
+    ) -> None:
+        self.states = {c.name: RootState(c) for c in configs}
+        self._configured = tuple(configured_projects)
+        self._sources = sources
+        self._fleet = fleet
+        self._queue = queue
+        self._store = store
+        self._adopt = adopt
+        self.on_changed: Callable[[], None] = lambda: None
+
+    async def look(self, url: str | None = None) -> None:
+        """Read anew every root that depends on `url` (None: all), and bring the fleet to what they declare."""
+        changed = False
+        for root in self.states.values():
+            if url is None or url in root.urls:
+                changed |= await self._read(root)
+        if changed:
+            await self._apply()
+            self.on_changed()
+
+    async def _read(self, root: RootState) -> bool:
+        config = root.config
+        source = Source(git=config.git, ref=config.ref, path=config.path, credentials=config.credentials)
+        try:
+            snapshot = await self._sources.resolve(source, fetch=False)
+        except TautError as error:
+            return self._failed(root, error)
+        entry = snapshot.tree.entry(config.path)
+        digest = snapshot.tree.hash if config.path in ("", ".") else entry.hash if entry else ""
+        parsed = root.parsed
+        if parsed is None or digest != root.tree_hash:
+            try:
+                parsed = read_root(snapshot.tree, config.path, root=config.name)
+            except TautError as error:
+                return self._failed(root, error)
+        needs = {n for t in parsed.applications if (n := generator_needs(t)) is not None}
+        found = {n: await self._generate(n) for n in needs}
+        if root.loaded and parsed is root.parsed and found == root.found and not root.problems:
+            root.revision = snapshot.revision.label
+            return False
+        root.parsed, root.tree_hash, root.found, root.loaded = parsed, digest, found, True
+        root.revision = snapshot.revision.label
+        root.problems = ()
+        return True
+
+    def _failed(self, root: RootState, error: TautError) -> bool:
+        """A root that cannot be read changes nothing: what it declared last goes on."""
+        problem = problem_of(error, "source")
+        if root.problems != (problem,):
+            log.warning("root %s: %s", root.config.name, error)
+        root.problems = (problem,)
+        return False
+
+    async def _generate(self, needs: Needs) -> Found:
+        try:
+            if needs.kind == "branches":
+                branches = await self._sources.branches(needs.git, credentials=needs.credentials)
+                names = match_branches(branches, needs.include)
+                return Found(branches={n: branches[n] for n in names})
+            source = Source(git=needs.git, ref=needs.ref, credentials=needs.credentials)
+            snapshot = await self._sources.resolve(source, fetch=False)
+            folders = await self._sources.folders(snapshot)
+            return Found(folders=match_folders(folders, needs.include, needs.exclude))
+        except TautError as error:
+            return Found(failed=str(error))
+
+    # From documents to the fleet
+
+    async def _apply(self) -> None:
+        projects, problems = usable_projects(
+            self._configured,
+            [p for r in self.states.values() if r.parsed for p in r.parsed.projects],
+            {r.config.name for r in self.states.values() if r.config.projects},
+        )
+        self._fleet.projects = projects
+        for root in self.states.values():
+            if root.loaded:
+                own = [p for p in problems if p.where.repository == root.config.name]
+                await self._apply_root(root, own)
+        self._link()
+
+    async def _apply_root(self, root: RootState, problems: list[DocumentProblem]) -> None:
+        parsed = root.parsed
+        if parsed is None:
+            return
+        expansions = [(t, self._expand(root, t)) for t in parsed.applications]
+        declared, claimed = without_duplicates(a for _, e in expansions for a in e.applications)
+        every = [*parsed.problems, *problems, *claimed, *(p for _, e in expansions for p in e.problems)]
+        root.problems = tuple(p.as_problem() for p in every)
+        for problem in every:
+            log.warning("root %s: %s", root.config.name, problem)
+        doubtful = self._doubtful(parsed, expansions, claimed)
+        root.applications = {a.key: a for a in declared}
+        for app in declared:
+            await self._declare(root, app)
+        await self._undeclare(root, doubtful, every)
+
+    def _expand(self, root: RootState, template: ApplicationTemplate) -> Expansion:
+        needs = generator_needs(template)
+        return expand(template, root.found.get(needs) if needs else None)
+
+    def _doubtful(
+        self,
+        parsed: Parsed,
+        expansions: list[tuple[ApplicationTemplate, Expansion]],
+        claimed: Iterable[DocumentProblem],
+    ) -> frozenset[str]:
+        """The files of which it is not known what they declare: nothing that came from them is taken for removed."""
+        incomplete = {t.place.file for t, e in expansions if not e.complete}
+        return parsed.doubtful | incomplete | {p.where.file for p in claimed}
+
+    async def _declare(self, root: RootState, app: Application) -> None:
+        state = self._fleet.states.get(app.key)
+        project = project_of(app, self._fleet.projects)
+        broken = (_violation_problem(project),) if isinstance(project, Violation) else ()
+        if state is None:
+            state = await self._adopt(app)
+            self._fleet.add(state)
+        elif state.app == app and not state.removed and state.document_problems == broken:
+            return
+        else:
+            state.removed = False
+            state.app = app
+            await self._remember(state)
+        state.document_problems = broken
+        state.problems = broken
+        state.stale = True
+        self._queue.add(app.key, Reason.PUSH, project=app.spec.project)
+
+    async def _remember(self, state: AppState) -> None:
+        spec = msgspec.json.encode(state.app)
+        if state.record.spec != spec or state.record.deleting:
+            state.record = msgspec.structs.replace(state.record, spec=spec, deleting=False)
+            await self._store.put_app(state.record)
+
+    async def _undeclare(self, root: RootState, doubtful: frozenset[str], problems: list[DocumentProblem]) -> None:
+        """Applications that the root no longer declares: taken down, unless it is not sure, or too many go at once."""
+        known = {k: s for k, s in self._fleet.states.items() if k.root == root.config.name}
+        gone: list[AppState] = []
+        for key, state in known.items():
+            if key in root.applications:
+                continue
+            if state.app.origin_file in doubtful:
+                about = [p.as_problem() for p in problems if p.where.file == state.app.origin_file]
+                state.document_problems = tuple(about)
+                state.problems = tuple(about)
+                self._fleet.publish(state)
+            else:
+                gone.append(state)
+        hold = guard_root([s.key for s in gone], len(known), root.config.guards)
+        for state in gone:
+            await self._take_down(state, hold)
+
+    async def _take_down(self, state: AppState, hold: Hold | None) -> None:
+        state.removal_hold = hold
+        if not state.removed:
+            state.removed = True
+            state.document_problems = ()
+            state.problems = ()
+            state.record = msgspec.structs.replace(state.record, deleting=True)
+            await self._store.put_app(state.record)
+        self._queue.add(state.key, Reason.PUSH)
+
+    def _link(self) -> None:
+        """Learn the dependencies anew, and which of them go round in circles."""
+        states = self._fleet.states
+        graph: dict[AppKey, set[AppKey]] = {}
+        for state in states.values():
+            app = state.app
+            graph[app.key] = set()
+            for text in app.spec.depends_on:
+                try:
+                    graph[app.key].add(resolve(text, app.key, states))
+                except TautError as error:
+                    state.problems = (*state.problems, problem_of(error, "document"))
+        cycles: dict[AppKey, str] = {}
+        for cycle in find_cycles(graph):
+            for key in cycle:
+                cycles[key] = cycle_error(cycle).what
+        self._fleet.link(graph, cycles)
+        for key in states:
+            if self._fleet.dependencies_changed(key):
+                self._queue.add(key, Reason.DEPENDENCY)
+
+
+def _violation_problem(violation: Violation) -> Problem:
+    return Problem(what=violation.what, where=str(violation.where), advice=violation.advice, stage="document")
+
+
+def restored(record: AppRecord) -> Application | None:
+    """The application as the store remembers it; None when this version of taut cannot read it."""
+    try:
+        return msgspec.json.decode(record.spec, type=Application)
+    except msgspec.DecodeError:
+        return None
+
+
+def watched(roots: Mapping[str, RootState], states: Iterable[AppState]) -> Iterable[tuple[str, float, str | None]]:
+    """Every address that has to be looked at, with the seconds between looks and the name of its credentials."""
+    for root in roots.values():
+        for url, credentials in root.urls.items():
+            yield url, root.config.poll_seconds, credentials
+    for state in states:
+        config = roots.get(state.key.root)
+        for source in state.app.spec.all_sources:
+            if source.git:
+                yield source.git, config.config.poll_seconds if config else 60.0, source.credentials

@@ -1,0 +1,173 @@
+"""Make a running taut from its configuration: open the store, connect, wire, serve, and close everything again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+from taut.clients.kubernetes.client import KubernetesClient
+from taut.clients.kubernetes.config import ClusterConfig as Connection
+from taut.clients.kubernetes.config import Impersonation, in_cluster, load_config
+from taut.controller.adapters import RenderCache
+from taut.controller.controller import Controller, Outside
+from taut.controller.sign_in import SecretCredentials
+from taut.dialects.config import ClusterConfig, Config
+from taut.dialects.config import load_config as read_config
+from taut.health.assess import assess, needs_body
+from taut.model.durations import seconds
+from taut.model.errors import BadInput, TautError, Where
+from taut.planning.redact import Redactor
+from taut.render.engine import RenderEngine
+from taut.render.limits import Limits
+from taut.sources.service import Sources
+from taut.store.store import Store
+from taut.targets.kubernetes.cluster import Cluster, Event
+
+
+class Serve(Protocol):
+    """Serves a controller's API for as long as its context is open."""
+
+    def __call__(
+        self, controller: Controller, *, listen: str, store: Path, webhook_secret: bytes | None
+    ) -> AbstractAsyncContextManager[Serving]:
+        """Open the API."""
+        ...
+
+
+class Serving(Protocol):
+    """Where the API answers."""
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        ...
+
+
+async def run(config_file: Path, *, serve: Serve, say: Callable[[str], None]) -> None:
+    """Keep what runs to what Git says until cancelled. `say` hears one sentence a fact.
+
+    Raises BadInput for a configuration that cannot be meant, StoreError for a store that cannot be used.
+    """
+    handler = _Say(say)
+    logging.getLogger("taut").addHandler(handler)
+    logging.getLogger("taut").setLevel(logging.INFO)
+    try:
+        config = read_config(config_file)
+        async with running(config) as controller:
+            secret = _secret(config.webhook.secret_file)
+            async with serve(controller, listen=config.listen, store=Path(config.store), webhook_secret=secret) as api:
+                say(f"taut listens on {api.url}")
+                await controller.start()
+                roots = ", ".join(controller.roots.states) or "no root"
+                say(f"{len(controller.fleet.states)} applications from {roots}")
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    await controller.close()
+    finally:
+        logging.getLogger("taut").removeHandler(handler)
+
+
+@asynccontextmanager
+async def running(config: Config) -> AsyncGenerator[Controller]:
+    """A controller that is wired and not started; everything it works on is closed at the end."""
+    async with AsyncExitStack() as stack:
+        store_path = Path(config.store)
+        store = Store.open(store_path)
+        stack.push_async_callback(store.close)
+        events: list[Callable[[Event], None]] = []
+
+        def on_event(event: Event) -> None:
+            for each in events:
+                each(event)
+
+        clusters: dict[str, Cluster] = {}
+        for entry in config.clusters:
+            clusters[entry.name] = _cluster(entry, on_event)
+            stack.push_async_callback(clusters[entry.name].close)
+        credentials = SecretCredentials(config.credentials, clusters)
+        sources = Sources(store_path.with_name(store_path.name + ".sources"), credentials)
+        stack.push_async_callback(sources.close)
+        engine = _engine(config, store, sources)
+        stack.push_async_callback(engine.close)
+        redactor = Redactor(key=store.mac(b"redaction").encode())
+        controller = Controller(config, Outside(store, sources, engine, clusters, redactor))
+        events += [controller.on_event, credentials.on_event]
+        controller.before_start.append(credentials.load)
+        yield controller
+
+
+def _engine(config: Config, store: Store, sources: Sources) -> RenderEngine:
+    bounds = config.render
+    limits = Limits(
+        wall_seconds=seconds(bounds.timeout),
+        memory_mb=bounds.memory_mib,
+        processes=bounds.processes,
+        output_bytes=bounds.output_mib * 2**20,
+    )
+    return RenderEngine(
+        cache=RenderCache(store),
+        fetcher=sources,
+        kustomize=Path(bounds.kustomize) if bounds.kustomize else None,
+        limits=limits,
+        workers=bounds.workers,
+        secret=store.mac(b"render keys").encode(),
+    )
+
+
+def _cluster(entry: ClusterConfig, on_event: Callable[[Event], None]) -> Cluster:
+    try:
+        connection = _connection(entry)
+    except BadInput as error:
+        where = replace(error.where, object=error.where.object or f"cluster {entry.name}")
+        raise BadInput(error.what, where=where, advice=error.advice) from None
+    return Cluster(
+        entry.name,
+        KubernetesClient(connection, concurrency=entry.max_requests),
+        assess=assess,
+        needs_body=needs_body,
+        on_event=on_event,
+        namespaces=entry.namespaces,
+    )
+
+
+def _connection(entry: ClusterConfig) -> Connection:
+    found = in_cluster(environ=os.environ) if entry.in_cluster else load_config(entry.kubeconfig, entry.context)
+    if entry.impersonate is not None and entry.impersonate.user:
+        who = entry.impersonate
+        found = replace(found, impersonate=Impersonation(who.user, who.groups, who.uid, who.extra))
+    return replace(found, proxy=entry.proxy) if entry.proxy else found
+
+
+def _secret(path: str | None) -> bytes | None:
+    if path is None:
+        return None
+    try:
+        return Path(path).read_bytes().strip() or None
+    except OSError as error:
+        raise TautError(
+            f"the webhook's secret cannot be read: {error.strerror}",
+            where=Where(file=path),
+            advice="name a readable file in webhook.secretFile",
+        ) from None
+
+
+class _Say(logging.Handler):
+    """Log records as sentences."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        super().__init__()
+        self._say = say
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One record, one line; a traceback only for taut's own faults."""
+        text = record.getMessage()
+        if record.exc_info and record.exc_info[1] is not None:
+            text += f" ({type(record.exc_info[1]).__name__}: {record.exc_info[1]})"
+        self._say(f"{record.levelname.lower()}: {text}" if record.levelno >= logging.WARNING else text)

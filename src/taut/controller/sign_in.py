@@ -1,0 +1,140 @@
+"""Credentials for sources: from files, and from Secrets of a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from taut.clients.credentials import Credentials
+from taut.dialects.config import CredentialsConfig
+from taut.model.errors import SourceError, TargetError
+from taut.model.refs import KindRef, ObjectRef
+from taut.sources.credentials import CredentialFiles, FileCredentials
+from taut.sources.repository_url import within
+from taut.targets.kubernetes.cluster import Cluster, Event
+
+log = logging.getLogger("taut.credentials")
+SECRET = KindRef("", "Secret")
+
+_FILES = {
+    "username_file": "username",
+    "password_file": "password",
+    "token_file": "bearer",
+    "ssh_key_file": "ssh_key",
+    "known_hosts_file": "known_hosts",
+    "ca_file": "ca",
+    "client_certificate_file": "client_cert",
+    "client_key_file": "client_key",
+}
+"""The configuration's fields, and those of Credentials that they fill."""
+
+_KEYS = {
+    "username": "username",
+    "password": "password",
+    "bearerToken": "bearer",
+    "token": "bearer",
+    "identity": "ssh_key",
+    "sshPrivateKey": "ssh_key",
+    "known_hosts": "known_hosts",
+    "ca.crt": "ca",
+    "caFile": "ca",
+    "tls.crt": "client_cert",
+    "tls.key": "client_key",
+}
+"""A Secret's keys (Kubernetes', Flux' and Argo CD's), and the fields of Credentials that they fill."""
+
+
+class SecretCredentials:
+    """A provider of both. Secrets are read at the start, and again when their watch tells of a change."""
+
+    def __init__(self, entries: Iterable[CredentialsConfig], clusters: Mapping[str, Cluster]) -> None:
+        self._entries = {e.name: e for e in entries}
+        self._files = FileCredentials(_files(e) for e in self._entries.values() if e.secret is None)
+        self._clusters = clusters
+        self._read: dict[str, Credentials] = {}
+        self._problems: dict[str, str] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def for_url(self, url: str, name: str | None = None) -> Credentials | None:
+        """The credentials of that name, else those with the longest prefix that covers `url`.
+
+        Raises SourceError when the name is unknown, when they are not meant for `url`, or when they cannot be read.
+        """
+        if name is None:
+            fitting = [e for e in self._entries.values() if e.url_prefix and within(e.url_prefix, url)]
+            entry = max(fitting, key=lambda e: len(e.url_prefix), default=None)
+            if entry is None:
+                return None
+        else:
+            entry = self._entries.get(name)
+        if entry is None or entry.secret is None:
+            held = self._files.for_url(url, entry.name if entry else name)
+            return replace(held, username=entry.username) if held and entry and entry.username else held
+        if entry.url_prefix and not within(entry.url_prefix, url):
+            raise SourceError(
+                f"the credentials {entry.name!r} are not meant for this address",
+                advice=f"they are for {entry.url_prefix}",
+            )
+        return self._held(entry)
+
+    def _held(self, entry: CredentialsConfig) -> Credentials:
+        held = self._read.get(entry.name)
+        if held is None:
+            raise SourceError(
+                f"the credentials {entry.name!r} cannot be used: {self._problems.get(entry.name, 'not read yet')}",
+                advice="see that the Secret exists, and that taut may read it",
+            )
+        return held
+
+    async def load(self) -> None:
+        """Read every Secret, and watch for changes."""
+        for name, entry in self._entries.items():
+            await self._load(name, entry)
+        for cluster in {e.secret.cluster for e in self._entries.values() if e.secret}:
+            await self._clusters[cluster].watch_kinds([SECRET])
+
+    async def _load(self, name: str, entry: CredentialsConfig) -> None:
+        secret = entry.secret
+        if secret is None:
+            return
+        try:
+            data = await self._clusters[secret.cluster].read_data("Secret", secret.namespace, secret.name)
+        except TargetError as error:
+            self._problems[name] = error.what
+            return
+        if data is None:
+            self._problems[name] = f"there is no Secret {secret.namespace}/{secret.name}"
+            self._read.pop(name, None)
+            return
+        self._read[name] = _credentials(data)
+
+    def on_event(self, event: Event) -> None:
+        """A Secret that holds credentials has changed: read it again."""
+        for name, entry in self._entries.items():
+            secret = entry.secret
+            if secret is not None and event.ref == ObjectRef(
+                secret.cluster, "", "Secret", secret.namespace, secret.name
+            ):
+                task = asyncio.get_running_loop().create_task(self._load(name, entry))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+
+def _files(entry: CredentialsConfig) -> CredentialFiles:
+    files = {field: Path(path) for name, field in _FILES.items() if (path := getattr(entry, name))}
+    return CredentialFiles(entry.name, entry.url_prefix, files)
+
+
+def _credentials(data: Mapping[str, bytes]) -> Credentials:
+    values: dict[str, str | bytes] = {}
+    for key, field in _KEYS.items():
+        if key in data:
+            raw = data[key]
+            values[field] = raw if field in _BYTES else raw.decode("utf-8", "replace").strip()
+    return Credentials(**values)  # pyright: ignore[reportArgumentType] (the fields are those of the table)
+
+
+_BYTES = frozenset({"ssh_key", "known_hosts", "ca", "client_cert", "client_key"})

@@ -1,0 +1,172 @@
+"""What Git wants of one application: resolve, verify, render, normalise, and hold it against its project."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from taut.controller.fleet import Fleet
+from taut.controller.state import AppState, Desired
+from taut.dialects.projects import Violation, check_application, check_manifests, repository_allowed
+from taut.model.errors import BadInput, RenderError, SourceError, TargetError, TautError
+from taut.model.live import KindInfo
+from taut.model.manifests import Manifest, content_hash
+from taut.model.plan import Hold, HoldKind
+from taut.model.project import Project
+from taut.model.refs import KindRef, ObjectRef, parse_object_id
+from taut.model.snapshot import Snapshot
+from taut.planning.normalise import Normalised, normalise
+from taut.planning.wanted import Interpreted, interpret
+from taut.render.engine import Rendered, RenderEngine, RenderJob, RenderSource
+from taut.sources.service import Sources
+from taut.targets.kubernetes.cluster import Cluster
+
+
+@dataclass(frozen=True)
+class ClusterData:
+    """Reads ConfigMaps and Secrets of a cluster for renderers."""
+
+    cluster: Cluster
+
+    async def read(self, kind: str, namespace: str, name: str) -> dict[str, bytes] | None:
+        """The decoded data; None when there is none."""
+        return await self.cluster.read_data(kind, namespace, name)
+
+
+class Wanting:
+    """Answers what an application's desired state is."""
+
+    def __init__(self, sources: Sources, engine: RenderEngine, fleet: Fleet) -> None:
+        self._sources = sources
+        self._engine = engine
+        self._fleet = fleet
+        self.renders = 0
+        """How many renders ran a renderer, results that were kept not among them."""
+
+    async def find(self, state: AppState) -> Desired:
+        """The desired state now. Raises SourceError, RenderError, BadInput and TargetError, each naming its place."""
+        project = self._fleet.project_of(state)
+        _refuse(check_application(project, state.app))
+        snapshots = [await self._snapshot(state, project, n) for n in range(len(state.app.spec.all_sources))]
+        cluster = self._fleet.cluster_of(state)
+        rendered = await self._render(state, project, cluster, snapshots)
+        normalised, scopes = await self._normalise(state, cluster, rendered.manifests)
+        _refuse(check_manifests(project, state.app, ((m, scopes(m)) for m in normalised.manifests)))
+        digest = _content(normalised.manifests, state)
+        revision = snapshots[0].revision.id
+        if state.record.attempted == digest and state.record.attempted_revision:
+            revision = state.record.attempted_revision
+        understood = interpret(
+            normalised.manifests,
+            app=state.key,
+            cluster=cluster.name,
+            revision=revision,
+            rules=state.app.spec.ignore,
+        )
+        return self._desired(state, rendered, normalised, understood, snapshots, digest, revision)
+
+    def _desired(
+        self,
+        state: AppState,
+        rendered: Rendered,
+        normalised: Normalised,
+        understood: Interpreted,
+        snapshots: list[Snapshot],
+        digest: str,
+        revision: str,
+    ) -> Desired:
+        return Desired(
+            objects=understood.objects,
+            hooks=understood.hooks,
+            content_hash=digest,
+            hook_revision=revision,
+            render_key=rendered.key,
+            closure=rendered.closure,
+            snapshots=tuple(snapshots),
+            warnings=(*rendered.warnings, *normalised.warnings, *understood.warnings),
+            holds=(*normalised.holds, *_random_holds(state, rendered)),
+            unsettled=normalised.unsettled,
+            refs=frozenset(w.ref for w in understood.objects),
+        )
+
+    async def _snapshot(self, state: AppState, project: Project, number: int) -> Snapshot:
+        source = state.app.spec.all_sources[number]
+        snapshot = await self._sources.resolve(
+            source, fetch=False, allowed=lambda url: repository_allowed(project, url)
+        )
+        await self._sources.verify(snapshot, project.spec.signatures)
+        return snapshot
+
+    async def _render(self, state: AppState, project: Project, cluster: Cluster, snapshots: list[Snapshot]) -> Rendered:
+        spec = state.app.spec
+        pairs = zip(spec.all_sources, snapshots, strict=True)
+        job = RenderJob(
+            app=state.key.name,
+            namespace=spec.target.namespace,
+            sources=tuple(RenderSource(source, snapshot) for source, snapshot in pairs),
+            substitute=spec.substitute,
+            capabilities=await cluster.capabilities(),
+            allowed=lambda url: repository_allowed(project, url),
+        )
+        rendered = await self._engine.render(job, ClusterData(cluster))
+        self.renders += not rendered.cached
+        return rendered
+
+    async def _normalise(
+        self, state: AppState, cluster: Cluster, manifests: Iterable[Manifest]
+    ) -> tuple[Normalised, Callable[[Manifest], bool | None]]:
+        kinds = {KindRef(m.group, m.kind) for m in _flat(manifests)}
+        known: dict[KindRef, KindInfo | None] = {kind: await cluster.kind(kind) for kind in kinds}
+        result = normalise(manifests, cluster=cluster.name, namespace=state.app.spec.target.namespace, kinds=known.get)
+
+        def scope(manifest: Manifest) -> bool | None:
+            info = known.get(KindRef(manifest.group, manifest.kind))
+            return info.namespaced if info else bool(manifest.namespace)
+
+        return result, scope
+
+    def stage_of(self, error: TautError) -> str:
+        """The stage that a problem belongs to."""
+        for kind, stage in ((SourceError, "source"), (TargetError, "target"), (RenderError, "render")):
+            if isinstance(error, kind):
+                return stage
+        return "render"
+
+
+def _flat(manifests: Iterable[Manifest]) -> Iterable[Manifest]:
+    for manifest in manifests:
+        items = manifest.body.get("items")
+        if manifest.kind.endswith("List") and isinstance(items, list):
+            yield from _flat(Manifest(i, manifest.origin) for i in items if isinstance(i, dict))
+        else:
+            yield manifest
+
+
+def _content(manifests: Iterable[Manifest], state: AppState) -> str:
+    """Everything of the desired state that a sync would make live: the objects, and what the application says about them."""
+    spec = state.app.spec
+    rules = [repr(rule) for rule in spec.ignore]
+    return content_hash([sorted([str(m), m.hash] for m in manifests), rules, spec.target.cluster])
+
+
+def _random_holds(state: AppState, rendered: Rendered) -> tuple[Hold, ...]:
+    """What a chart makes up anew at each render is held: applying it would rotate it without anybody asking."""
+    if not rendered.random or not state.record.content_hash:
+        return ()
+    cluster = state.app.spec.target.cluster
+    refs: dict[ObjectRef, None] = {}
+    for found in rendered.random:
+        ref = parse_object_id(found.object, cluster)
+        if ref is not None:
+            refs[ref] = None
+    fields = ", ".join(f"{r.object} {r.path}".strip() for r in rendered.random[:3])
+    message = f"the chart makes up a new value at each render ({fields}); set it in the values, or ignore the field"
+    return (Hold(HoldKind.RANDOM, message, tuple(refs)),)
+
+
+def _refuse(violations: Iterable[Violation]) -> None:
+    found = list(violations)
+    if found:
+        first = found[0]
+        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+        raise BadInput(first.what + more, where=first.where, advice=first.advice)

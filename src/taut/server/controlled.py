@@ -1,0 +1,262 @@
+"""The API's backend over a running controller: its state in the words of the API."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncGenerator, Collection, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from taut.controller.controller import Controller
+from taut.controller.status import object_statuses, rfc3339
+from taut.model.drift import DriftRecord
+from taut.model.errors import BadInput
+from taut.model.live import LiveObject
+from taut.model.operation import AuditEntry, HistoryEntry
+from taut.model.refs import AppKey, KindRef, ObjectRef
+from taut.model.status import AppStatus, ObjectStatus, SyncStatus
+from taut.planning.guard import holds_after
+from taut.server.serve import Serving, serving
+from taut.server.views import Gone, Metric, Orphan, PlanView, Sample, SyncAnswer, SyncRequest, TreeNode
+from taut.store.records import Event
+from taut.targets.kubernetes.reads import TreeNode as LiveTree
+
+_QUIET_KINDS = frozenset({"Event", "EndpointSlice", "Endpoints", "Lease", "PodMetrics", "ControllerRevision"})
+_CLUSTER_MADE = frozenset({("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt")})
+RESTARTABLE = frozenset({KindRef("apps", "Deployment"), KindRef("apps", "StatefulSet"), KindRef("apps", "DaemonSet")})
+
+
+class ControllerBackend:
+    """Implements `taut.server.backend.Backend`."""
+
+    def __init__(self, controller: Controller) -> None:
+        self._c = controller
+
+    def ready(self) -> str:
+        """Why taut is not ready yet, as a sentence; empty when it is."""
+        return self._c.starting
+
+    def keys(self) -> Collection[AppKey]:
+        """The applications there are."""
+        return self._c.fleet.states.keys()
+
+    def statuses(self) -> Sequence[AppStatus]:
+        """Every application, from memory, ordered by key."""
+        return self._c.fleet.statuses()
+
+    def status(self, key: AppKey) -> AppStatus | None:
+        """One application, from memory."""
+        return self._c.fleet.status(key)
+
+    async def subscribe(self) -> AsyncGenerator[AppStatus | Gone]:
+        """Every change of a status from now on, until it is closed."""
+        async for found in self._c.fleet.subscribe():
+            yield Gone(key=str(found)) if isinstance(found, AppKey) else found
+
+    async def objects(self, key: AppKey) -> Sequence[ObjectStatus]:
+        """The objects of an application."""
+        state = self._c.state(key)
+        return object_statuses(state, self._c.fleet.cluster_of(state).get)
+
+    async def tree(self, key: AppKey) -> Sequence[TreeNode]:
+        """The objects of an application and what they made, down to Pods; parents before children."""
+        state = self._c.state(key)
+        cluster = self._c.fleet.cluster_of(state)
+        nodes: list[TreeNode] = []
+        for status in object_statuses(state, cluster.get):
+            ref = ObjectRef(cluster.name, status.group, status.kind, status.namespace, status.name)
+            nodes.append(_node(ref, "", cluster.get(ref), status.sync, status))
+            found = await cluster.children(ref) if ref.namespace else None
+            if found is not None:
+                nodes += [n for child in found.children for n in _nodes(child, ref.id)]
+        return nodes
+
+    async def plan(self, key: AppKey) -> PlanView:
+        """What a sync would do now."""
+        planned = await self._c.planned(key)
+        state = self._c.state(key)
+        holds = holds_after(planned.plan, state.approvals)
+        return PlanView.of(replace(planned.plan, holds=holds))
+
+    async def sync(self, key: AppKey, request: SyncRequest) -> SyncAnswer:
+        """Ask for a sync, or for the plan of one (`dry_run`). Returns at once."""
+        if request.dry_run:
+            return SyncAnswer(message="This is what a sync would do now.", plan=await self.plan(key))
+        refs = frozenset(self._object(key, text) for text in request.objects)
+        prune = None if request.prune else False
+        number = await self._c.ask_sync(key, by=request.by or "api", objects=refs, prune=prune)
+        return SyncAnswer(message=f"taut syncs {key.name}.", request=number)
+
+    def _object(self, key: AppKey, text: str) -> ObjectRef:
+        """The object that a person means by `KIND/NAME`, `KIND.GROUP/NAME` or `KIND NAMESPACE/NAME`."""
+        state = self._c.state(key)
+        known = set(state.items) | (set(state.desired.refs) if state.desired else set())
+        kind, name = (text.split(" ", 1) if " " in text else text.split("/", 1)) if "/" in text else (text, "")
+        found = [r for r in known if _means(r, kind, name)]
+        if len(found) == 1:
+            return found[0]
+        names = ", ".join(sorted(str(r) for r in (found or known))[:10])
+        what = f"{text!r} can mean several objects" if found else f"{key.name} has no object {text!r}"
+        raise BadInput(what, advice=f"write KIND/NAME; there are: {names}")
+
+    async def refresh(self, root: str | None, key: AppKey | None) -> str:
+        """Look at the sources again: of one application, of a root, or of all."""
+        count = await self._c.refresh(root, key)
+        return f"taut looks at {count} {'repository' if count == 1 else 'repositories'} now."
+
+    async def abort(self, key: AppKey, by: str) -> str:
+        """Stop the running operation before its next step."""
+        running = await self._c.abort(key, by=by)
+        return (
+            f"The operation of {key.name} stops before its next step." if running else f"Nothing runs for {key.name}."
+        )
+
+    async def approve(self, key: AppKey, plan_hash: str, by: str, reason: str) -> str:
+        """Let the plan with exactly this hash pass. Raises TautError when the present plan is another one."""
+        plan = await self._c.approve(key, plan_hash, by=by, reason=reason)
+        return f"The plan {plan.hash[:12]} of {key.name} may pass; another plan asks again."
+
+    async def suspend(self, key: AppKey, by: str, reason: str) -> str:
+        """Neither sync, heal, prune nor delete until it is resumed."""
+        await self._c.suspend(key, by=by, reason=reason)
+        return f"{key.name} is suspended: nothing is written until it is resumed."
+
+    async def resume(self, key: AppKey, by: str) -> str:
+        """Undo `suspend`."""
+        await self._c.resume(key, by=by)
+        return f"{key.name} is resumed."
+
+    async def restart(self, key: AppKey, object: str, by: str) -> str:
+        """Restart the Pods of a workload (`KIND/NAME`; empty: of every workload) by a rolling update."""
+        state = self._c.state(key)
+        cluster = self._c.fleet.cluster_of(state)
+        refs = [self._object(key, object)] if object else [r for r in state.items if r.kind_ref in RESTARTABLE]
+        if not refs:
+            raise BadInput(f"{key.name} has no Deployment, StatefulSet or DaemonSet to restart")
+        await self._c.store.audit(by, "restart", str(key), ", ".join(str(r) for r in refs))
+        user = self._c.fleet.impersonation_of(state)
+        for ref in refs:
+            await cluster.restart(ref, impersonate=user(ref.namespace))
+        return f"{', '.join(str(r) for r in refs)} restarted."
+
+    async def history(self, key: AppKey, limit: int) -> Sequence[HistoryEntry]:
+        """Finished operations, newest first."""
+        return await self._c.store.history(key, limit)
+
+    async def drift(self, key: AppKey | None, *, open_only: bool, limit: int) -> Sequence[DriftRecord]:
+        """Drift records, newest first."""
+        return await self._c.store.drift(key, open_only=open_only, limit=limit)
+
+    async def orphans(self, cluster: str | None, namespace: str | None) -> Sequence[Orphan]:
+        """Objects in managed namespaces that nobody declares."""
+        found: list[Orphan] = []
+        for name, each in self._c.fleet.clusters.items():
+            if cluster is not None and name != cluster:
+                continue
+            managed = {r.namespace for s in self._c.fleet.states.values() for r in s.items if r.cluster == name}
+            for space in sorted(managed - {""} if namespace is None else {namespace}):
+                async for live in each.list_metadata(None, space, on_failure=lambda _kind, _error: None):
+                    if _is_orphan(live) and self._c.fleet.owner(live.ref) is None:
+                        ref = live.ref
+                        created = rfc3339(live.created)
+                        found.append(
+                            Orphan(
+                                cluster=name,
+                                group=ref.group,
+                                kind=ref.kind,
+                                namespace=ref.namespace,
+                                name=ref.name,
+                                created=created,
+                            )
+                        )
+        return found
+
+    async def events(self, key: AppKey | None, limit: int) -> Sequence[Event]:
+        """The timeline, newest first."""
+        return await self._c.store.events(key, limit)
+
+    async def audit(self, limit: int) -> Sequence[AuditEntry]:
+        """The audit, newest first."""
+        return await self._c.store.audit_entries(limit)
+
+    async def webhook(self, urls: frozenset[str], ref: str) -> int:
+        """Look at once at the sources with one of these addresses. How many there are comes out."""
+        return self._c.watch.poke(urls)
+
+    def metrics(self) -> Sequence[Metric]:
+        """What the controller counts."""
+        c = self._c
+        held = Counter(h.kind.value for s in c.fleet.states.values() for h in s.holds)
+        return [
+            Metric(
+                name="renders_total",
+                help="Renders that ran a renderer.",
+                kind="counter",
+                samples=[Sample(value=c.wanting.renders)],
+            ),
+            Metric(name="runs_total", help="Runs of applications.", kind="counter", samples=[Sample(value=c.runs)]),
+            Metric(
+                name="fetches_total",
+                help="Looks at repositories.",
+                kind="counter",
+                samples=[Sample(value=c.watch.fetches)],
+            ),
+            Metric(
+                name="held_plans",
+                help="Plans that wait for approval, by guard.",
+                kind="gauge",
+                samples=[Sample(value=n, labels={"guard": k}) for k, n in sorted(held.items())],
+            ),
+            Metric(
+                name="open_drift",
+                help="Drift records that are open.",
+                kind="gauge",
+                samples=[Sample(value=sum(len(s.drift) for s in c.fleet.states.values()))],
+            ),
+        ]
+
+
+@asynccontextmanager
+async def serve_controller(
+    controller: Controller, *, listen: str, store: Path, webhook_secret: bytes | None
+) -> AsyncGenerator[Serving]:
+    """Serve a controller's API for as long as the context is open."""
+    async with serving(ControllerBackend(controller), listen=listen, store=store, webhook_secret=webhook_secret) as api:
+        yield api
+
+
+def _means(ref: ObjectRef, kind: str, name: str) -> bool:
+    kinds = {ref.kind.lower(), f"{ref.kind}.{ref.group}".lower()}
+    return kind.lower() in kinds and name in ("", ref.name, f"{ref.namespace}/{ref.name}")
+
+
+def _nodes(tree: LiveTree, parent: str) -> list[TreeNode]:
+    node = _node(tree.live.ref, parent, tree.live, None, None)
+    return [node, *(n for child in tree.children for n in _nodes(child, node.id))]
+
+
+def _node(
+    ref: ObjectRef, parent: str, live: LiveObject | None, sync: SyncStatus | None, status: ObjectStatus | None
+) -> TreeNode:
+    health = status.health if status else (live.health.status if live and live.health else None)
+    message = status.message if status else (live.health.message if live and live.health else "")
+    return TreeNode(
+        id=ref.id,
+        group=ref.group,
+        kind=ref.kind,
+        namespace=ref.namespace,
+        name=ref.name,
+        parent=parent,
+        sync=sync,
+        health=health,
+        message=message,
+        created=rfc3339(live.created) if live else "",
+    )
+
+
+def _is_orphan(live: LiveObject) -> bool:
+    """Nobody declares it, nothing made it, and it is no record that the cluster keeps by itself."""
+    if live.owner or live.owner_uids or live.ref.kind in _QUIET_KINDS:
+        return False
+    return (live.ref.kind, live.ref.name) not in _CLUSTER_MADE
