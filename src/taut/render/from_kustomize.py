@@ -28,27 +28,35 @@ async def from_kustomize(context: SourceContext, tool: Kustomize) -> SourceResul
     options = context.source.kustomize or KustomizeOptions()
     remotes: dict[str, Remote] = {}
     inputs = await _resolved(context, options, remotes)
-    key = context.keys.of("kustomize", tool.version, options, context.source.path, inputs.closure.to_json())
-
-    async def build() -> Raw:
-        try:
-            return await _build(context, tool, inputs)
-        except TautError as error:
-            overlooked = _overlooked(context, error)
-            if not overlooked:
-                raise
+    result = await _kept(context, tool, options, inputs)
+    if isinstance(result, str):
+        overlooked = result
         whole = resolve(context.reach, context.source.path, options, remotes, whole=True)
-        raw = await _build(context, tool, whole)
+        result = await _kept(context, tool, options, whole)
+        if isinstance(result, str):
+            raise RenderError(f"kustomize does not find {result}", where=Where(file=context.source.path))
         warning = f"kustomize read {overlooked}, which taut did not find by following references: the whole repository is its input now"
-        return Raw(raw.documents, [*raw.warnings, warning])
-
-    result = await context.kept(key, build)
+        result = replace(result, warnings=(*result.warnings, warning))
     warnings = tuple(w for remote in remotes.values() for w in remote.warnings)
     return replace(
         result,
         warnings=(*warnings, *result.warnings),
         manifests=tuple(replace(m, origin=_origin(m.annotations.get(ORIGIN), m.origin)) for m in result.manifests),
     )
+
+
+async def _kept(
+    context: SourceContext, tool: Kustomize, options: KustomizeOptions, inputs: KustomizeInputs
+) -> SourceResult | str:
+    """The result for these inputs; or the path of a file that the tool asked for in vain although the repository has it."""
+    key = context.keys.of("kustomize", tool.version, options, context.source.path, inputs.closure.to_json())
+    try:
+        return await context.kept(key, lambda: _build(context, tool, inputs))
+    except TautError as error:
+        overlooked = _overlooked(context, error)
+        if not overlooked:
+            raise
+        return overlooked
 
 
 async def _resolved(context: SourceContext, options: KustomizeOptions, remotes: dict[str, Remote]) -> KustomizeInputs:

@@ -87,7 +87,7 @@ class _Resolver:
         if self.options != KustomizeOptions():
             body = lay_over(file.body, self.options, lambda c: reach.is_folder(join(found.path, c)))
             self.edited[self.main.prefix + file.path] = as_bytes(body)
-            file = Kustomization(file.path, as_bytes(body), reach.repository)
+            file = Kustomization(file.path, as_bytes(body), reach.repository, written=file.data)
         self.visited.add((self.main.prefix, found.path))
         self._follow(self.main, file)
         return found.path

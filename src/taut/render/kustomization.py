@@ -22,9 +22,11 @@ type Path = tuple[str | int, ...]
 class Kustomization:
     """One kustomization file: its path, its bytes and its value."""
 
-    def __init__(self, path: str, data: bytes, repository: str) -> None:
+    def __init__(self, path: str, data: bytes, repository: str, *, written: bytes | None = None) -> None:
+        """`written` is what people see in the repository, where errors point to; by default the same as `data`."""
         self.path = path
         self.data = data
+        self.written = data if written is None else written
         self.repository = repository
         documents = load_documents(data, file=path)
         if len(documents) > 1:
@@ -41,7 +43,7 @@ class Kustomization:
 
     def error(self, what: str, field: Path, advice: str = "") -> RenderError:
         """An error about a field, with its line."""
-        line = line_of(self.data, field) if field else 1
+        line = line_of(self.written, field) if field else 1
         name = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in field).lstrip(".")
         return RenderError(
             what, where=Where(repository=self.repository, file=self.path, line=line, field=name), advice=advice

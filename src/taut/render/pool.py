@@ -23,6 +23,7 @@ from taut.render.wire import HEADER, Hello, Job, Reply
 _STDERR_BYTES = 16_384
 _WATCH_SECONDS = 0.05
 _START_SECONDS = 30.0
+_OWN_TASKS = 8
 _MAX_JOBS = 500
 _MODULE = "taut.render.worker"
 
@@ -162,10 +163,10 @@ class Worker:
         bound = limits.memory_mb * 1024 * 1024
         while self.alive:
             size, tasks = usage(self._process.pid)
-            if size > bound:
-                self._killed = "memory"
-            elif tasks > limits.processes + 8:
+            if tasks > limits.processes + _OWN_TASKS:
                 self._killed = "processes"
+            elif size > bound:
+                self._killed = "memory"
             if self._killed:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(self._process.pid, signal.SIGKILL)
