@@ -104,7 +104,9 @@ class StepSender:
             run.lost.append((step.ref, path, owner.manager))
         return await self._done(run, step, self._item(step, applied.live))
 
-    def _item(self, step: Step, live: LiveObject) -> InventoryItem:
+    def _item(self, step: Step, live: LiveObject) -> InventoryItem | None:
+        if not step.tracked:
+            return None
         return InventoryItem(
             ref=step.ref,
             api_version=step.api_version,
@@ -142,8 +144,9 @@ class StepSender:
         made, _ = await run.cluster.create(body, impersonate=run.impersonate(step.ref.namespace))
         created = replace(step, uid=made.live.uid)
         run.put(created)
-        await self._store.mark(run.operation.id, [Mark(step.number, StepState.SENT, uid=made.live.uid)])
-        return {}
+        item = self._item(created, made.live)
+        await self._store.mark(run.operation.id, [Mark(step.number, StepState.SENT, uid=made.live.uid, item=item)])
+        return {step.ref: item}
 
     async def _settled_hook(self, run: Run, step: Step) -> dict[ObjectRef, InventoryItem | None]:
         live = run.cluster.get(step.ref)
@@ -201,14 +204,19 @@ class StepSender:
     async def _failed(self, run: Run, step: Step, error: TargetError) -> dict[ObjectRef, InventoryItem | None]:
         if error.status == 0 or error.status in (429, 500, 502, 503, 504):
             run.waiting = f"{step.ref}: {error.what}"
-            run.put(replace(step, message=str(error)))
+            run.put(replace(step, message=_said(error)))
             return {}
         if immutable_cause(error):
             run.immutable.add(step.ref)
-        failed = replace(step, state=StepState.FAILED, message=str(error))
+        failed = replace(step, state=StepState.FAILED, message=_said(error))
         run.put(failed)
         await self._store.mark(run.operation.id, [Mark(step.number, StepState.FAILED, message=failed.message)])
         return {}
+
+
+def _said(error: TargetError) -> str:
+    """What failed and what to do; the object is named by the step."""
+    return f"{error.what} ({error.advice})" if error.advice else error.what
 
 
 def _run_key(body: Body) -> str:

@@ -79,9 +79,7 @@ class Operator:
         )
         manifests = {s.number: canonical(m.body) for s, m in work if m is not None}
         steps = [s for s, _ in work]
-        intended = [
-            self._intended(s) for s in steps if s.action in WRITES and s.action is not Action.DELETE and not s.hook
-        ]
+        intended = [self._intended(s) for s in steps if _enters(s)]
         note = AuditNote(operation.initiated_by, start.kind.value, str(state.key), f"plan {plan.hash[:12]}")
         number = await self._store.begin(operation, steps, manifests, intended, audit=note)
         for item in intended:
@@ -271,3 +269,8 @@ class Operator:
             changes=tuple((s.action.value, str(s.ref)) for s in run.steps if s.state is StepState.DONE),
             message=operation.message,
         )
+
+
+def _enters(step: Step) -> bool:
+    """Whether the step's object enters the inventory when it is written."""
+    return step.tracked and not step.hook and step.action in WRITES and step.action is not Action.DELETE

@@ -15,13 +15,13 @@ from taut.model.health import HealthStatus
 from taut.model.live import LiveObject
 from taut.model.manifests import Body, Manifest
 from taut.model.operation import OperationKind, Step
-from taut.model.plan import Action, InventoryItem, Plan
+from taut.model.plan import Action, Change, InventoryItem, Phase, Plan
 from taut.model.refs import KindRef, ObjectRef
 from taut.planning.guard import Facts as GuardFacts
 from taut.planning.guard import guarded
 from taut.planning.ignore import autoscaled, object_rules, rules_hash
 from taut.planning.normalise import CRD
-from taut.planning.order import NAMESPACE, batches
+from taut.planning.order import NAMESPACE, arrange, batches
 from taut.planning.plan import COMPLETED, Circumstances, Survey, decide, remembered, survey, uncertain
 from taut.planning.prepare import wanted_hash
 from taut.planning.redact import Redactor
@@ -67,6 +67,7 @@ class Planner:
             found = survey(objects, hooks, state.items.values(), cluster.get, circumstances)
         plan = decide(found, bodies, immutable=state.recreate)
         plan, refusals = await self._confirm(state, cluster, found, bodies, plan)
+        plan = self._with_namespace(state, cluster, plan)
         facts = await self._guard_facts(state, cluster, plan)
         if state.desired and state.desired.holds and not state.removed:
             plan = plan.with_holds(*state.desired.holds)
@@ -121,6 +122,19 @@ class Planner:
                 body = await cluster.read(scaler.ref, scaler.api_version)
                 rules += autoscaled([body] if body else [])
         return tuple(rules)
+
+    def _with_namespace(self, state: AppState, cluster: Cluster, plan: Plan) -> Plan:
+        """The plan with the target's namespace ahead of everything, when it is to be made and does not exist."""
+        policy, name = state.app.spec.sync, state.app.spec.target.namespace
+        ref = ObjectRef(cluster.name, "", "Namespace", "", name)
+        if not policy.create_namespace or not name or state.removed or cluster.get(ref) is not None:
+            return plan
+        if not plan.writes or any(c.ref == ref for c in plan.changes):
+            return plan
+        metadata = {"name": name, "labels": policy.namespace_labels, "annotations": policy.namespace_annotations}
+        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {k: v for k, v in metadata.items() if v}}
+        made = Change(ref, Action.CREATE, Manifest(body), phase=Phase.SYNC, reason="the target's namespace is made")
+        return replace(plan, changes=arrange((*plan.changes, made)))
 
     async def _confirm(
         self,
@@ -224,6 +238,7 @@ class Planner:
                     hook_policies=tuple(sorted(p.value for p in hook.delete_policies)) if hook else (),
                     origin=change.origin,
                     wait=waits and not (want is not None and want.options.ignore_health),
+                    tracked=want is not None or change.action is not Action.CREATE,
                 )
                 found.append((step, change.desired))
         return found

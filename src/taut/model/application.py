@@ -329,6 +329,7 @@ class SyncPolicy(Spec):
     windows: tuple[SyncWindow, ...] = ()
     """When syncs may start; the project's windows count too."""
     create_namespace: bool = False
+    """Make the target's namespace when it does not exist. It belongs to nobody then, and stays."""
     """Whether the target's namespace is made when it is missing."""
     namespace_labels: dict[str, str] = {}
     """Labels of the namespace that is made."""

@@ -61,6 +61,8 @@ class Step:
     origin: str = ""
     wait: bool = True
     """Whether the group waits until this object is healthy."""
+    tracked: bool = True
+    """False: the object does not enter the inventory (a namespace that was made for the application, and stays)."""
 
     @property
     def settled(self) -> bool:
