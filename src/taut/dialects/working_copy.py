@@ -47,11 +47,12 @@ def check_folder(path: Path) -> Report:
     """
     base = path if path.is_dir() else path.parent
     files = list(_files(base)) if path.is_dir() else [path]
+    roots = _roots(base)
     problems: list[DocumentProblem] = []
     templates: list[ApplicationTemplate] = []
     documents = 0
     for file in files:
-        found, count, faults = _check_file(file, file.relative_to(base).as_posix())
+        found, count, faults = _check_file(file, file.relative_to(base).as_posix(), roots)
         templates += found
         documents += count
         problems += faults
@@ -59,7 +60,28 @@ def check_folder(path: Path) -> Report:
     return Report(len(files), documents, applications, tuple(sorted([*problems, *faults], key=_order)))
 
 
-def _check_file(file: Path, name: str) -> tuple[list[ApplicationTemplate], int, list[DocumentProblem]]:
+def _roots(base: Path) -> dict[str, str]:
+    """Folder → name of the roots that a configuration in the working copy names; empty without one."""
+    for name in sorted(CONFIG_NAMES):
+        if (base / name).is_file():
+            try:
+                config, _ = read_config(_read(base / name, name), name)
+            except BadInput:
+                return {}
+            return {root.path.strip("./"): root.name for root in config.roots} if config else {}
+    return {}
+
+
+def _root_of(name: str, roots: dict[str, str]) -> str:
+    """The root that a file belongs to, the innermost; without a configuration each folder is taken for one."""
+    folder = name.rpartition("/")[0]
+    parents = [folder, *(folder[:at] for at in range(len(folder) - 1, -1, -1) if folder[at] == "/"), ""]
+    return next((roots[parent] for parent in parents if parent in roots), folder or ".")
+
+
+def _check_file(
+    file: Path, name: str, roots: dict[str, str]
+) -> tuple[list[ApplicationTemplate], int, list[DocumentProblem]]:
     try:
         data = _read(file, name)
         if file.name in CONFIG_NAMES and not _is_document(data, name):
@@ -68,7 +90,7 @@ def _check_file(file: Path, name: str) -> tuple[list[ApplicationTemplate], int, 
     except BadInput as error:
         return [], 0, [DocumentProblem.of(error)]
     ours = [document for document in documents if _ours(document)]
-    parsed: Parsed = parse(ours, root="local", file=name, data=data) if ours else Parsed()
+    parsed: Parsed = parse(ours, root=_root_of(name, roots), file=name, data=data) if ours else Parsed()
     return list(parsed.applications), len(documents), list(parsed.problems)
 
 
