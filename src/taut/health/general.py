@@ -6,7 +6,7 @@ the ecosystem commonly write. What says nothing about its state is Healthy: it e
 
 from __future__ import annotations
 
-from taut.health.observed import Condition, Observed, conditions, texts
+from taut.health.observed import Condition, Observed, conditions, objects, texts
 from taut.health.verdicts import (
     DEGRADED,
     HEALTHY,
@@ -20,7 +20,7 @@ from taut.health.verdicts import (
     suspended,
 )
 from taut.health.vocabulary import Meaning, is_failure, is_negative, is_underway, meaning_of
-from taut.model.health import Health
+from taut.model.health import Health, worst
 
 _SUSPENDED_SPEC = ("suspend", "suspended", "paused", "pause", "hibernate")
 _SUSPENDED_ANNOTATIONS = ("crossplane.io/paused", "cluster.x-k8s.io/paused", "keda.sh/paused", "serving.kserve.io/stop")
@@ -54,6 +54,7 @@ _SUMMARIES = (
     "Scheduled",
 )
 """Conditions that sum up the object, the most telling first."""
+_WHOLE = frozenset({"Ready", "Available", "Healthy", "Succeeded", "Successful", "Complete", "Completed"})
 _ALSO_GOOD = frozenset({"Synced", "Reconciled", "Applied", "ResolvedRefs", "Accepted", "Valid"})
 """Conditions whose being False counts although the summary is good: the last change did not get through."""
 _WORD_FIELDS = (
@@ -68,22 +69,23 @@ _WORD_FIELDS = (
     "condition",
 )
 _SAID_FIELDS = ("message", "reason", "errorMessage", "failureMessage", "error", "errorDescription", "description")
+_PART_FIELDS = (
+    "statuses",
+    "components",
+    "componentStatus",
+    "environments",
+    "aggregatedStatus",
+    "instances",
+    "members",
+    "shards",
+)
 _FLAG_FIELDS = ("ready", "readyToUse", "healthy", "available", "applied", "synced", "succeeded")
 _ERROR_FIELDS = ("error", "errorMessage", "failureMessage", "lastError")
 
 
 def assess_generally(obj: Observed) -> Health:
     """The health of an object by the general rules alone. Deletion has been looked at before."""
-    for step in (
-        _paused,
-        _not_observed,
-        _by_conditions,
-        _by_nested_conditions,
-        _by_word,
-        _by_flag,
-        _by_error,
-        _by_replicas,
-    ):
+    for step in _STEPS:
         found = step(obj)
         if found is not None:
             return found
@@ -97,11 +99,15 @@ def _paused(obj: Observed) -> Health | None:
     if any(obj.annotation(key) == "true" for key in _SUSPENDED_ANNOTATIONS):
         return suspended(f"{obj.kind} is paused")
     for condition in obj.conditions:
-        if condition.true and condition.type in _SUSPENDED_CONDITIONS:
+        if condition.true and _says_suspended(condition.type):
             return suspended(condition.words or f"{obj.kind} is {condition.type.lower()}")
         if condition.false and condition.reason == "ReconcilePaused":
             return suspended(condition.reason)
     return None
+
+
+def _says_suspended(condition_type: str) -> bool:
+    return condition_type in _SUSPENDED_CONDITIONS or condition_type.lower().endswith(("/hibernation", "/paused"))
 
 
 def _not_observed(obj: Observed) -> Health | None:
@@ -161,13 +167,21 @@ def _by_conditions(obj: Observed) -> Health | None:
 
 
 def _good_summary(obj: Observed, summary: Condition, underway: Condition | None) -> Health:
-    spoiled = next((c for c in obj.conditions if c.false and c.type in _ALSO_GOOD and c is not summary), None)
+    whole = summary.type in _WHOLE
+    spoiled = next((c for c in obj.conditions if c.false and c is not summary and _counts(c.type, whole)), None)
     if spoiled is not None:
         return progressing(spoiled.words) if is_underway(spoiled.reason) else degraded(spoiled.words)
     if underway is not None and underway.type in {"Reconciling", "Progressing", "Issuing"}:
         return progressing(underway.words)
     word = _by_word(obj)
     return word if word is not None and word.status is not HEALTHY else healthy(summary.message)
+
+
+def _counts(condition_type: str, summed_up: bool) -> bool:
+    """Whether a False of this type counts beside a good summary; only a summary of the whole object outweighs its parts."""
+    return condition_type in _ALSO_GOOD or (
+        not summed_up and condition_type.endswith(("Healthy", "Ready", "Available"))
+    )
 
 
 def _bad_summary(obj: Observed, summary: Condition, underway: Condition | None) -> Health:
@@ -237,9 +251,20 @@ def _by_word(obj: Observed) -> Health | None:
     for field in (*_WORD_FIELDS, *named):
         word = obj.text("status", field)
         meaning = meaning_of(word)
-        if meaning is not None:
+        if meaning is not None and not (field in named and meaning is Meaning.ABSENT):
             return Health(_VERDICTS[meaning], _said(obj) or word)
     return None
+
+
+def _by_parts(obj: Observed) -> Health | None:
+    """The worst of what is said for each member, cluster, environment, …; those that say nothing do not count."""
+    said: list[Health] = []
+    for field in _PART_FIELDS:
+        value = obj.at("status", field)
+        parts = objects(list(value.values()) if isinstance(value, dict) else value)
+        found = [_by_word(Observed({"status": part.body})) for part in parts]
+        said += [verdict for verdict in found if verdict is not None]
+    return worst(said) if said else None
 
 
 def _said(obj: Observed) -> str:
@@ -270,3 +295,17 @@ def _by_replicas(obj: Observed) -> Health | None:
     if ready is None or wanted is None or ready >= wanted:
         return None
     return progressing(f"{ready} of {wanted} replicas are ready")
+
+
+_STEPS = (
+    _paused,
+    _not_observed,
+    _by_conditions,
+    _by_nested_conditions,
+    _by_word,
+    _by_flag,
+    _by_error,
+    _by_parts,
+    _by_replicas,
+)
+"""In order; the first that has something to say is believed."""

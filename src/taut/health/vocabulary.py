@@ -32,7 +32,7 @@ _WORDS: dict[Meaning, str] = {
     ),
     Meaning.BAD: (
         "failed failure error errored degraded unhealthy invalid rejected red faulted crashed lost denied expired conflict broken"
-        " configerror createfailed updatefailed syncfailed submissionfailed partiallyfailed failedvalidation noncompliant unavailable"
+        " warning configerror createfailed updatefailed syncfailed submissionfailed partiallyfailed failedvalidation noncompliant unavailable"
         " timeout timedout aborted cancelled canceled evicted err exception stalled offline down"
     ),
     Meaning.PAUSED: "paused suspended hibernated stopped disabled inactive halted maintenance",
@@ -77,7 +77,8 @@ _HARMLESS = frozenset({"NoError", "LastError"})
 
 _UNDERWAY = re.compile(
     r"Progress|Pending|Creating|Initiali[sz]|Provisioning|Waiting|Reconciling|Installing|Updating|Upgrading|Starting|Deploying|Cloning"
-    r"|Scaling|Rolling|Bootstrapping|Issuing|NotReconciled|NotComplete|NotInstalled|SetNotReady|Scheduling|Restoring|Building|Unknown$"
+    r"|Scaling|Rolling|Bootstrapping|Issuing|NotReconciled|NotComplete|NotInstalled|SetNotReady|Scheduling|Restoring|Building|Unknown$",
+    re.IGNORECASE,
 )
 
 
@@ -95,6 +96,8 @@ def meaning_of(word: str) -> Meaning | None:
         return known
     if is_failure(word):
         return Meaning.BAD
+    if is_underway(word) or "notready" in re.sub(r"[\s_\-.]", "", word).lower():
+        return Meaning.MOVING
     first = re.split(r"[\s_\-.:]", word, maxsplit=1)[0]
     return _MEANING.get(first.lower()) or (Meaning.MOVING if first.lower().endswith("ing") else None)
 
@@ -108,7 +111,7 @@ def is_negative(condition_type: str) -> bool:
 
 def is_underway(reason: str) -> bool:
     """Whether a condition that does not hold yet says by its reason that it is about to."""
-    return bool(_UNDERWAY.search(reason)) and "Error" not in reason and "Fail" not in reason
+    return bool(_UNDERWAY.search(reason)) and not is_failure(reason)
 
 
 def is_failure(text: str) -> bool:
