@@ -20,7 +20,7 @@ COLUMNS = (
     Column("HEALTH"),
     Column("WAVE", drop=2),
     Column("HOOK", drop=1),
-    Column("MESSAGE", least=16),
+    Column("MESSAGE", least=40),
 )
 
 

@@ -38,7 +38,7 @@ def history(client: Client, name: str, output: str, limit: int) -> None:
         Column("BY", drop=1, least=8),
         Column("TOOK", drop=4),
         Column("CHANGES"),
-        Column("WHAT", least=16),
+        Column("WHAT", least=32),
     )
     _show(
         found,
@@ -62,10 +62,10 @@ def drift(client: Client, name: str | None, output: str, limit: int, open_only: 
     columns = (
         Column("WHEN"),
         Column("APPLICATION", drop=2, least=12),
-        Column("OBJECT", least=20),
-        Column("FIELD", least=16),
+        Column("OBJECT", least=24),
+        Column("FIELD", least=24),
         Column("GIT → FOUND", least=16),
-        Column("WHO", drop=1, least=10),
+        Column("WHO", drop=1, least=16),
         Column("OUTCOME"),
         Column("WHY", drop=3, least=10),
     )
@@ -92,7 +92,7 @@ def events(client: Client, name: str | None, output: str, limit: int) -> None:
         Column("APPLICATION", least=12),
         Column("KIND", drop=1),
         Column("OBJECT", drop=2, least=16),
-        Column("WHAT", least=16),
+        Column("WHAT", least=32),
     )
     now = clock()
     rows = [[age(e.at, now), e.app, e.kind, e.object, e.message] for e in reversed(found)]

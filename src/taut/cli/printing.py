@@ -11,6 +11,9 @@ from rich.console import Console
 from rich.text import Text
 
 from taut.cli.clean import one_line
+from taut.cli.data import say, show_data
+
+__all__ = ["Cell", "Column", "console", "say", "show_data", "show_table", "table"]
 
 type Cell = str | Text
 
@@ -42,33 +45,35 @@ def show_table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> Non
 
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int | None) -> list[Text]:
-    """The lines of a table. `width` None: nothing is cut. Texts are made safe here; Text cells are taken as they are."""
+    """The lines of a table. `width` None: nothing is cut or left out. Texts are made safe here; Text cells are taken as they are."""
     cells = [[cell if isinstance(cell, Text) else Text(one_line(cell)) for cell in row] for row in rows]
     widths = [max([cell_len(c.title), *(row[n].cell_len for row in cells)]) for n, c in enumerate(columns)]
     shown = list(range(len(columns)))
     if width is not None:
-        shown, widths = _fit(columns, widths, width)
+        shown = [n for n in shown if not columns[n].drop or any(row[n] for row in cells)]
+        shown, widths = _fit(columns, widths, width, shown)
     header = [Text(columns[n].title, style="dim") for n in shown]
     return [_line(line, [widths[n] for n in shown]) for line in [header, *([row[n] for n in shown] for row in cells)]]
 
 
-def _fit(columns: Sequence[Column], widths: list[int], width: int) -> tuple[list[int], list[int]]:
-    """Leave out columns, then cut those that may be cut, until a line fits."""
-    shown = list(range(len(columns)))
+def _fit(columns: Sequence[Column], widths: list[int], width: int, shown: list[int]) -> tuple[list[int], list[int]]:
+    """Leave out columns of `shown`, then cut those that may be cut, until a line fits."""
 
-    def too_wide(least: bool) -> int:
-        needed = [min(widths[n], columns[n].least) if least and columns[n].least else widths[n] for n in shown]
-        return sum(needed) + _GAP * (len(shown) - 1) - width
+    least = [min(w, c.least) if c.least else w for w, c in zip(widths, columns, strict=True)]
+
+    def excess(of: list[int]) -> int:
+        return sum(of[n] for n in shown) + _GAP * (len(shown) - 1) - width
 
     for n in sorted((n for n in shown if columns[n].drop), key=lambda n: -columns[n].drop):
-        if too_wide(least=True) <= 0:
+        if excess(least) <= 0:
             break
         shown.remove(n)
     fitted = list(widths)
-    for n in reversed(shown):
-        excess = sum(fitted[m] for m in shown) + _GAP * (len(shown) - 1) - width
-        if excess > 0 and columns[n].least:
-            fitted[n] = max(columns[n].least, fitted[n] - excess)
+    # The last column is cut first. On a terminal too narrow for even the least widths, a second round goes below them.
+    for floor in (least, [1] * len(widths)):
+        for n in reversed(shown):
+            if columns[n].least and (over := excess(fitted)) > 0:
+                fitted[n] = max(floor[n], fitted[n] - over)
     return shown, fitted
 
 

@@ -18,14 +18,14 @@ from taut.cli.words import HEALTHY, age, clock, health_state, short_names, short
 from taut.model.status import AppStatus
 
 COLUMNS = (
-    Column("NAME", least=24),
+    Column("NAME", least=20),
     Column("SYNC", drop=1),
     Column("HEALTH"),
     Column("OPERATION", drop=4),
     Column("HELD FOR", drop=5),
     Column("REVISION", drop=2, least=13),
     Column("LAST SYNC", drop=3),
-    Column("MESSAGE", least=16),
+    Column("MESSAGE", least=48),
 )
 
 
@@ -38,14 +38,9 @@ COLUMNS = (
 def status(client: Client, output: str, root: str | None, selector: str | None, watch: bool) -> None:
     """Show all applications, what is wrong first."""
     if watch:
-        from taut.cli.watch import watch_json, watch_lines, watch_live
+        from taut.cli.watch import watch as follow
 
-        if output != "table":
-            watch_json(client, root, selector)
-        elif sys.stdout.isatty():
-            watch_live(client, root, selector)
-        else:
-            watch_lines(client, root, selector)
+        follow(client, root, selector, output=output, terminal=sys.stdout.isatty())
         return
     found = client.get("/v1/applications", list[AppStatus], root=root, selector=selector)
     if output != "table":

@@ -85,7 +85,8 @@ class Board:
 
     def _head(self) -> Text:
         counts = Counter(state_of(s).word for s in self.statuses.values())
-        line = Text(f"{len(self.statuses)} applications", style="bold")
+        total = len(self.statuses)
+        line = Text(f"{total} application" + ("" if total == 1 else "s"), style="bold")
         for state in STATES:
             if counts[state.word]:
                 line.append(f"   {state.mark} {counts[state.word]} {state.word}", style=state.style)
@@ -96,6 +97,17 @@ class Board:
             local = self.lost_since.astimezone().strftime("%H:%M:%S")
             return Text(f"Not live since {local}: {one_line(self.lost_why)}. Trying again.", style="yellow")
         return Text("Live. Ctrl-C ends it." if self.complete else "Connecting.", style="dim")
+
+
+def watch(client: Client, root: str | None, selector: str | None, *, output: str, terminal: bool) -> None:
+    """Follow the changes until Ctrl-C: as a picture on a terminal, as lines in a pipe, as JSON documents with `-o`."""
+    with contextlib.suppress(KeyboardInterrupt):
+        if output != "table":
+            watch_json(client, root, selector)
+        elif terminal:
+            watch_live(client, root, selector)
+        else:
+            watch_lines(client, root, selector)
 
 
 def watch_live(client: Client, root: str | None, selector: str | None) -> None:
@@ -176,9 +188,9 @@ def _gather(board: Board, news: queue.SimpleQueue[tuple[str, bytes] | TautLost])
 def _changes(
     client: Client, root: str | None, selector: str | None
 ) -> Iterator[tuple[AppStatus | Gone, Mapping[str, str]]]:
-    """Every change with the names to show; the first ones are all that exist. Ends with Ctrl-C, raises when taut goes."""
+    """Every change with the names to show; the first ones are all that exist. Raises NotAnswering when taut goes."""
     board = Board()
-    with contextlib.suppress(KeyboardInterrupt), client.watch(root=root, selector=selector) as events:
+    with client.watch(root=root, selector=selector) as events:
         for event, data in events:
             changed = board.take(event, data)
             if changed is not None:
