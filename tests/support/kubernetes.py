@@ -78,7 +78,7 @@ class ApiProxy:
 
 
 @asynccontextmanager
-async def api_proxy(server: str, ca: Path, token: str) -> AsyncGenerator[ApiProxy]:
+async def api_proxy(server: str, ca: Path, token: str, port: int = 0) -> AsyncGenerator[ApiProxy]:
     """Serve an ApiProxy on 127.0.0.1, plain HTTP, for the API server at `server`."""
     proxy = ApiProxy()
     tls = ssl.create_default_context(cafile=str(ca))
@@ -100,7 +100,7 @@ async def api_proxy(server: str, ca: Path, token: str) -> AsyncGenerator[ApiProx
                 server + request.path,
                 params=proxy.query(request.path, query),
                 headers=headers,
-                data=await request.read(),
+                data=await request.read() or None,
             ) as upstream:
                 response = web.StreamResponse(status=upstream.status)
                 for name in ("Content-Type", "Retry-After", "ETag"):
@@ -117,10 +117,9 @@ async def api_proxy(server: str, ca: Path, token: str) -> AsyncGenerator[ApiProx
         app.router.add_route("*", "/{path:.*}", forward)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", port)
         await site.start()
-        host, port = runner.addresses[0][:2]
-        proxy.url = f"http://{host}:{port}"
+        proxy.url = "http://{}:{}".format(*runner.addresses[0][:2])
         try:
             yield proxy
         finally:

@@ -38,7 +38,8 @@ class Discovery:
         self._version = ""
         self._looked_at: float | None = None
         self._looked = asyncio.Event()
-        self._stale = True
+        self._changes = 0
+        self._seen_changes = -1
         self._lock = asyncio.Lock()
 
     @property
@@ -54,7 +55,11 @@ class Discovery:
     def changed(self) -> None:
         """Something that serves kinds changed: nothing is missing for sure, and the next question looks again."""
         self._missing.clear()
-        self._stale = True
+        self._changes += 1
+
+    @property
+    def _stale(self) -> bool:
+        return self._seen_changes != self._changes
 
     async def kind(self, ref: KindRef) -> KindInfo | None:
         """The kind, or None when the cluster does not serve it.
@@ -129,17 +134,13 @@ class Discovery:
         return Capabilities(self._version, tuple(sorted(versions)))
 
     async def _look(self) -> None:
-        # What changes while the answer is on its way must be looked for again: say "fresh" before asking.
-        self._stale = False
-        started = self._clock()
-        try:
-            core, groups = await asyncio.gather(self._read("/api"), self._read("/apis"))
-            if not self._version:
-                version = await self._client.request("GET", "/version", subject="the cluster's version")
-                self._version = str(version.get("gitVersion") or "")
-        except BaseException:
-            self._stale = True
-            raise
+        # What changes while the answer is on its way must be looked for again.
+        started, changes = self._clock(), self._changes
+        core, groups = await asyncio.gather(self._read("/api"), self._read("/apis"))
+        if not self._version:
+            version = await self._client.request("GET", "/version", subject="the cluster's version")
+            self._version = str(version.get("gitVersion") or "")
+        self._seen_changes = changes
         self._looked_at = started
         kinds, unavailable = _kinds((*core, *groups))
         for ref, info in self._kinds.items():
