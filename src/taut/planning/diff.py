@@ -61,6 +61,11 @@ _FREE_MAPS: Final = frozenset(
 )
 # Maps that the server leaves out when they are empty (Go's `omitempty` on a map or a struct without pointer).
 _DROPPED_WHEN_EMPTY: Final = frozenset({*_FREE_MAPS, "resources", "limits", "requests", "updateStrategy", "strategy"})
+# Maps of Kubernetes' own kinds that are one value (`x-kubernetes-map-type: atomic`).
+_ATOMIC_MAPS: Final = frozenset(
+    {"selector", "labelSelector", "podSelector", "namespaceSelector", "objectSelector", "nodeSelector", "fieldRef"}
+    | {"resourceFieldRef", "secretKeyRef", "configMapKeyRef", "dataSource", "roleRef", "scaleTargetRef"}
+)
 # What the server adds to elements of lists that are one value, in Kubernetes' own kinds.
 _ELEMENT_DEFAULTS: Final[Mapping[str, Any]] = {
     "protocol": "TCP",
@@ -173,10 +178,20 @@ def confirm(
     Metadata that the server keeps, and status, do not count. Nothing differs: there is nothing to do, whatever the
     projection suspected (a webhook or a conversion rewrote the value).
     """
-    entries = managed_fields(live)
-    keys = ListKeys.of(live, [*entries, *managed_fields(dry_run)])
+    entries, answered = managed_fields(live), managed_fields(dry_run)
+    keys = ListKeys.of(live, [*entries, *answered])
     before, after = (without(compared(b), ignore.paths) for b in (live, dry_run))
-    return _comparison(list(_exact(before, after, (), keys)), live, entries, redact).changes
+    found = list(_exact(before, after, (), keys))
+    if _version(live) != _version(dry_run):
+        # Somebody (a controller, mostly) wrote between the two reads: only what is taut's comes from this apply.
+        ours = (owned_fields(entries), owned_fields(answered))
+        found = [d for d in found if any(fields.touches(d.path) for fields in ours)]
+    return _comparison(found, live, entries, redact).changes
+
+
+def _version(body: Body) -> object:
+    metadata = body.get("metadata")
+    return metadata.get("resourceVersion") if isinstance(metadata, dict) else None
 
 
 def exact_changes(before: Body, after: Body, *, redact: Redactor) -> tuple[FieldChange, ...]:
@@ -245,7 +260,7 @@ class _Projection:
         elif live is MISSING or live is None:
             yield from self._absent(desired, live, path)
         elif isinstance(desired, dict) and isinstance(live, dict):
-            yield from self.maps(desired, live, path, atomic=atomic)
+            yield from self.maps(desired, live, path, atomic=atomic or self._is_atomic_map(desired, path))
         elif isinstance(desired, list) and isinstance(live, list):
             yield from self._lists(desired, live, path, atomic=atomic)
         elif isinstance(desired, (dict, list)) or isinstance(live, (dict, list)):
@@ -255,15 +270,26 @@ class _Projection:
             if same is not Sameness.SAME:
                 yield from self._differ(path, live, desired, certain=same is Sameness.DIFFERENT)
 
+    def _is_atomic_map(self, desired: Mapping[str, Any], path: Path) -> bool:
+        """Whether a map is replaced as a whole: the schema is known to say so, or somebody owns it as one field.
+
+        An empty map is one field, too, without being atomic.
+        """
+        if self.keys.built_in and path[-1][2:] in _ATOMIC_MAPS | _FREE_MAPS:
+            return path[-1][2:] in _ATOMIC_MAPS
+        owned_whole = path in self.owned.leaves or any(path in fields.leaves for fields in self._other_sets())
+        return bool(desired) and owned_whole
+
     def _absent(self, desired: Any, live: Any, path: Path) -> Iterator[Difference]:
         """Git sets something that is not there."""
         empty = desired in ({}, [], "", False, 0)
-        if empty and (self.owned.owns(path) or self._dropped_when_empty(desired, path)):
+        if empty and (path in self.owned or self._dropped_when_empty(desired, path)):
             return
         if isinstance(desired, dict) and desired:
             yield from self.maps(desired, MISSING, path)
         else:
-            yield from self._differ(path, live, desired, certain=not empty)
+            free = len(path) > 1 and path[-2][2:] in _FREE_MAPS
+            yield from self._differ(path, live, desired, certain=free or not empty)
 
     def _dropped_when_empty(self, desired: Any, path: Path) -> bool:
         if not self.keys.built_in:

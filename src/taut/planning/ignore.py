@@ -116,46 +116,9 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _WORDS = frozenset(
-    [
-        "all",
-        "and",
-        "any",
-        "ascii_downcase",
-        "ascii_upcase",
-        "contains",
-        "elif",
-        "else",
-        "empty",
-        "end",
-        "endswith",
-        "false",
-        "first",
-        "getpath",
-        "has",
-        "if",
-        "in",
-        "index",
-        "inside",
-        "keys",
-        "last",
-        "length",
-        "ltrimstr",
-        "map",
-        "not",
-        "null",
-        "or",
-        "recurse",
-        "rtrimstr",
-        "select",
-        "startswith",
-        "test",
-        "then",
-        "to_entries",
-        "tostring",
-        "true",
-        "type",
-        "values",
-    ]
+    {"all", "and", "any", "ascii_downcase", "ascii_upcase", "contains", "elif", "else", "empty", "end", "endswith"}
+    | {"false", "first", "getpath", "has", "if", "in", "index", "inside", "keys", "last", "length", "ltrimstr", "map"}
+    | {"not", "null", "or", "rtrimstr", "select", "startswith", "test", "then", "to_entries", "true", "type", "values"}
 )
 _MAX_LENGTH, _MAX_RESULTS, _MAX_COMMAS, _MAX_RECURSIONS = 500, 10_000, 6, 1
 
@@ -205,11 +168,14 @@ def jq_paths(expression: str, body: Body) -> list[list[str | int]]:
     """
     program = _compiled(expression)
     try:
-        return list(islice(iter(program.input_value(body)), _MAX_RESULTS))
+        found = list(islice(iter(program.input_value(body)), _MAX_RESULTS + 1))
     except ValueError as error:
         if "Invalid path expression" in str(error):
             raise _bad_jq(expression, "it computes a value instead of naming a path") from None
         return []
+    if len(found) > _MAX_RESULTS:
+        raise _bad_jq(expression, f"it names more than {_MAX_RESULTS} paths")
+    return found
 
 
 def autoscaled(bodies: Iterable[Body]) -> tuple[IgnoreRule, ...]:

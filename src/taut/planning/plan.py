@@ -319,9 +319,12 @@ class _Case:
         return Comparison(changes, certain=True)
 
     def _without_changes(self, change: Change) -> Change:
-        """Nothing to do, or only ownership to win back: a value was changed by somebody and changed back."""
-        if self.is_as_applied and unowned(self.sent, managed_fields(self.body), self.ignore):
-            return replace(change, reason="somebody else wrote the same value; taut takes the field back")
+        """Nothing to do, or only ownership to win: somebody else wrote the same value, or cleared managedFields.
+
+        What taut does not own would stay behind when Git drops it. Once applied, the hashes agree and nothing is asked.
+        """
+        if unowned(self.sent, managed_fields(self.body), self.ignore):
+            return replace(change, reason="the values are right, and taut takes the fields over")
         return replace(change, action=Action.UNCHANGED, desired=None)
 
 
