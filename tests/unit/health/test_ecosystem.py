@@ -198,6 +198,24 @@ ROWS = [
         "replication controller is waiting for pods to run",
     ),
     (obj("cdi.kubevirt.io/v1beta1", "DataVolume", {"phase": "Failed"}), DEGRADED, "Failed"),
+    (
+        obj("controlplane.cluster.x-k8s.io/v1beta1", "KubeadmControlPlane", {"replicas": 3, "updatedReplicas": 1}),
+        PROGRESSING,
+        "Updating: 1/3 updated, 0 ready",
+    ),
+    (
+        obj("controlplane.cluster.x-k8s.io/v1beta2", "AWSManagedControlPlane", conds(READY, failureMessage="denied")),
+        DEGRADED,
+        "denied",
+    ),
+    (obj("eventing.knative.dev/v1", "Broker", conds(("Ready", "Unknown", "Wait"))), PROGRESSING, "Wait"),
+    (
+        obj("serving.kserve.io/v1alpha1", "LLMInferenceService", conds(NOT_READY, ("RouterReady", "False", "NoRoute"))),
+        DEGRADED,
+        "RouterReady: False | NoRoute",
+    ),
+    (obj("cassandra.datastax.com/v1beta1", "CassandraDatacenter"), UNKNOWN, "No conditions found"),
+    (obj("s3.aws.crossplane.io/v1beta1", "Bucket", {}), PROGRESSING, "Waiting for Bucket to be created"),
     (obj("tekton.dev/v1", "PipelineRun", conds(("Succeeded", "Unknown", "Running", "1 of 2"))), PROGRESSING, "1 of 2"),
 ]
 

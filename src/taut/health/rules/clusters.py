@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from taut.health.observed import Observed
+from taut.health.observed import Condition, Observed, conditions
 from taut.health.verdicts import (
     DEGRADED,
     HEALTHY,
@@ -13,6 +13,7 @@ from taut.health.verdicts import (
     by_conditions,
     degraded,
     healthy,
+    in_order,
     match,
     progressing,
     ready,
@@ -77,6 +78,55 @@ def capi_health_check(obj: Observed) -> Health:
     if expected is None and current is None:
         return progressing()
     return healthy() if expected == current else degraded()
+
+
+def capi_aws_control_plane(obj: Observed) -> Health:
+    """Cluster API's AWSManagedControlPlane: terminal failures, updates in place, then Ready."""
+    if not obj.has("status", "conditions"):
+        return progressing("Provisioning...")
+    failure = obj.text("status", "failureMessage")
+    if failure:
+        return degraded(failure)
+    if match(obj, When("EKSControlPlaneUpdating", "True", PROGRESSING)) is not None:
+        return progressing("EKS control plane is updating")
+    if match(obj, When("Ready", "True", HEALTHY)) is not None:
+        return healthy("Control plane is ready")
+    errors = [c.message for c in obj.conditions if c.false and c.raw.get("severity") == "Error"]
+    if errors:
+        return degraded("".join(f"{error} " for error in errors))
+    unready = obj.at("status", "ready") is False
+    return progressing(
+        "Control plane is not ready (.status.ready is false)" if unready else "Control plane is not ready"
+    )
+
+
+def capi_control_plane(obj: Observed) -> Health:
+    """Cluster API's KubeadmControlPlane: etcd, machines, components, then the replica counts."""
+    if not obj.has("status"):
+        return progressing("Waiting for KubeadmControlPlane status")
+    old = {c.type: c for c in obj.conditions}
+    new = {c.type: c for c in conditions(obj.at("status", "v1beta2", "conditions"))}
+
+    def unmet(found: dict[str, Condition], name: str) -> bool:
+        return name in found and not found[name].true
+
+    if unmet(old, "EtcdClusterHealthy"):
+        return degraded("Etcd cluster is unhealthy")
+    if unmet(new, "MachinesReady"):
+        return progressing("Machines not ready")
+    if unmet(new, "MachinesUpToDate"):
+        return progressing("Updating machines")
+    if unmet(old, "ControlPlaneComponentsHealthy"):
+        return progressing("Control plane components unhealthy")
+    if "RollingOut" in new and new["RollingOut"].true:
+        return progressing("Rolling out")
+    replicas, updated = obj.count("status", "replicas"), obj.count("status", "updatedReplicas")
+    available = obj.count("status", "readyReplicas")
+    if updated < replicas:
+        return progressing(f"Updating: {updated}/{replicas} updated, {available} ready")
+    return (
+        healthy("Control plane is healthy") if available == replicas else progressing(f"{available}/{replicas} ready")
+    )
 
 
 _CLAIM_STEPS = (
@@ -144,8 +194,7 @@ def data_volume(obj: Observed) -> Health:
 
 def karmada_binding(obj: Observed) -> Health:
     """Karmada's ResourceBinding: applied to the clusters, and healthy (or not judged) in each."""
-    conditions = {c.type: c for c in obj.conditions}
-    applied, scheduled = conditions.get("FullyApplied"), conditions.get("Scheduled")
+    applied, scheduled = obj.condition("FullyApplied"), obj.condition("Scheduled")
     parts = obj.each("status", "aggregatedStatus")
     settled = applied is not None and applied.true and (scheduled is None or scheduled.true)
     if not settled or not parts:
@@ -245,7 +294,19 @@ RULES: Rules = {
             "Initializing cluster resource set", type="ResourcesApplied", good="cluster resource set is applied"
         )
     },
-    "karpenter.sh": {"NodeClaim": node_claim, "NodePool": ready("Waiting for NodePool to be ready")},
+    "controlplane.cluster.x-k8s.io": {
+        "AWSManagedControlPlane": capi_aws_control_plane,
+        "KubeadmControlPlane": capi_control_plane,
+    },
+    "karpenter.sh": {
+        "NodeClaim": node_claim,
+        "NodePool": in_order(
+            When("Ready", "False", DEGRADED),
+            When("Ready", "True", HEALTHY),
+            When("NodeClassReady", "False", DEGRADED),
+            waiting="Waiting for NodePool to be ready",
+        ),
+    },
     "karpenter.k8s.aws": {"EC2NodeClass": ready("Waiting for EC2NodeClass to be ready")},
     "karpenter.azure.com": {"AKSNodeClass": ready("Waiting for AKSNodeClass to be ready")},
     "kubevirt.io": {"VirtualMachine": virtual_machine, "VirtualMachineInstance": virtual_machine_instance},

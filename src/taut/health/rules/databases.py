@@ -223,6 +223,18 @@ def druid(obj: Observed) -> Health:
     return progressing("Druid cluster is being provisioned")
 
 
+def cassandra(obj: Observed) -> Health:
+    """DataStax' CassandraDatacenter: the condition that changed last says where it stands."""
+    dated = [c for c in obj.conditions if isinstance(c.raw.get("lastTransitionTime"), str)]
+    if not dated:
+        return unknown("No conditions found")
+    last = max(dated, key=lambda c: str(c.raw["lastTransitionTime"]))
+    if last.type == "Healthy":
+        return healthy()
+    told = f"Last transition type was {last.type}"
+    return progressing(told) if last.true else degraded(told) if last.false else unknown(told)
+
+
 def atlas(obj: Observed) -> Health:
     """Atlas' AtlasSchema and AtlasMigration: Ready, where the reason is what is told."""
     ready = obj.condition("Ready")
@@ -334,6 +346,7 @@ RULES: Rules = {
     "pgv2.percona.com": {"PerconaPGCluster": percona},
     "clickhouse.altinity.com": {"ClickHouseInstallation": clickhouse},
     "clickhouse-keeper.altinity.com": {"ClickHouseKeeperInstallation": clickhouse},
+    "cassandra.datastax.com": {"CassandraDatacenter": cassandra},
     "druid.apache.org": {"Druid": druid},
     "db.atlasgo.io": {"AtlasSchema": atlas, "AtlasMigration": atlas},
     "mongodbcommunity.mongodb.com": {"MongoDBCommunity": _phases(("Running",), ("Failed",))},

@@ -226,7 +226,7 @@ def ingress_controller(obj: Observed) -> Health:
     return progressing("Status of IngressController is not known yet")
 
 
-def traefik_like(waiting: str) -> Rule:
+def accepted_or_valid(waiting: str) -> Rule:
     """Kinds with a plain Accepted or Valid condition."""
     return by_conditions(
         When("Valid", "False", DEGRADED),
@@ -252,7 +252,7 @@ RULES: Rules = {
     "gateway.solo.io": {"*": gloo},
     "gloo.solo.io": {"*": gloo},
     "microgateway.airlock.com": {"*": airlock},
-    "projectcontour.io": {"HTTPProxy": http_proxy, "ExtensionService": traefik_like("Waiting for status")},
+    "projectcontour.io": {"HTTPProxy": http_proxy, "ExtensionService": accepted_or_valid("Waiting for status")},
     "route.openshift.io": {"Route": openshift_route},
     "operator.openshift.io": {"IngressController": ingress_controller},
 }

@@ -145,6 +145,7 @@ RULES: Rules = {
         "Issuer": ready("Initializing issuer"),
         "ClusterIssuer": ready("Initializing ClusterIssuer"),
     },
+    "certmanager.k8s.io": {"Certificate": ready("Waiting for certificate"), "Issuer": ready("Initializing issuer")},
     "acme.cert-manager.io": {
         "Order": acme("Order", pending_reason=False),
         "Challenge": acme("Challenge", pending_reason=True),

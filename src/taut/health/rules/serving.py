@@ -77,6 +77,36 @@ def inference_service(obj: Observed) -> Health:
     return progressing(text) if awaited else healthy("InferenceService is healthy.")
 
 
+def llm_inference_service(obj: Observed) -> Health:
+    """KServe's LLMInferenceService: Ready in this generation; the parts that are not ready are told."""
+    if not obj.has("status", "conditions"):
+        return progressing("Waiting for LLMInferenceService to report status...")
+    ready = obj.condition("Ready")
+    seen = {obj.observed_generation, ready.observed_generation if ready else None} - {None}
+    if obj.generation is not None and seen - {obj.generation}:
+        return progressing("Waiting for LLMInferenceService reconciliation (generation mismatch)")
+    if any(c.reason == "Stopped" for c in obj.conditions):
+        return suspended("LLMInferenceService is Stopped")
+    if ready is not None and ready.true:
+        return healthy("LLMInferenceService is healthy.")
+    parts = [c for c in obj.conditions if c.type != "Ready" and not c.true]
+    told = "; ".join(" | ".join(p for p in (f"{c.type}: {c.status}", c.reason, c.message) if p) for c in parts)
+    told = told or (ready.message if ready else "") or "Waiting for LLMInferenceService to report status..."
+    return degraded(told) if ready is not None and ready.false else progressing(told)
+
+
+def knative_eventing(obj: Observed) -> Health:
+    """Knative Eventing's Broker, Trigger and sources: the Ready condition that sums them up."""
+    ready = obj.condition("Ready")
+    if ready is None:
+        return progressing("Waiting for status update.")
+    if ready.true:
+        return healthy(ready.message or f"{obj.kind} is ready")
+    if ready.false:
+        return degraded(ready.words or f"{obj.kind} is not ready")
+    return progressing(ready.words or "Waiting for status update.")
+
+
 _SPARK: dict[str, tuple[HealthStatus, str]] = {
     "SUBMITTED": (PROGRESSING, "SparkApplication was submitted successfully"),
     "COMPLETED": (HEALTHY, "SparkApplication was Completed"),
@@ -206,7 +236,10 @@ _ISTIO_NONE = Word(PROGRESSING, "Waiting for IstioOperator")
 RULES: Rules = {
     "operator.knative.dev": {"KnativeServing": knative_operator, "KnativeEventing": knative_operator},
     "serving.knative.dev": {"Service": knative_service},
-    "serving.kserve.io": {"InferenceService": inference_service},
+    "eventing.knative.dev": {"*": knative_eventing},
+    "messaging.knative.dev": {"*": knative_eventing},
+    "sources.knative.dev": {"*": knative_eventing},
+    "serving.kserve.io": {"InferenceService": inference_service, "LLMInferenceService": llm_inference_service},
     "sparkoperator.k8s.io": {"SparkApplication": spark_application},
     "flink.apache.org": {"FlinkDeployment": flink_deployment, "FlinkSessionJob": flink_deployment},
     "ray.io": {"*": ray},
