@@ -26,12 +26,15 @@ def evaluate(task: JsonnetTask, root: Path) -> Reply:
 
 
 def _value(task: JsonnetTask, root: Path, file: str) -> Any:
+    lost: list[tuple[str, str]] = []
+
     def load(folder: str, reference: str) -> tuple[str, str | None]:
         for base in (folder, *(str(root / lib) for lib in task.libs)):
             candidate = Path(base, reference)
-            if candidate.is_file():
+            if candidate.is_file() and candidate.resolve().is_relative_to(root):
                 return str(candidate), candidate.read_text()
-        raise RuntimeError(f"couldn't open import {reference!r}: no match beside the file or in libs")
+        lost.append((folder, reference))
+        raise RuntimeError("not found")
 
     try:
         text = rjsonnet.evaluate_file(
@@ -44,11 +47,26 @@ def _value(task: JsonnetTask, root: Path, file: str) -> Any:
             import_callback=load,
         )
     except (RuntimeError, ValueError) as error:
+        if lost:
+            raise _missing(*lost[0], root) from None
         message = str(error).replace(f"{root}/", "")
         found = re.search(r"([\w./-]+\.(?:lib|j)sonnet):\(?(\d+)", message)
         where = Where(file=found[1], line=int(found[2])) if found else Where(file=file)
         raise RenderError(f"jsonnet: {' '.join(message.split())[:2000]}", where=where) from None
     return json.loads(text)
+
+
+def _missing(folder: str, reference: str, root: Path) -> RenderError:
+    """The error for an import that is nowhere, with the first line of that folder's files that has it."""
+    for file in sorted(Path(folder).iterdir()):
+        if file.suffix in {".jsonnet", ".libsonnet"}:
+            for number, line in enumerate(file.read_text(errors="replace").splitlines(), 1):
+                if "import" in line and reference in line:
+                    where = Where(file=str(file.relative_to(root)), line=number)
+                    return RenderError(
+                        f"the import {reference} does not exist beside the file, nor in libs", where=where
+                    )
+    return RenderError(f"the import {reference} does not exist")
 
 
 def flatten(value: Any, file: str, depth: int = 0) -> Iterator[dict[str, Any]]:
