@@ -21,7 +21,7 @@ Names may be short: `web`, `shop/web` or `prod/shop/web`, as long as they mean o
 
 def reference() -> str:
     """The whole page, as Markdown."""
-    context = click.Context(cli, info_name="taut")
+    context = click.Context(cli, info_name="taut", **cli.context_settings)
     rows = [f"| [`taut {name}`](#taut-{name}) | {summary} |" for name, (_, summary) in cli.lazy.items()]
     table = "\n".join(["| command | what it does |", "| --- | --- |", *rows])
     parts = [_INTRO, table + "\n"]
