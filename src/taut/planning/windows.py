@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 
@@ -19,7 +19,7 @@ from taut.model.durations import seconds
 from taut.model.errors import BadInput, Where
 
 # A verdict that does not change within so many openings and closings does not change as far as people care.
-_MAX_STEPS = 200
+_MAX_STEPS = 500
 _SHIFT_HOURS = 3
 
 
@@ -39,15 +39,15 @@ def is_open(windows: Sequence[SyncWindow], now: float, *, manual: bool = False) 
     """
     for window in windows:
         check_window(window)
-    allowed, reason = _allowed(windows, now, manual)
-    if not windows:
-        return Verdict(open=True)
-    at: float | None = now
+    clocks = [_Clock(window, now) for window in windows]
+    allowed, reason = _allowed(clocks, manual)
     for _ in range(_MAX_STEPS):
-        at = min((b for w in windows if (b := _next_boundary(w, at)) is not None), default=None)
+        at = min((b for clock in clocks if (b := clock.boundary()) is not None), default=None)
         if at is None:
             break
-        if _allowed(windows, at, manual)[0] is not allowed:
+        for clock in clocks:
+            clock.advance(at)
+        if _allowed(clocks, manual)[0] is not allowed:
             return Verdict(allowed, reason, at)
     return Verdict(allowed, reason)
 
@@ -73,7 +73,7 @@ def _check(schedule: str, duration: str, time_zone: str) -> None:
         raise _bad("duration", "the window is never open", "give it a duration, like 8h")
     try:
         ZoneInfo(time_zone)
-    except (ValueError, OSError):
+    except (ValueError, OSError, ZoneInfoNotFoundError):
         raise _bad("timeZone", f"{time_zone!r} is no known time zone", "write it like Europe/Berlin or UTC") from None
 
 
@@ -81,16 +81,48 @@ def _bad(field: str, what: str, advice: str) -> BadInput:
     return BadInput(what, where=Where(field=f"spec.sync.windows.{field}"), advice=advice)
 
 
-def _allowed(windows: Sequence[SyncWindow], now: float, manual: bool) -> tuple[bool, str]:
+class _Clock:
+    """One window as time goes by, from one opening or closing to the next."""
+
+    def __init__(self, window: SyncWindow, now: float) -> None:
+        self.window = window
+        self._length = seconds(window.duration)
+        self._now = now
+        self._last = _last_start(window, now)
+        self._openings = CronSim(window.schedule, _local(window, now - _repeated(window, now)))
+        self._next = self._following()
+
+    def _following(self) -> float | None:
+        return next((at for opening in self._openings if (at := opening.timestamp()) > self._now), None)
+
+    @property
+    def active(self) -> bool:
+        """Whether the window is open."""
+        return self._last is not None and self._now < self._last + self._length
+
+    def boundary(self) -> float | None:
+        """When it next opens or closes."""
+        closing = self._last + self._length if self._last is not None else None
+        return min((at for at in (closing, self._next) if at is not None and at > self._now), default=None)
+
+    def advance(self, now: float) -> None:
+        """Go on to `now`, which is not beyond the next boundary."""
+        self._now = now
+        if self._next is not None and self._next <= now:
+            self._last, self._next = self._next, self._following()
+
+
+def _allowed(clocks: Sequence[_Clock], manual: bool) -> tuple[bool, str]:
     """An open deny forbids; then an open allow permits; allows of which none is open forbid; else it is permitted."""
-    denying = [w for w in windows if w.kind == "deny" and is_active(w, now)]
+    denying = [c.window for c in clocks if c.window.kind == "deny" and c.active]
     if denying:
         return _unless_manual(denying, manual, f"a window forbids syncs now ({_text(denying[0])})")
-    allows = [w for w in windows if w.kind == "allow"]
-    active = [w for w in allows if is_active(w, now)]
+    allows = [c for c in clocks if c.window.kind == "allow"]
+    active = [c.window for c in allows if c.active]
     if active or not allows:
         return True, f"a window allows syncs now ({_text(active[0])})" if active else ""
-    return _unless_manual(allows, manual, f"no window allows syncs now (the first is {_text(allows[0])})")
+    closed = [c.window for c in allows]
+    return _unless_manual(closed, manual, f"no window allows syncs now (the first is {_text(closed[0])})")
 
 
 def _unless_manual(windows: Sequence[SyncWindow], manual: bool, reason: str) -> tuple[bool, str]:
@@ -104,9 +136,9 @@ def _text(window: SyncWindow) -> str:
 
 
 def is_active(window: SyncWindow, now: float) -> bool:
-    """Whether the window itself is open at `now`."""
-    start = _last_start(window, now)
-    return start is not None and now < start + seconds(window.duration)
+    """Whether the window itself is open at `now`. Raises BadInput as `is_open` does."""
+    check_window(window)
+    return _Clock(window, now).active
 
 
 def _local(window: SyncWindow, at: float) -> datetime:
@@ -118,15 +150,6 @@ def _last_start(window: SyncWindow, now: float) -> float | None:
     # The library looks for times before the given one; a second later makes an opening at this very moment count.
     openings = CronSim(window.schedule, _local(window, now + 1 + _repeated(window, now)), reverse=True)
     return next((at for opening in openings if (at := opening.timestamp()) <= now), None)
-
-
-def _next_boundary(window: SyncWindow, now: float) -> float | None:
-    """The next time after `now` at which the window opens or closes."""
-    openings = CronSim(window.schedule, _local(window, now - _repeated(window, now)))
-    following = next((at for opening in openings if (at := opening.timestamp()) > now), None)
-    start = _last_start(window, now)
-    closing = start + seconds(window.duration) if start is not None else None
-    return min((t for t in (following, closing) if t is not None and t > now), default=None)
 
 
 def _repeated(window: SyncWindow, now: float) -> float:
