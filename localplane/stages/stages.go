@@ -28,6 +28,24 @@ const fate = `((.metadata.annotations["localplane.taut.dev/pod"] // "") as $fate
 // readyAfter is a jq expression for the annotation that delays readiness.
 const readyAfter = `.metadata.annotations["localplane.taut.dev/ready-after"]`
 
+// addresses is the part of a status template that gives a Pod its addresses, unless it has them: they may not change.
+const addresses = `{{ if not .status.podIP }}
+      {{ with NodeIPsWith .spec.nodeName }}
+      hostIP: {{ index . 0 | Quote }}
+      hostIPs:
+      {{ range . }}
+      - ip: {{ . | Quote }}
+      {{ end }}
+      {{ end }}
+      {{ with PodIPsWith .spec.nodeName ( or .spec.hostNetwork false ) ( or .metadata.uid "" ) ( or .metadata.name "" ) ( or .metadata.namespace "" ) }}
+      podIP: {{ index . 0 | Quote }}
+      podIPs:
+      {{ range . }}
+      - ip: {{ . | Quote }}
+      {{ end }}
+      {{ end }}
+      {{ end }}`
+
 // Write prints all stages as one stream of YAML documents.
 func Write(out io.Writer) error {
 	ready, err := healthyPods(podfast.DefaultPodReady)
@@ -35,6 +53,7 @@ func Write(out io.Writer) error {
 		return err
 	}
 	documents := []string{nodefast.DefaultNodeInit, nodeheartbeat.DefaultNodeHeartbeatWithLease, ready, podfast.DefaultPodDelete}
+	fill := strings.NewReplacer("${FATE}", fate, "${ADDRESSES}", addresses)
 	files, err := ours.ReadDir(".")
 	if err != nil {
 		return err
@@ -44,14 +63,13 @@ func Write(out io.Writer) error {
 		if err != nil {
 			return err
 		}
-		documents = append(documents, strings.ReplaceAll(string(data), "${FATE}", fate))
+		documents = append(documents, fill.Replace(string(data)))
 	}
 	_, err = fmt.Fprintln(out, strings.Join(documents, "\n---\n"))
 	return err
 }
 
-// healthyPods narrows kwok's stage that makes Pods ready: Pods with another fate or with a delay have their own stages, and a
-// Pod whose fate is taken away while it runs becomes ready again.
+// healthyPods narrows kwok's stage that makes new Pods ready: Pods with another fate or with a delay have their own stages.
 func healthyPods(document string) (string, error) {
 	var stage map[string]any
 	if err := yaml.Unmarshal([]byte(document), &stage); err != nil {
@@ -62,11 +80,6 @@ func healthyPods(document string) (string, error) {
 	expressions, _ := selector["matchExpressions"].([]any)
 	if len(expressions) == 0 {
 		return "", fmt.Errorf("kwok's stage for ready Pods has no selector")
-	}
-	for _, item := range expressions {
-		if expression, _ := item.(map[string]any); expression["key"] == ".status.phase" {
-			expression["values"] = []any{"Pending", "Running"}
-		}
 	}
 	selector["matchExpressions"] = append(expressions,
 		map[string]any{"key": fate, "operator": "NotIn", "values": []any{"fail", "crash", "never-ready", "image-pull"}},

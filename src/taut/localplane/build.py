@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +63,10 @@ def find_source() -> Path:
     for candidate in (here / "go", *(parent / "localplane" for parent in here.parents)):
         if (candidate / "go.mod").is_file():
             return candidate
-    raise TautError("the sources of the local control plane are not part of this installation", advice="run taut from a clone of its repository")
+    raise TautError(
+        "the sources of the local control plane are not part of this installation",
+        advice="run taut from a clone of its repository",
+    )
 
 
 def content_hash(source: Path) -> str:
@@ -106,12 +109,15 @@ def find_go(purpose: str) -> str:
     """The path of the Go tool. Raises TautError with advice when there is none."""
     go = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
     if go is None:
-        raise TautError(f"Go is needed {purpose}, and there is none on PATH", advice="install Go 1.26 or newer from https://go.dev/dl/")
+        raise TautError(
+            f"Go is needed {purpose}, and there is none on PATH",
+            advice="install Go 1.26 or newer from https://go.dev/dl/",
+        )
     return go
 
 
 @contextmanager
-def build_lock(cache: Path, progress: Progress) -> Iterator[None]:
+def build_lock(cache: Path, progress: Progress) -> Generator[None]:
     """Hold the right to build into `cache`; says so when somebody else holds it."""
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / ".lock").open("w") as file:
@@ -136,7 +142,14 @@ def _build_into(folder: Path, source: Path, go: str, progress: Progress) -> None
     control_plane = {f"{version}.gitVersion": kubernetes, f"{version}.gitMajor": major, f"{version}.gitMinor": minor}
     progress(f"localplane: building Kubernetes {kubernetes}; about five minutes the first time")
     go_build(go, source, ".", partial / "localplane", stamps=control_plane, progress=progress)
-    go_build(go, source, "sigs.k8s.io/kwok/cmd/kwok", partial / "kwok", stamps={"sigs.k8s.io/kwok/pkg/consts.Version": kwok}, progress=progress)
+    go_build(
+        go,
+        source,
+        "sigs.k8s.io/kwok/cmd/kwok",
+        partial / "kwok",
+        stamps={"sigs.k8s.io/kwok/pkg/consts.Version": kwok},
+        progress=progress,
+    )
     go_build(
         go,
         source / "kustomize",
@@ -147,7 +160,9 @@ def _build_into(folder: Path, source: Path, go: str, progress: Progress) -> None
     )
     stages = subprocess.run([partial / "localplane", "stages"], capture_output=True, check=False)
     if stages.returncode:
-        raise TautError(f"the fake kubelet's stages could not be made: {stages.stderr.decode(errors='replace').strip()}")
+        raise TautError(
+            f"the fake kubelet's stages could not be made: {stages.stderr.decode(errors='replace').strip()}"
+        )
     (partial / "stages.yaml").write_bytes(stages.stdout)
     partial.rename(folder)
     progress(f"localplane: built in {time.monotonic() - started:.0f} s")
@@ -180,14 +195,15 @@ def go_build(
     argv = [go, "build", "-v", "-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", linker]
     argv += ["-tags", ",".join(tags)] if tags else []
     environment = os.environ | {"CGO_ENABLED": "1" if cgo else "0", "GOWORK": "off", "GOFLAGS": ""}
-    process = subprocess.Popen([*argv, "-o", output, package], cwd=module, env=environment, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    last = _follow(process.stderr, output.name, progress)
+    process = subprocess.Popen(
+        [*argv, "-o", output, package], cwd=module, env=environment, stderr=subprocess.PIPE, text=True
+    )
+    last = _follow(process.stderr or (), output.name, progress)
     if process.wait():
         raise TautError(f"building {output.name} failed: " + " / ".join(last[-_KEPT_LINES:]))
 
 
-def _follow(lines: Iterator[str], name: str, progress: Progress) -> list[str]:
+def _follow(lines: Iterable[str], name: str, progress: Progress) -> list[str]:
     """Turn what `go build -v` prints (a line for each module fetched and package compiled) into few lines; the last lines are returned."""
     fetched = compiled = 0
     last: list[str] = []

@@ -51,7 +51,8 @@ def issue(
     """
     issuer = x509.load_pem_x509_certificate(ca.read_bytes())
     issuer_key = serialization.load_pem_private_key(ca_key.read_bytes(), None)
-    assert isinstance(issuer_key, ec.EllipticCurvePrivateKey)
+    if not isinstance(issuer_key, ec.EllipticCurvePrivateKey):
+        raise ValueError(f"{ca_key} holds no elliptic key")
     secret = ec.generate_private_key(ec.SECP256R1())
     use = ExtendedKeyUsageOID.SERVER_AUTH if addresses else ExtendedKeyUsageOID.CLIENT_AUTH
     builder = _builder(_name(common_name, organizations), issuer.subject, secret.public_key())

@@ -38,8 +38,23 @@ _ETCD = "unix://etcd.sock"
 # Where the API server says it is reached; endpoints may not be loopback addresses, so one kept for documentation.
 _ADVERTISED = "192.0.2.1"
 # The controller manager and the scheduler throttle themselves to 20 and 50 requests a second by default.
-_UNTHROTTLED = ("--kube-api-qps=2000", "--kube-api-burst=4000", "--leader-elect=false", "--secure-port=0", "--profiling=false")
-_BUSY_CONTROLLERS = ("deployment", "replicaset", "statefulset", "daemonset", "job", "endpoint", "service-endpoint", "namespace")
+_UNTHROTTLED = (
+    "--kube-api-qps=2000",
+    "--kube-api-burst=4000",
+    "--leader-elect=false",
+    "--secure-port=0",
+    "--profiling=false",
+)
+_BUSY_CONTROLLERS = (
+    "deployment",
+    "replicaset",
+    "statefulset",
+    "daemonset",
+    "job",
+    "endpoint",
+    "service-endpoint",
+    "namespace",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +78,9 @@ class Settings:
     @classmethod
     def from_json(cls, text: str) -> Settings:
         """Read what `to_json` wrote."""
-        data = json.loads(text)
-        return cls(**{**data, "apiserver_args": tuple(data["apiserver_args"])})
+        data: dict[str, Any] = json.loads(text)
+        data["apiserver_args"] = tuple(data["apiserver_args"])
+        return cls(**data)
 
 
 def etcd() -> list[str]:
@@ -85,7 +101,11 @@ def etcd() -> list[str]:
 
 def apiserver(settings: Settings) -> list[str]:
     """The API server; its socket comes from the supervisor."""
-    audit = ["--audit-log-path=audit.log", "--audit-log-maxsize=4000", "--audit-policy-file=audit-policy.json"] if settings.audit else []
+    audit = (
+        ["--audit-log-path=audit.log", "--audit-log-maxsize=4000", "--audit-policy-file=audit-policy.json"]
+        if settings.audit
+        else []
+    )
     return [
         "kube-apiserver",
         f"--etcd-servers={_ETCD}",
@@ -133,17 +153,36 @@ def scheduler() -> list[str]:
 
 def kwok(settings: Settings) -> list[str]:
     """The fake kubelet of all nodes."""
-    return [f"--kubeconfig={KWOK}.kubeconfig", f"--config={settings.binaries}/stages.yaml", "--manage-all-nodes=true", "--node-lease-duration-seconds=40"]
+    return [
+        f"--kubeconfig={KWOK}.kubeconfig",
+        f"--config={settings.binaries}/stages.yaml",
+        "--manage-all-nodes=true",
+        "--node-lease-duration-seconds=40",
+        "--v=WARN",
+    ]
 
 
 def audit_policy() -> str:
     """One line for each finished request, without bodies."""
-    return json.dumps({"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"], "rules": [{"level": "Metadata"}]})
+    return json.dumps(
+        {
+            "apiVersion": "audit.k8s.io/v1",
+            "kind": "Policy",
+            "omitStages": ["RequestReceived"],
+            "rules": [{"level": "Metadata"}],
+        }
+    )
 
 
 def token_file(tokens: Mapping[str, str]) -> str:
     """The API server's static tokens: token, user, uid, groups."""
     return "".join(f'{token},{USERS[who]},{who},"system:masters"\n' for who, token in tokens.items())
+
+
+def read_token_file(text: str) -> dict[str, str]:
+    """Who has which token, by the text that `token_file` made."""
+    lines = [line.split(",") for line in text.splitlines()]
+    return {line[2]: line[0] for line in lines if len(line) > 2}
 
 
 def kubeconfig(*, name: str, server: str, ca: bytes, token: str) -> str:
@@ -163,7 +202,12 @@ def kubeconfig(*, name: str, server: str, ca: bytes, token: str) -> str:
 def defaults() -> list[tuple[str, dict[str, Any]]]:
     """What every cluster has from the start, with the path each is applied at: one large node and a default class of volumes."""
     size = {"cpu": "6400", "memory": "2560Gi", "pods": "100000", "ephemeral-storage": "10Ti"}
-    labels = {"kubernetes.io/hostname": "node-1", "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64", "type": "kwok"}
+    labels = {
+        "kubernetes.io/hostname": "node-1",
+        "kubernetes.io/os": "linux",
+        "kubernetes.io/arch": "amd64",
+        "type": "kwok",
+    }
     node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-1", "labels": labels}}
     storage = {
         "apiVersion": "storage.k8s.io/v1",

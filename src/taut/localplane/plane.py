@@ -106,7 +106,7 @@ def start(
     """
     layout = Layout(home or default_home(), checked_name(name))
     binaries = build(progress=progress)
-    lock = _take_lock(layout)
+    lock = _take_lock_from_the_dying(layout)
     if lock is None:
         raise TautError(f"the control plane {name} runs already", advice=f"`taut localplane stop {name}` ends it")
     try:
@@ -127,14 +127,18 @@ def stop(name: str, *, home: Path | None = None) -> None:
     layout = Layout(home or default_home(), checked_name(name))
     if not _running(layout):
         known = "" if layout.folder.is_dir() else " (there is none of that name)"
-        raise TautError(f"the control plane {name} does not run{known}", advice="`taut localplane list` shows what there is")
+        raise TautError(
+            f"the control plane {name} does not run{known}", advice="`taut localplane list` shows what there is"
+        )
     for number in (signal.SIGTERM, signal.SIGKILL):
         pid = _supervisor_pid(layout)
         if pid:
             os.kill(pid, number)
         if _wait_until_gone(layout):
             return
-    raise TautError(f"the control plane {name} does not stop", advice=f"look for processes that work in {layout.folder}")
+    raise TautError(
+        f"the control plane {name} does not stop", advice=f"look for processes that work in {layout.folder}"
+    )
 
 
 def planes(*, home: Path | None = None) -> list[Plane]:
@@ -178,6 +182,16 @@ def _take_lock(layout: Layout) -> int | None:
         os.close(descriptor)
         return None
     return descriptor
+
+
+def _take_lock_from_the_dying(layout: Layout) -> int | None:
+    """Take the plane's lock; when its supervisor was killed, wait until the kernel has ended the components too."""
+    deadline = time.monotonic() + _STOP_DEADLINE
+    while (lock := _take_lock(layout)) is None:
+        if _supervisor_pid(layout) or time.monotonic() > deadline:
+            return None
+        time.sleep(_POLL)
+    return lock
 
 
 def _running(layout: Layout) -> bool:
@@ -238,7 +252,9 @@ def _make_credentials(layout: Layout) -> None:
     certificates.make_ca(layout.ca, layout.ca_key, f"localplane {layout.name} CA")
     server = layout.folder / "server.crt"
     key = layout.folder / "server.key"
-    certificates.issue(layout.ca, layout.ca_key, certificate=server, key=key, common_name="kube-apiserver", addresses=SERVER_NAMES)
+    certificates.issue(
+        layout.ca, layout.ca_key, certificate=server, key=key, common_name="kube-apiserver", addresses=SERVER_NAMES
+    )
 
 
 def _write_settings(layout: Layout, settings: Settings) -> None:
@@ -252,10 +268,25 @@ def _launch(layout: Layout, lock: int, *, detached: bool) -> tuple[subprocess.Po
     report_read, report_write = os.pipe()
     owner_read, owner_write = (-1, -1) if detached else os.pipe()
     inherited = [fd for fd in (report_write, owner_read, lock) if fd >= 0]
-    argv = [sys.executable, "-m", "taut.localplane.supervisor", str(layout.home), layout.name, str(report_write), str(owner_read), str(lock)]
+    argv = [
+        sys.executable,
+        "-m",
+        "taut.localplane.supervisor",
+        str(layout.home),
+        layout.name,
+        str(report_write),
+        str(owner_read),
+        str(lock),
+    ]
     log = os.open(layout.log("supervisor"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     process = subprocess.Popen(
-        argv, cwd=layout.home, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=inherited, start_new_session=True
+        argv,
+        cwd=layout.home,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        pass_fds=inherited,
+        start_new_session=True,
     )
     for fd in (report_write, owner_read, log):
         if fd >= 0:

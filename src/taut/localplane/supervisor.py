@@ -40,7 +40,7 @@ _LISTENER_VARIABLE = "LOCALPLANE_LISTENER_FD"
 _END_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-class Ended(Exception):  # noqa: N818 - no error: how a supervisor's life ends
+class Ended(Exception):
     """The plane is to end; `error` says what failed, empty when nothing did."""
 
     def __init__(self, error: str = "") -> None:
@@ -66,12 +66,17 @@ class Supervisor:
         """Start everything and wait until the plane is usable. Raises Ended."""
         listener = self._listen()
         self.port = int(listener.getsockname()[1])
-        tokens = {who: secrets.token_urlsafe(32) for who in components.USERS}
+        tokens = self._tokens()
         self._write_configuration(tokens)
         program = f"{self.settings.binaries}/localplane"
         self._spawn("etcd", [program, *components.etcd()])
         argv = [program, *components.apiserver(self.settings)]
-        self._spawn("kube-apiserver", argv, environment={_LISTENER_VARIABLE: str(listener.fileno())}, inherit=(listener.fileno(),))
+        self._spawn(
+            "kube-apiserver",
+            argv,
+            environment={_LISTENER_VARIABLE: str(listener.fileno())},
+            inherit=(listener.fileno(),),
+        )
         listener.close()
         api = Api(self.port, self.layout.ca, tokens[components.ADMIN])
         self._wait(api.ready, "the API server is not ready")
@@ -144,15 +149,25 @@ class Supervisor:
             return listener
         raise Ended("there is no free port on 127.0.0.1")
 
+    def _tokens(self) -> dict[str, str]:
+        """New tokens, or those of an earlier start with these data: copies of its kubeconfig stay valid."""
+        file = self.folder / "tokens.csv"
+        found = components.read_token_file(file.read_text()) if file.is_file() else {}
+        return {who: found.get(who) or secrets.token_urlsafe(32) for who in components.USERS}
+
     def _write_configuration(self, tokens: dict[str, str]) -> None:
         server, ca = f"https://127.0.0.1:{self.port}", self.layout.ca.read_bytes()
         _write(self.folder / "tokens.csv", components.token_file(tokens))
         _write(self.folder / "audit-policy.json", components.audit_policy())
         for who, token in tokens.items():
             file = self.layout.kubeconfig if who == components.ADMIN else self.layout.component_kubeconfig(who)
-            _write(file, components.kubeconfig(name=f"localplane-{self.settings.name}", server=server, ca=ca, token=token))
+            _write(
+                file, components.kubeconfig(name=f"localplane-{self.settings.name}", server=server, ca=ca, token=token)
+            )
 
-    def _spawn(self, name: str, argv: Sequence[str], *, environment: dict[str, str] | None = None, inherit: Sequence[int] = ()) -> None:
+    def _spawn(
+        self, name: str, argv: Sequence[str], *, environment: dict[str, str] | None = None, inherit: Sequence[int] = ()
+    ) -> None:
         """Start a component in the plane's folder, with a small environment, bound to the supervisor's life."""
         small = {key: os.environ[key] for key in ("PATH", "HOME", "TMPDIR") if key in os.environ}
         with self.layout.log(name).open("ab") as log:
@@ -176,7 +191,11 @@ def _usable(api: Api) -> bool:
     node = api.get("/api/v1/nodes/node-1") or {}
     conditions = node.get("status", {}).get("conditions", [])
     ready = any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
-    return ready and not node["spec"].get("taints") and api.get("/api/v1/namespaces/default/serviceaccounts/default") is not None
+    return (
+        ready
+        and not node["spec"].get("taints")
+        and api.get("/api/v1/namespaces/default/serviceaccounts/default") is not None
+    )
 
 
 def _write(file: Path, text: str) -> None:
