@@ -270,11 +270,17 @@ def _explained(error: Exception, url: str) -> SourceError:
     """The sentence for a failed connection."""
     where = Where(shown(url))
     match error:
-        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError() | ssl.SSLError():
+        case aiohttp.ClientConnectorCertificateError() | ssl.SSLCertVerificationError():
             return SourceError(
                 f"the server's certificate is not trusted: {_tls_reason(error)}",
                 where=where,
                 advice="give its authority as `ca` in the credentials",
+            )
+        case aiohttp.ClientConnectorSSLError() | ssl.SSLError():
+            return SourceError(
+                f"no TLS connection comes about: {_tls_reason(error)}",
+                where=where,
+                advice="check that the server speaks TLS on this port, and wants no client certificate",
             )
         case aiohttp.ClientConnectorDNSError():
             return SourceError(

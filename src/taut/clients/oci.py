@@ -33,6 +33,11 @@ _MANIFESTS = (
 _INDEXES = frozenset({_MANIFESTS[1], _MANIFESTS[3]})
 _MANIFEST_SIZE = 4 * 2**20
 _PAGES = 200
+_ANY_STATUS = frozenset(range(200, 600))
+
+
+class OciNotFoundError(SourceError):
+    """The registry has no such repository, tag or digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +201,7 @@ class OciClient:
         """One request; signs in when the registry wants it, once."""
         key = (reference.registry, reference.repository, credentials)
         tls = _tls_only(credentials)
-        url = await self._base(reference.registry, tls) + (path or "")
+        url = await self._base(reference.registry) + (path or "")
         answer = await self._ask(url, self._tokens.get(key), tls, accept, limit)
         if answer.status == 401:
             header, until = await self._sign_in(reference, answer, credentials)
@@ -217,21 +222,19 @@ class OciClient:
             url, headers=headers, credentials=tls, accept=frozenset({200, 401, 403, 404}), limit=limit
         )
 
-    async def _base(self, registry: str, tls: Credentials | None) -> str:
+    async def _base(self, registry: str) -> str:
         """https; plain HTTP where it was told, and for this machine when it does not speak TLS."""
         known = self._schemes.get(registry)
         if known is None:
             known = "http" if self._plain_http(registry) else "https"
             if known == "https" and is_loopback(origin_of(f"https://{registry}").host):
-                known = await self._loopback_scheme(registry, tls)
+                known = await self._loopback_scheme(registry)
             self._schemes[registry] = known
         return f"{known}://{registry}"
 
-    async def _loopback_scheme(self, registry: str, tls: Credentials | None) -> str:
+    async def _loopback_scheme(self, registry: str) -> str:
         try:
-            await self._http.get(
-                f"http://{registry}/v2/", credentials=None, accept=frozenset({200, 401}), limit=_MANIFEST_SIZE
-            )
+            await self._http.get(f"http://{registry}/v2/", accept=_ANY_STATUS, limit=_MANIFEST_SIZE)
         except SourceError:
             return "https"
         return "http"
@@ -297,7 +300,7 @@ def _tls_only(credentials: Credentials | None) -> Credentials | None:
 def _refused(answer: HttpResponse, reference: OciReference, credentials: Credentials | None) -> SourceError:
     where = Where(reference.url)
     if answer.status == 404:
-        return SourceError(
+        return OciNotFoundError(
             "the registry has no such repository, tag or digest", where=where, advice="check the name and the tag"
         )
     if answer.status == 403:

@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode
 
 import aiohttp
 import orjson
+from aiohttp_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError
 
 from taut.clients.kubernetes.config import ClusterConfig, Impersonation
 from taut.clients.kubernetes.connection import CONNECT_TIMEOUT, Connection
@@ -34,7 +35,8 @@ TRIES = 4
 BUSY_TRIES = 8
 """How often a request that the server refused with 429 is tried: nothing of it was done, whatever it is."""
 _TRANSIENT = frozenset({500, 502, 503, 504})
-_BROKEN = (aiohttp.ClientError, TimeoutError, OSError)
+_NO_SOCKS = (ProxyConnectionError, ProxyError, ProxyTimeoutError)
+_BROKEN = (aiohttp.ClientError, TimeoutError, OSError, *_NO_SOCKS)
 
 type Query = Mapping[str, str]
 
@@ -293,7 +295,8 @@ def _lost(server: str, error: BaseException, subject: str) -> TargetError:
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError | ssl.SSLError):
         reason, advice = "Certificate", "check certificate-authority and tls-server-name, and the client certificate"
     elif isinstance(
-        error, aiohttp.ClientConnectorError | aiohttp.ClientProxyConnectionError | aiohttp.ConnectionTimeoutError
+        error,
+        (aiohttp.ClientConnectorError, aiohttp.ClientProxyConnectionError, aiohttp.ConnectionTimeoutError, *_NO_SOCKS),
     ):
         reason = "NotConnected"
     elif isinstance(error, TimeoutError):
