@@ -23,7 +23,7 @@ from taut.model.plan import Action, Change, FieldChange, Hold, HoldKind, Phase, 
 from taut.model.refs import AppKey, ObjectRef
 from taut.model.status import AppStatus, HeldFor, ObjectStatus, Problem, SyncStatus
 from taut.server.serve import Serving, serving
-from taut.server.views import Gone, Metric, Orphan, PlanView, Sample, SyncAnswer, SyncRequest, TreeNode
+from taut.server.views import Gone, Metric, Orphan, PlanView, RootView, Sample, SyncAnswer, SyncRequest, TreeNode
 from taut.store.records import Event
 
 WEB = AppKey("prod", "shop", "web")
@@ -134,6 +134,7 @@ class MemoryBackend:
     plans: dict[AppKey, Plan] = field(default_factory=dict[AppKey, Plan])
     calls: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     not_ready: str = ""
+    root_problems: tuple[Problem, ...] = ()
     listeners: set[asyncio.Queue[AppStatus | Gone]] = field(default_factory=set[asyncio.Queue[AppStatus | Gone]])
     after_sync: Callable[[AppStatus], AppStatus] = field(default=lambda s: s)
     requests: int = 0
@@ -160,6 +161,16 @@ class MemoryBackend:
 
     def status(self, key: AppKey) -> AppStatus | None:
         return self.apps.get(key)
+
+    def roots(self) -> Sequence[RootView]:
+        return [
+            RootView(
+                name="prod",
+                git="https://git.example.com/root.git",
+                applications=len(self.apps),
+                problems=self.root_problems,
+            )
+        ]
 
     async def subscribe(self) -> AsyncGenerator[AppStatus | Gone]:
         queue: asyncio.Queue[AppStatus | Gone] = asyncio.Queue()

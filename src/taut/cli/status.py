@@ -13,9 +13,10 @@ from taut.cli.clean import one_line
 from taut.cli.client import Client
 from taut.cli.data import show_data
 from taut.cli.options import connected, output
-from taut.cli.printing import Cell, Column, show_table
-from taut.cli.words import HEALTHY, age, clock, health_state, short_names, short_revision, state_of, sync_word
+from taut.cli.printing import Cell, Column, console, show_table
+from taut.cli.words import FAILED, HEALTHY, age, clock, health_state, short_names, short_revision, state_of, sync_word
 from taut.model.status import AppStatus
+from taut.server.views import RootView
 
 COLUMNS = (
     Column("NAME", least=20),
@@ -45,7 +46,11 @@ def status(client: Client, output: str, root: str | None, selector: str | None, 
     found = client.get("/v1/applications", list[AppStatus], root=root, selector=selector)
     if output != "table":
         show_data(found, output)
-    elif found:
+        return
+    out = console()
+    for line in root_lines(client.get("/v1/roots", list[RootView]), root):
+        out.print(line, crop=False)
+    if found:
         show_table(COLUMNS, status_rows(found, clock()))
     else:
         click.echo(why_empty(root, selector))
@@ -59,6 +64,20 @@ def why_empty(root: str | None, selector: str | None) -> str:
         "There is no application yet: no root declares one. Applications appear here as soon as a root's repository holds "
         "an Application document; `taut init` makes one to start from."
     )
+
+
+def root_lines(roots: Sequence[RootView], root: str | None) -> list[Text]:
+    """What is wrong with roots and with documents in them: no application can say it."""
+    lines: list[Text] = []
+    for each in roots:
+        for problem in each.problems if root in (None, each.name) else ():
+            place = f"{problem.where}: " if problem.where else ""
+            lines.append(
+                Text(f"{FAILED.mark} root {one_line(f'{each.name}: {place}{problem.what}')}", style=FAILED.style)
+            )
+            if problem.advice:
+                lines.append(Text(f"  {one_line(problem.advice)}"))
+    return [*lines, Text()] if lines else []
 
 
 def ordered(statuses: Sequence[AppStatus]) -> list[AppStatus]:

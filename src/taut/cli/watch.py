@@ -20,10 +20,10 @@ from rich.text import Text
 from taut.cli.clean import one_line
 from taut.cli.client import Client
 from taut.cli.printing import console, table
-from taut.cli.status import COLUMNS, status_rows, why_empty
+from taut.cli.status import COLUMNS, root_lines, status_rows, why_empty
 from taut.cli.words import HEALTHY, STATES, clock, short_names, state_of
 from taut.model.status import AppStatus
-from taut.server.views import Gone
+from taut.server.views import Gone, RootView
 
 _GATHER = 0.1
 """Seconds that changes are gathered before the screen is drawn anew."""
@@ -32,6 +32,7 @@ _AGAIN = 2.0
 
 _read_status = msgspec.json.Decoder(AppStatus).decode
 _read_gone = msgspec.json.Decoder(Gone).decode
+_read_roots = msgspec.json.Decoder(list[RootView]).decode
 
 
 @dataclass
@@ -43,6 +44,8 @@ class Board:
     lost_since: datetime | None = None
     lost_why: str = ""
     empty: str = ""
+    roots: list[RootView] = field(default_factory=list[RootView])
+    root: str | None = None
 
     def take(self, event: str, data: bytes) -> AppStatus | Gone | None:
         """Take one event of the stream in; what changed comes out, None when nothing did."""
@@ -56,6 +59,8 @@ class Board:
         if event == "gone":
             gone = _read_gone(data)
             return gone if self.statuses.pop(gone.key, None) else None
+        if event == "roots":
+            self.roots = _read_roots(data)
         if event == "ready":
             self.complete = True
         return None
@@ -68,7 +73,8 @@ class Board:
     def lines(self, width: int, height: int, now: datetime) -> list[Text]:
         """The whole picture, at most `height` lines of at most `width` cells."""
         found = list(self.statuses.values())
-        head = [self._head(), Text()]
+        trouble = root_lines(self.roots, self.root)
+        head = [self._head(), Text(), *trouble[: max(0, height // 2)]]
         foot = [Text(), self._foot()]
         if not found:
             words = self.empty if self.complete else "Waiting for the first statuses."
@@ -113,7 +119,7 @@ def watch(client: Client, root: str | None, selector: str | None, *, output: str
 def watch_live(client: Client, root: str | None, selector: str | None) -> None:
     """Draw on the terminal until Ctrl-C."""
     out = console()
-    board = Board(empty=why_empty(root, selector))
+    board = Board(empty=why_empty(root, selector), root=root)
     news: queue.SimpleQueue[tuple[str, bytes] | TautLost] = queue.SimpleQueue()
     threading.Thread(target=_read_on, args=(client, root, selector, news), daemon=True).start()
 

@@ -98,6 +98,7 @@ class Api:
             *(Route(f"{of}:{verb}", handler) for verb, handler in reads.items()),
             *(Route(f"{of}:{verb}", handler, methods=["POST"]) for verb, handler in writes.items()),
             Route(of, self.get),
+            Route("/v1/roots", self.roots),
             Route("/v1/watch", self.watch),
             Route("/v1/refresh", self.refresh, methods=["POST"]),
             Route("/v1/drift", self.drift),
@@ -124,6 +125,10 @@ class Api:
         if status is None:
             raise TautError(f"{key} was removed just now")
         return _json(Details(status=status, objects=tuple(await self._backend.objects(key))))
+
+    async def roots(self, _: Request) -> Response:
+        """Where applications are declared."""
+        return _json(self._backend.roots())
 
     async def tree(self, request: Request) -> Response:
         """The objects down to Pods."""

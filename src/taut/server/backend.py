@@ -9,7 +9,7 @@ from taut.model.drift import DriftRecord
 from taut.model.operation import AuditEntry, HistoryEntry
 from taut.model.refs import AppKey
 from taut.model.status import AppStatus, ObjectStatus
-from taut.server.views import Gone, Metric, Orphan, PlanView, SyncAnswer, SyncRequest, TreeNode
+from taut.server.views import Gone, Metric, Orphan, PlanView, RootView, SyncAnswer, SyncRequest, TreeNode
 from taut.store.records import Event
 
 
@@ -33,6 +33,10 @@ class Backend(Protocol):
 
     def status(self, key: AppKey) -> AppStatus | None:
         """One application, from memory."""
+        ...
+
+    def roots(self) -> Sequence[RootView]:
+        """Where applications are declared, from memory, with what is wrong there."""
         ...
 
     def subscribe(self) -> AsyncGenerator[AppStatus | Gone]:

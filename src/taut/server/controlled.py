@@ -18,7 +18,7 @@ from taut.model.refs import AppKey, KindRef, ObjectRef
 from taut.model.status import AppStatus, ObjectStatus, SyncStatus
 from taut.planning.guard import holds_after
 from taut.server.serve import Serving, serving
-from taut.server.views import Gone, Metric, Orphan, PlanView, Sample, SyncAnswer, SyncRequest, TreeNode
+from taut.server.views import Gone, Metric, Orphan, PlanView, RootView, Sample, SyncAnswer, SyncRequest, TreeNode
 from taut.store.records import Event
 from taut.targets.kubernetes.reads import TreeNode as LiveTree
 
@@ -48,6 +48,21 @@ class ControllerBackend:
     def status(self, key: AppKey) -> AppStatus | None:
         """One application, from memory."""
         return self._c.fleet.status(key)
+
+    def roots(self) -> Sequence[RootView]:
+        """Where applications are declared, with what is wrong there."""
+        return [
+            RootView(
+                name=name,
+                git=state.config.git,
+                ref=state.config.ref or "",
+                path=state.config.path,
+                revision=state.revision,
+                applications=len(state.applications),
+                problems=state.problems,
+            )
+            for name, state in sorted(self._c.roots.states.items())
+        ]
 
     async def subscribe(self) -> AsyncGenerator[AppStatus | Gone]:
         """Every change of a status from now on, until it is closed."""

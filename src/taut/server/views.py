@@ -16,7 +16,7 @@ from taut.model.health import HealthStatus
 from taut.model.operation import AuditEntry, HistoryEntry
 from taut.model.plan import Action, Change, FieldChange, Plan
 from taut.model.refs import ObjectRef
-from taut.model.status import AppStatus, HeldFor, ObjectStatus, SyncStatus
+from taut.model.status import AppStatus, HeldFor, ObjectStatus, Problem, SyncStatus
 from taut.store.records import Event
 
 HIDDEN = "•••••• differs"
@@ -155,6 +155,18 @@ class PlanView(View, frozen=True):
             ),
             warnings=plan.warnings,
         )
+
+
+class RootView(View, frozen=True):
+    """A root: where applications are declared. `problems` are what is wrong with it or with documents in it."""
+
+    name: str
+    git: str
+    ref: str = ""
+    path: str = ""
+    revision: str = ""
+    applications: int = 0
+    problems: tuple[Problem, ...] = ()
 
 
 class Details(View, frozen=True):

@@ -22,7 +22,10 @@ _GATHER = 0.05
 async def stream(
     backend: Backend, root: str | None, match: Match, *, keep_alive: float = KEEP_ALIVE
 ) -> AsyncIterator[bytes]:
-    """The body of `/v1/watch`: `status` events, one `ready` when all that exist were sent, then changes and `gone` events."""
+    """The body of `/v1/watch`: `status` events, one `ready` when all that exist were sent, then changes and `gone` events.
+
+    A `roots` event comes first, and again when something about the roots changed.
+    """
     pending: dict[str, AppStatus | Gone] = {}
     changed = asyncio.Event()
     pump = asyncio.create_task(_pump(backend, pending, changed))
@@ -30,16 +33,20 @@ async def stream(
         # The subscription starts before the snapshot is taken: nothing is lost between the two.
         await asyncio.sleep(0)
         shown = {s.key: s for s in backend.statuses() if _wanted(s, root, match)}
+        roots = backend.roots()
+        yield _event("roots", msgspec.json.encode(roots))
         for status in shown.values():
             yield _event("status", msgspec.json.encode(status))
         yield _event("ready", b"{}")
         while not pump.done():
             try:
                 await asyncio.wait_for(changed.wait(), keep_alive)
+                await asyncio.sleep(_GATHER)
             except TimeoutError:
                 yield b": alive\n\n"
-                continue
-            await asyncio.sleep(_GATHER)
+            if (now := backend.roots()) != roots:
+                roots = now
+                yield _event("roots", msgspec.json.encode(roots))
             batch = dict(pending)
             pending.clear()
             changed.clear()

@@ -12,7 +12,8 @@ from support.memory_backend import DB, WEB, fleet, status
 from taut.cli.watch import Board
 from taut.model.health import HealthStatus
 from taut.model.refs import AppKey
-from taut.model.status import AppStatus
+from taut.model.status import AppStatus, Problem
+from taut.server.views import RootView
 
 NOW = datetime(2026, 1, 2, 4, 4, 5, tzinfo=UTC)
 
@@ -74,6 +75,17 @@ def test_a_lost_connection_is_said_since_when() -> None:
     made.lose("taut does still not answer", datetime(2026, 1, 2, 5, 0, 0, tzinfo=UTC))
     local = NOW.astimezone().strftime("%H:%M:%S")
     assert picture(made)[-1] == f"Not live since {local}: taut does still not answer. Trying again."
+
+
+def test_trouble_of_a_root_stands_above_all() -> None:
+    made = board([status(DB)])
+    root = RootView(
+        name="prod", git="g", problems=(Problem("unknown field `pth`", "app.yaml:3", "did you mean `path`?"),)
+    )
+    made.take("roots", msgspec.json.encode([root]))
+    assert picture(made)[2:5] == ["⬣ root prod: app.yaml:3: unknown field `pth`", "  did you mean `path`?", ""]
+    made.root = "other"
+    assert picture(made)[2].startswith("NAME")
 
 
 def test_an_empty_board_says_why() -> None:

@@ -57,6 +57,14 @@ def test_an_empty_status_says_why(server: Running, taut) -> None:
     assert json.loads(taut("status", "-o", "json").out) == []
 
 
+def test_trouble_of_a_root_is_shown(server: Running, taut) -> None:
+    server.backend.root_problems = (Problem("unknown field `pth`", "app.yaml:3", "did you mean `path`?"),)
+    lines = taut("status").out.splitlines()
+    assert lines[:3] == ["⬣ root prod: app.yaml:3: unknown field `pth`", "  did you mean `path`?", ""]
+    assert lines[3].startswith("NAME")
+    assert isinstance(json.loads(taut("status", "-o", "json").out), list)
+
+
 def test_get_tells_the_trouble_and_the_facts(server: Running, taut) -> None:
     out = taut("get", "api").out
     assert out.splitlines()[0] == "⬣ prod/shop/api  Failed"
