@@ -1,0 +1,51 @@
+# `make demo` shows taut at work; `make test` runs everything. Both set up what they need first and say what they do.
+
+.DEFAULT_GOAL := help
+SHELL := bash
+PYTHON := .venv/bin/python
+export UV_PYTHON_DOWNLOADS := never
+
+# Further arguments, as in `make test ARGS="-k health"`.
+ARGS ?=
+
+.PHONY: help setup setup-tests demo test lint format conformance bench faults docs clean
+
+help: ## Show this list.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+setup: ## Make the Python environment.
+	@.ci/setup
+
+setup-tests:
+	@.ci/setup --tests
+
+demo: setup-tests ## Show taut at work on a real control plane; KEEP=1 leaves it running.
+	@KEEP=$(KEEP) $(PYTHON) -m demo $(ARGS)
+
+test: setup-tests ## Run all tests; ARGS="-k name" chooses.
+	@echo "test: pytest in two processes, each with a control plane of its own" >&2
+	@.venv/bin/pytest -n 2 --dist worksteal $(ARGS)
+
+lint: setup ## Check style and types.
+	@echo "lint: ruff check" >&2; .venv/bin/ruff check .
+	@echo "lint: ruff format --check" >&2; .venv/bin/ruff format --check --quiet .
+	@echo "lint: basedpyright" >&2; .venv/bin/basedpyright
+
+format: setup ## Format the code, and mend what can be mended.
+	@.venv/bin/ruff check --fix --quiet . ; .venv/bin/ruff format .
+
+conformance: setup ## Compare health with the peers' cases.
+	@$(PYTHON) tests/conformance $(ARGS)
+
+bench: setup-tests ## Measure what is meant to be fast.
+	@$(PYTHON) -m bench $(ARGS)
+
+faults: setup-tests ## Kill the controller at every point of a sync.
+	@.venv/bin/pytest -n 2 --dist worksteal -m faults $(ARGS)
+
+docs: setup ## Generate the reference pages.
+	@$(PYTHON) -m docs $(ARGS)
+
+clean: ## Remove what was made here; the built control plane stays in the user's cache.
+	rm -rf .venv .cache .pytest_cache .ruff_cache .hypothesis build dist .demo
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
