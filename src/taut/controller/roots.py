@@ -83,6 +83,7 @@ class Roots:
         self._queue = queue
         self._store = store
         self._adopt = adopt
+        self._changed: list[AppState] = []
         self.on_changed: Callable[[], None] = lambda: None
 
     async def look(self, url: str | None = None) -> None:
@@ -155,6 +156,7 @@ class Roots:
                 own = [p for p in problems if p.where.repository == root.config.name]
                 await self._apply_root(root, own)
         self._link()
+        self._release()
 
     async def _apply_root(self, root: RootState, problems: list[DocumentProblem]) -> None:
         parsed = root.parsed
@@ -202,7 +204,7 @@ class Roots:
         state.document_problems = broken
         state.problems = broken
         state.stale = True
-        self._queue.add(app.key, Reason.PUSH, project=app.spec.project)
+        self._changed.append(state)
 
     async def _remember(self, state: AppState) -> None:
         spec = msgspec.json.encode(state.app)
@@ -236,7 +238,14 @@ class Roots:
             state.problems = ()
             state.record = msgspec.structs.replace(state.record, deleting=True)
             await self._store.put_app(state.record)
-        self._queue.add(state.key, Reason.PUSH)
+        self._changed.append(state)
+
+    def _release(self) -> None:
+        """Let what changed be looked at: not before all dependencies are known."""
+        changed, self._changed = self._changed, []
+        for state in changed:
+            self._queue.add(state.key, Reason.PUSH, project=state.app.spec.project)
+            self._fleet.publish(state)
 
     def _link(self) -> None:
         """Learn the dependencies anew, and which of them go round in circles."""
