@@ -81,7 +81,7 @@ class SourceContext:
         """A reply's error, as one of this source."""
         kind = BadInput if reply.bad_input else RenderError
         return kind(
-            reply.error,
+            self.target.masked(reply.error),
             where=Where(repository=self.reach.repository, file=reply.file, line=reply.line),
             advice=reply.advice,
         )

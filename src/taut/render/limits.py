@@ -19,6 +19,6 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     output_bytes: int = 64 * 1024 * 1024
     processes: int = 128
     open_files: int = 1024
-    file_bytes: int = 64 * 1024 * 1024
+    file_bytes: int = 16 * 1024 * 1024
     input_bytes: int = 256 * 1024 * 1024
     input_files: int = 20_000

@@ -88,12 +88,14 @@ class Worker:
         return self._process.returncode is None
 
     def said(self) -> str:
-        """The end of what it wrote to standard error."""
-        return bytes(self._errors).decode(errors="replace").strip()[-2000:]
+        """What it wrote to standard error since the job began; a crash says at its beginning what it is, and then lists every thread."""
+        text = bytes(self._errors).decode(errors="replace")
+        return text.partition("\n\ngoroutine ")[0].strip()[:2000]
 
     async def run(self, job: Job) -> Reply:
         """Have the job done. Raises RenderError when the worker is killed for its use, dies, or answers what cannot be read."""
         self.jobs += 1
+        self._errors.clear()
         watch = asyncio.create_task(self._watch(job.limits))
         try:
             async with asyncio.timeout(job.limits.wall_seconds):
@@ -155,8 +157,7 @@ class Worker:
     async def _read_errors(self) -> None:
         stream = self._process.stderr
         while stream is not None and (chunk := await stream.read(4096)):
-            self._errors += chunk
-            del self._errors[:-_STDERR_BYTES]
+            self._errors += chunk[: _STDERR_BYTES - len(self._errors)]
 
     async def _watch(self, limits: Limits) -> None:
         """Kill the worker when its processes together hold too much, or are too many. Only while a job runs."""

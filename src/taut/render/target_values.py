@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -11,6 +12,7 @@ from taut.render.protocols import TargetReader
 from taut.render.wire import ValuesLayer
 
 _KINDS = ("ConfigMap", "Secret")
+_WORD = re.compile(r"[^\s'\",:=\[\]{}]{4,}")
 _DEFAULT_KEY = "values.yaml"
 
 
@@ -72,6 +74,16 @@ class TargetValues:
         return tuple(
             TargetRead(*key, None if data is None else self._hash(data)) for key, data in sorted(self._known.items())
         )
+
+    def masked(self, text: str) -> str:
+        """`text` without any word of the Secrets that were read: a chart may well put a password into its error."""
+        words: set[str] = set()
+        for (kind, _, _), data in self._known.items():
+            for value in (data or {}).values() if kind == "Secret" else ():
+                words.update(_WORD.findall(value.decode(errors="replace")))
+        for word in sorted(words, key=len, reverse=True):
+            text = text.replace(word, "•••")
+        return text
 
     def _hash(self, data: dict[str, bytes]) -> str:
         parts = [part for key, value in sorted(data.items()) for part in (key.encode(), value)]

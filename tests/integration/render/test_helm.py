@@ -351,8 +351,8 @@ async def test_random_output_is_found(plant, engine: RenderEngine) -> None:
     [
         ({"chart/templates/bad.yaml": "a: 1\nb: {{ .Values.x.y.z }}\n"}, "nil pointer", "chart/templates/bad.yaml", 2),
         (
-            {"chart/templates/bad.yaml": "a: 1\n\nb: {{ .Values.a | }}\n"},
-            "missing value",
+            {"chart/templates/bad.yaml": "a: 1\n\nb: {{ nothing }}\n"},
+            "not defined",
             "chart/templates/bad.yaml",
             3,
         ),
@@ -415,3 +415,11 @@ async def test_a_folder_without_a_chart(plant, engine: RenderEngine) -> None:
     source = Source(path="values", renderer=Renderer.HELM)
     with pytest.raises(RenderError, match=r"no Chart\.yaml"):
         await engine.render(RenderJob("app", "ns", (RenderSource(source, plant(CHART)),)))
+
+
+async def test_a_secret_does_not_reach_an_error(plant, engine: RenderEngine) -> None:
+    target = Target({("Secret", "ns", "s"): {"values.yaml": b"auth: {password: hunter2-very-secret}\n"}})
+    snapshot = plant({**CHART, "chart/templates/bad.yaml": '{{ fail (printf "weak: %s" .Values.auth.password) }}'})
+    with pytest.raises(RenderError, match="weak: •••") as caught:
+        await engine.render(job(snapshot, HelmOptions(values_from=(ValuesFrom(kind="Secret", name="s"),))), target)
+    assert "hunter2" not in str(caught.value)
