@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from taut.model.live import FIELD_MANAGER
 from taut.model.manifests import Body
 from taut.model.plan import FieldChange
 from taut.planning.fields import (
@@ -17,13 +18,15 @@ from taut.planning.fields import (
     MISSING,
     Entries,
     FieldSet,
+    OwnerSets,
     Path,
     absorb,
     get,
     human,
     managed_fields,
     owned_fields,
-    owners_of,
+    owners_at,
+    read_owners,
 )
 from taut.planning.ignore import NOTHING, ResolvedIgnore
 from taut.planning.lists import ListKeys, ListKind, ListType, index
@@ -59,6 +62,7 @@ _PLAIN_KINDS: Final = frozenset({"ConfigMap", "Secret"})
 _FREE_MAPS: Final = frozenset(
     {"labels", "annotations", "matchLabels", "nodeSelector", "data", "binaryData", "stringData", "parameters"}
 )
+_METADATA_MAPS: Final = frozenset({("f:metadata", "f:labels"), ("f:metadata", "f:annotations")})
 # Maps that the server leaves out when they are empty (Go's `omitempty` on a map or a struct without pointer).
 _DROPPED_WHEN_EMPTY: Final = frozenset({*_FREE_MAPS, "resources", "limits", "requests", "updateStrategy", "strategy"})
 # Maps of Kubernetes' own kinds that are one value (`x-kubernetes-map-type: atomic`).
@@ -150,7 +154,20 @@ def unowned(desired: Body, entries: Entries, ignore: ResolvedIgnore = NOTHING) -
     """
     owned = owned_fields(entries)
     wanted = without(compared(canonical_body(desired)), ignore.paths)
-    return tuple(p for p in _values(wanted, (), ListKeys.of(desired, entries)) if not owned.owns(p))
+    keys = ListKeys.of(desired, entries)
+    return tuple(p for p in _values(wanted, (), keys) if not _owns(owned, p, keys.built_in))
+
+
+def _owns(fields: FieldSet, path: Path, built_in: bool) -> bool:
+    """`FieldSet.owns`, except that an empty map of free names (`annotations: {}`) owns nothing that comes into it."""
+    if path in fields:
+        return True
+    for n in range(1, len(path)):
+        if path[:n] in fields.leaves:
+            name = path[n - 1][2:]
+            is_free = built_in and name in _FREE_MAPS and name not in _ATOMIC_MAPS
+            return not (is_free or path[:n] in _METADATA_MAPS)
+    return False
 
 
 def _values(value: Any, path: Path, keys: ListKeys) -> Iterator[Path]:
@@ -185,7 +202,7 @@ def confirm(
     if _version(live) != _version(dry_run):
         # Somebody (a controller, mostly) wrote between the two reads: only what is taut's comes from this apply.
         ours = (owned_fields(entries), owned_fields(answered))
-        found = [d for d in found if any(fields.touches(d.path) for fields in ours)]
+        found = [d for d in found if any(_owns(f, d.path, keys.built_in) or d.path in f.inner for f in ours)]
     return _comparison(found, live, entries, redact).changes
 
 
@@ -202,14 +219,16 @@ def exact_changes(before: Body, after: Body, *, redact: Redactor) -> tuple[Field
 
 
 def _comparison(findings: list[Difference], live: Body, entries: Entries, redact: Redactor) -> Comparison:
-    changes = [field_change(f.path, f.before, f.after, live=live, entries=entries, redact=redact) for f in findings]
+    owners = read_owners(entries)
+    changes = [field_change(f, live=live, owners=owners, redact=redact) for f in findings]
     changes.sort(key=lambda c: c.path)
     return Comparison(tuple(changes), all(f.certain for f in findings))
 
 
-def field_change(path: Path, before: Any, after: Any, *, live: Body, entries: Entries, redact: Redactor) -> FieldChange:
+def field_change(difference: Difference, *, live: Body, owners: OwnerSets, redact: Redactor) -> FieldChange:
     """One difference as it is shown and hashed; MISSING sides are unset, secret values only told apart."""
-    others = [o.manager for o in owners_of(entries, path) if o.manager != "taut"]
+    path, before, after = difference.path, difference.before, difference.after
+    others = [o.manager for o in owners_at(owners, path) if o.manager != FIELD_MANAGER]
     secret = redact.hides(live, path)
     return FieldChange(
         path=human(path),
@@ -332,7 +351,7 @@ class _Projection:
         What taut owns has been changed by nobody since its last apply. Either Git changed, or the server (a webhook, a
         normalisation) stores the value in its own way: only a dry-run tells the two apart.
         """
-        if self.owned.owns(path):
+        if _owns(self.owned, path, self.keys.built_in):
             if self.settled:
                 return
             certain = certain and self.kind in _PLAIN_KINDS and self.keys.built_in
@@ -362,7 +381,7 @@ class _Projection:
             self._others.extend(
                 FieldSet.parse(e.get("fieldsV1"))
                 for e in self.entries
-                if not (e.get("manager") == "taut" and e.get("operation") == "Apply")
+                if not (e.get("manager") == FIELD_MANAGER and e.get("operation") == "Apply")
             )
         return self._others
 

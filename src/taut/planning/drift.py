@@ -12,7 +12,7 @@ from typing import Any
 from taut.model.live import FIELD_MANAGER, FieldOwner
 from taut.model.manifests import Body
 from taut.planning.diff import Difference, field_change, project
-from taut.planning.fields import MISSING, Entries, managed_fields, owned_hash, owners_of
+from taut.planning.fields import MISSING, Entries, OwnerSets, managed_fields, owned_hash, owners_at, read_owners
 from taut.planning.ignore import NOTHING, ResolvedIgnore
 from taut.planning.redact import Redactor
 
@@ -62,19 +62,20 @@ def find_drift(
     known = bool(owned_hash(fields))
     differences = project(applied, live, entries=fields, ignore=ignore, unchanged_since_apply=known)
     found = [d for d in differences if d.after is not MISSING]
-    findings = sorted((_finding(d, live, fields, redact) for d in found), key=lambda f: f.path)
+    owners = read_owners(fields)
+    findings = sorted((_finding(d, live, owners, redact) for d in found), key=lambda f: f.path)
     return Drift(tuple(findings), known and all(d.certain for d in found))
 
 
-def _finding(difference: Difference, live: Body, entries: Entries, redact: Redactor) -> DriftFinding:
-    path, before, after = difference.path, difference.before, difference.after
-    shown = field_change(path, before, after, live=live, entries=entries, redact=redact)
-    others = [owner for owner in owners_of(entries, path) if owner.manager != FIELD_MANAGER]
+def _finding(difference: Difference, live: Body, owners: OwnerSets, redact: Redactor) -> DriftFinding:
+    shown = field_change(difference, live=live, owners=owners, redact=redact)
+    others = [owner for owner in owners_at(owners, difference.path) if owner.manager != FIELD_MANAGER]
+    missing = difference.before is MISSING
     return DriftFinding(
         path=shown.path,
         desired=shown.after,
         found=shown.before,
-        owner=others[0] if others and before is not MISSING else NOBODY,
-        missing=before is MISSING,
+        owner=others[0] if others and not missing else NOBODY,
+        missing=missing,
         secret=shown.secret,
     )

@@ -159,11 +159,23 @@ def _owner(entry: Mapping[str, Any]) -> FieldOwner:
     )
 
 
-def owners_of(entries: Entries, path: Path) -> list[FieldOwner]:
+type OwnerSets = Sequence[tuple[FieldOwner, FieldSet]]
+
+
+def read_owners(entries: Entries) -> OwnerSets:
+    """Every entry's owner and fields, read once for many questions."""
+    return [(_owner(e), FieldSet.parse(e.get("fieldsV1"))) for e in entries]
+
+
+def owners_at(owners: OwnerSets, path: Path) -> list[FieldOwner]:
     """Every manager that owns `path`, the latest first; when none owns it itself, those that own something below it."""
-    sets = [(_owner(e), FieldSet.parse(e.get("fieldsV1"))) for e in entries]
-    found = [o for o, s in sets if s.owns(path)] or [o for o, s in sets if path in s.inner]
+    found = [o for o, s in owners if s.owns(path)] or [o for o, s in owners if path in s.inner]
     return sorted(found, key=lambda o: o.time, reverse=True)
+
+
+def owners_of(entries: Entries, path: Path) -> list[FieldOwner]:
+    """`owners_at` for a single question."""
+    return owners_at(read_owners(entries), path)
 
 
 def fields_of_managers(entries: Entries, managers: Iterable[str]) -> FieldSet:

@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taut.model.application import IgnoreRule
@@ -264,6 +264,7 @@ def objects(draw: st.DrawFn) -> dict[str, Any]:
     return {"apiVersion": api_version, "kind": kind, "metadata": {"name": "n"}, "spec": spec}
 
 
+@settings(deadline=None)
 @given(objects())
 def test_an_object_does_not_differ_from_itself(body: dict[str, Any]) -> None:
     result = compare(body, copy.deepcopy(body), redact=REDACT)
@@ -271,6 +272,7 @@ def test_an_object_does_not_differ_from_itself(body: dict[str, Any]) -> None:
     assert confirm(body, copy.deepcopy(body), redact=REDACT) == ()
 
 
+@settings(deadline=None)
 @given(objects(), objects())
 def test_confirming_finds_a_difference_where_there_is_one(one: dict[str, Any], other: dict[str, Any]) -> None:
     other = {**other, "apiVersion": one["apiVersion"], "kind": one["kind"]}
@@ -282,6 +284,7 @@ def _equal(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return exact_changes(one, other, redact=REDACT) == exact_changes(other, one, redact=REDACT) == ()
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(st.sampled_from("abcdef"), st.text(max_size=3)),
     st.dictionaries(st.sampled_from("abcdef"), st.text(max_size=3)),

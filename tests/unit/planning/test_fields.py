@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taut.planning.fields import (
@@ -67,11 +67,13 @@ names = st.sampled_from(["f:a", "f:b", "f:c.d/e", 'k:{"name":"x"}', 'v:"y"', "i:
 paths = st.lists(names, min_size=1, max_size=4).map(tuple)
 
 
+@settings(deadline=None)
 @given(st.frozensets(paths, max_size=12))
 def test_writing_and_reading_a_set_gives_it_back(members: frozenset[tuple[str, ...]]) -> None:
     assert FieldSet.parse(FieldSet(members).to_json()).paths == members
 
 
+@settings(deadline=None)
 @given(st.frozensets(paths, max_size=8), st.frozensets(paths, max_size=8))
 def test_set_algebra(a: frozenset[tuple[str, ...]], b: frozenset[tuple[str, ...]]) -> None:
     one, two = FieldSet(a), FieldSet(b)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taut.model.manifests import Manifest
@@ -105,6 +105,7 @@ texts = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(texts, unique=True, max_size=12), st.randoms(use_true_random=False))
 def test_the_order_does_not_depend_on_the_order_given(given_: list[str], random: Any) -> None:
     changes = [change(text) for text in given_]

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taut.model.application import IgnoreRule
@@ -437,6 +437,7 @@ contents = st.dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(contents, contents, st.randoms(use_true_random=False))
 def test_the_hash_is_of_what_is_reviewed(
     now: Mapping[str, dict[str, str]], wish: Mapping[str, dict[str, str]], random: Any
@@ -455,6 +456,7 @@ def test_the_hash_is_of_what_is_reviewed(
     assert {c.ref.name for c in first.writes} == {n for n in {*now, *wish} if now.get(n) != wish.get(n)}
 
 
+@settings(deadline=None)
 @given(contents)
 def test_after_an_apply_there_is_nothing_to_do(wish: Mapping[str, dict[str, str]]) -> None:
     desired = [config_map(n, d) for n, d in wish.items()]

@@ -7,7 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taut.model.application import SyncWindow
@@ -137,6 +137,7 @@ windows = st.lists(
 moments = st.integers(int(at("2026-03-20T00:00")), int(at("2026-11-05T00:00")))
 
 
+@settings(deadline=None)
 @given(windows, moments)
 def test_the_next_change_is_the_next_one(some: list[SyncWindow], now: int) -> None:
     verdict = is_open(some, now)
