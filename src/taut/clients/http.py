@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from types import TracebackType
 from typing import Self
-from urllib.parse import urljoin
 
 import aiohttp
 
 from taut.clients.credentials import Credentials
-from taut.clients.urls import is_loopback, origin_of, shown
+from taut.clients.urls import is_loopback, joined, origin_of, shown, web_origin
 from taut.model.errors import SourceError, Where
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -86,7 +85,7 @@ class HttpClient:
         `everywhere`. A redirect from https to http, from elsewhere to this machine, or one that `may_follow` refuses, is an error. Raises SourceError
         with a sentence of its own for: no such host, refused, not trusted, too slow, too large, and every status that is not in `accept`.
         """
-        home = _checked_origin(url)
+        home = web_origin(url)
         current = url
         for _ in range(self._limits.redirects + 1):
             at_home = everywhere or origin_of(current) == home
@@ -189,16 +188,6 @@ def _load_client(context: ssl.SSLContext, credentials: Credentials) -> None:
         context.load_cert_chain(file.name)
 
 
-def _checked_origin(url: str) -> tuple[str, str, int]:
-    try:
-        origin = origin_of(url)
-    except ValueError:
-        raise SourceError(f"{shown(url)!r} is no web address", advice="write it like https://host/path") from None
-    if origin.scheme not in {"http", "https"}:
-        raise SourceError(f"{shown(url)!r} is not read over HTTP", advice="write it like https://host/path")
-    return origin
-
-
 def _for_server(credentials: Credentials | None, at_home: bool) -> Credentials | None:
     """Away from home only the CA is left: it gives nothing away."""
     if credentials is None or at_home:
@@ -207,8 +196,8 @@ def _for_server(credentials: Credentials | None, at_home: bool) -> Credentials |
 
 
 def _next_hop(current: str, answer: HttpResponse, may_follow: Callable[[str], bool] | None) -> str:
-    target = urljoin(current, answer.headers.get("location", ""))
-    here, there = _checked_origin(current), _checked_origin(target)
+    target = joined(current, answer.headers.get("location", ""))
+    here, there = web_origin(current), web_origin(target)
     where = Where(shown(current))
     if here[0] == "https" and there[0] == "http":
         raise SourceError(

@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, urlencode, urljoin
+from urllib.parse import quote, urlencode
 
 import orjson
 
 from taut.clients.credentials import Credentials
 from taut.clients.http import HttpClient, HttpResponse, authorization
-from taut.clients.urls import is_loopback, origin_of, shown
+from taut.clients.urls import is_loopback, joined, origin_of, shown, web_origin
 from taut.model.errors import SourceError, Where
 
 _REPOSITORY = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*"
@@ -241,8 +241,8 @@ class OciClient:
 
     def _same_registry(self, base: str, link: str) -> str:
         """The path of a next page; one on another server is refused."""
-        target = urljoin(base, link)
-        if origin_of(target) != origin_of(base):
+        target = joined(base, link)
+        if web_origin(target) != web_origin(base):
             raise SourceError("the registry's list of tags continues on another server", where=Where(shown(base)))
         return target.partition("://")[2].partition("/")[2].join(("/", ""))
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ipaddress
 import re
 from typing import NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
+
+from taut.model.errors import SourceError
 
 _DEFAULT_PORTS = {"https": 443, "http": 80, "ssh": 22, "oci": 443}
 
@@ -25,6 +27,25 @@ def origin_of(url: str) -> Origin:
         raise ValueError("no host")
     scheme = parts.scheme.lower()
     return Origin(scheme, parts.hostname.lower(), parts.port or _DEFAULT_PORTS.get(scheme, 0))
+
+
+def web_origin(url: str) -> Origin:
+    """The server of a web address. Raises SourceError when it is none (http and https are)."""
+    try:
+        origin = origin_of(url)
+    except ValueError:
+        raise SourceError(f"{shown(url)!r} is no web address", advice="write it like https://host/path") from None
+    if origin.scheme not in {"http", "https"}:
+        raise SourceError(f"{shown(url)!r} is not read over HTTP", advice="write it like https://host/path")
+    return origin
+
+
+def joined(base: str, link: str) -> str:
+    """A link that stands in what came from `base`, as a whole address. Raises SourceError when it cannot be read."""
+    try:
+        return urljoin(base, link)
+    except ValueError:
+        raise SourceError(f"{shown(link)!r} is no web address") from None
 
 
 def is_loopback(host: str) -> bool:

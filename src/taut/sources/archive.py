@@ -34,27 +34,6 @@ class UnpackedFile:
     executable: bool = False
 
 
-class _Bounded(io.RawIOBase):
-    """Reads at most `limit` bytes from a decompressor, then raises: the size of what is unpacked, headers included, is known while it grows."""
-
-    def __init__(self, inner: gzip.GzipFile | io.BytesIO, limit: int) -> None:
-        self._inner = inner
-        self._left = limit
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._inner.read(min(size, 2**20) if size >= 0 else 2**20)
-        self._left -= len(data)
-        if self._left < 0:
-            raise SourceError(
-                "the archive is too large once unpacked",
-                advice="an archive of manifests is small: look at what was packed",
-            )
-        return data
-
-
 def unpack(data: bytes, *, limits: ArchiveLimits | None = None, strip_top: bool = False) -> dict[str, UnpackedFile]:
     """Unpack a tar, gzipped or not, into files by path.
 
@@ -64,15 +43,15 @@ def unpack(data: bytes, *, limits: ArchiveLimits | None = None, strip_top: bool 
     bounds = limits or ArchiveLimits()
     if data.startswith(_ZSTD_MAGIC):
         raise SourceError("the archive is compressed with zstd", advice="push it with gzip")
-    inner = gzip.GzipFile(fileobj=io.BytesIO(data)) if data.startswith(_GZIP_MAGIC) else io.BytesIO(data)
     files: dict[str, UnpackedFile] = {}
     try:
-        # 512 bytes of header and padding a file is the format's own overhead.
-        with tarfile.open(
-            fileobj=_Bounded(inner, bounds.total + 2048 * bounds.files), mode="r|", encoding="utf-8"
-        ) as tar:
+        plain = _decompressed(data, bounds)
+        with tarfile.open(fileobj=io.BytesIO(plain), mode="r:", encoding="utf-8") as tar:
             for path, file in _members(tar, bounds):
                 files[path] = file
+            # A header that is no header ends the reading without a word; only zeros, or nothing, are an end.
+            if plain[tar.offset : tar.offset + tarfile.BLOCKSIZE].strip(b"\0"):
+                raise SourceError("the archive is damaged, or ends too early")
     except (
         tarfile.TarError,
         EOFError,
@@ -86,6 +65,23 @@ def unpack(data: bytes, *, limits: ArchiveLimits | None = None, strip_top: bool 
         raise SourceError(f"the archive cannot be read: {_short(error)}") from None
     _no_file_is_a_folder(files)
     return _stripped(files) if strip_top else files
+
+
+def _decompressed(data: bytes, limits: ArchiveLimits) -> bytes:
+    """The tar itself, measured while it grows. A header and padding a file are the format's own overhead."""
+    limit = limits.total + 2 * tarfile.BLOCKSIZE * limits.files + tarfile.RECORDSIZE
+    if not data.startswith(_GZIP_MAGIC):
+        plain = data
+    else:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
+            plain = stream.read(limit + 1)
+            if len(plain) <= limit:
+                stream.read(1)  # the checksum at the end is looked at only when somebody reads that far
+    if len(plain) > limit:
+        raise SourceError(
+            "the archive is too large once unpacked", advice="an archive of manifests is small: look at what was packed"
+        )
+    return plain
 
 
 def _members(tar: tarfile.TarFile, limits: ArchiveLimits) -> Iterator[tuple[str, UnpackedFile]]:

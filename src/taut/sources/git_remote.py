@@ -2,7 +2,7 @@
 
 libgit2 does what it can do safely, for a hundredth of the cost of a process: nothing new costs one request. The git command does the rest: the first
 download of a repository (it is several times faster there), ssh (libgit2's binding does not show the host's key), own authorities and client
-certificates (libgit2 has them for the whole process only).
+certificates (libgit2 has them for the whole process only). Where there are credentials, `smart_http` asks for the refs, for the reasons given there.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from taut.model.errors import SourceError, Where
 from taut.sources.git_command import run_git
 from taut.sources.git_errors import explain, is_redirect
 from taut.sources.repository_url import RepositoryUrl, shown
+from taut.sources.smart_http import advertised
 from taut.sources.tree import ObjectStore
 
 _HEX = 40
@@ -67,13 +68,16 @@ class GitRemote:
         self._by_library = url.scheme in {"http", "https", "file"} and not own_tls
 
     def refs(self) -> RemoteRefs:
-        """Ask the remote for its refs. A redirect is only followed (by the command) when there are no credentials that would go along."""
+        """Ask the remote for its refs. A redirect is only followed when there are no credentials that would go along."""
+        held = self._credentials
+        if self._url.scheme in {"http", "https"} and held is not None and (held.identifies or held.ca):
+            return _checked(*advertised(self._url, held, self._timeout))
         if not self._by_library:
             return self._refs_by_command()
         try:
             return self._refs_by_library()
         except SourceError as error:
-            if not is_redirect(error) or (self._credentials is not None and self._credentials.identifies):
+            if not is_redirect(error):
                 raise
             self._by_library = False
             return self._refs_by_command()

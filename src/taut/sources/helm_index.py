@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import urljoin
 
 import yamlrocks
 
+from taut.clients.urls import joined
 from taut.model.errors import SourceError, Where
 from taut.sources.semver_range import best_version, is_range, parse_range
 
@@ -75,15 +75,12 @@ def choose(index: Index, chart: str, wanted: str | None, where: Where) -> ChartV
         return by_name[text]
     best = best_version(by_name, parse_range(text)) if is_range(text) else None
     if best is None:
-        some = ", ".join(list(by_name)[:3])
-        raise SourceError(
-            f"the chart {chart!r} has no version {text[:100]!r}",
-            where=where,
-            advice=f"it has {some} and others" if some else "",
-        )
+        some, more = ", ".join(list(by_name)[:3]), len(by_name) - 3
+        advice = f"it has {some}" + (f" and {more} more" if more > 0 else "")
+        raise SourceError(f"the chart {chart!r} has no version {text[:100]!r}", where=where, advice=advice)
     return by_name[best]
 
 
 def chart_url(repository: str, url: str) -> str:
     """Where a chart is: an address in the index may be relative to the repository's."""
-    return urljoin(repository.rstrip("/") + "/", url)
+    return joined(repository.rstrip("/") + "/", url)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from taut.clients.credentials import CredentialProvider, Credentials
 from taut.clients.http import HttpClient
 from taut.clients.oci import OciClient, parse_reference
-from taut.clients.urls import origin_of, shown
+from taut.clients.urls import shown, web_origin
 from taut.model.errors import SourceError, Where
 from taut.model.snapshot import Revision, Snapshot
 from taut.sources.archive import ArchiveLimits, unpack
@@ -151,7 +151,7 @@ class Charts:
         url = chart_url(repository, version.urls[0])
         if url.startswith("oci://"):
             return await self._chart_from_registry(url, address, version)
-        at_home = everywhere or origin_of(url) == origin_of(repository)
+        at_home = everywhere or web_origin(url) == web_origin(repository)
         own = held if at_home or held is None else Credentials(ca=held.ca)
         answer = await self._http.get(url, credentials=own, limit=_CHART_SIZE, everywhere=everywhere)
         if version.digest and hashlib.sha256(answer.body).hexdigest() != version.digest:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from taut.clients.credentials import Credentials
-from taut.clients.oci import Descriptor, OciClient, OciManifest, OciReference, is_digest
+from taut.clients.oci import Descriptor, OciClient, OciManifest, OciNotFoundError, OciReference, is_digest
 from taut.model.errors import SourceError, Where
 from taut.sources.archive import ArchiveLimits, UnpackedFile, safe_path, unpack
 from taut.sources.semver_range import best_version, is_range, parse_range, parse_version
@@ -36,21 +36,29 @@ async def resolve_artifact(
     if is_digest(wanted):
         return ResolvedArtifact(await client.manifest(reference, wanted, credentials), "")
     tag = wanted.replace("+", "_")
-    if not is_range(wanted):
-        return ResolvedArtifact(await client.manifest(reference, tag, credentials), tag)
-    tags = await client.tags(reference, credentials)
-    if tag not in tags:
-        by_version = {candidate.replace("_", "+"): candidate for candidate in tags}
-        best = best_version(by_version, parse_range(wanted))
-        if best is None:
-            exact = parse_version(wanted) is not None
-            raise SourceError(
-                f"the registry has no tag {wanted!r}" if exact else f"no tag is in the range {wanted!r}",
-                where=Where(reference.url),
-                advice="pre-releases count only when the range names one",
-            )
-        tag = by_version[best]
-    return ResolvedArtifact(await client.manifest(reference, tag, credentials), tag)
+    exact = parse_version(wanted) is not None
+    if exact or not is_range(wanted):
+        try:
+            return ResolvedArtifact(await client.manifest(reference, tag, credentials), tag)
+        except OciNotFoundError:
+            if not exact:
+                raise
+    found = _best_tag(await client.tags(reference, credentials), wanted, tag)
+    if found is None:
+        raise SourceError(
+            f"the registry has no tag {wanted!r}" if exact else f"no tag is in the range {wanted!r}",
+            where=Where(reference.url),
+            advice="pre-releases count only when the range names one",
+        )
+    return ResolvedArtifact(await client.manifest(reference, found, credentials), found)
+
+
+def _best_tag(tags: list[str], wanted: str, tag: str) -> str | None:
+    if tag in tags:
+        return tag
+    by_version = {candidate.replace("_", "+"): candidate for candidate in tags}
+    best = best_version(by_version, parse_range(wanted))
+    return by_version[best] if best else None
 
 
 async def artifact_files(

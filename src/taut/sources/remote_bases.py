@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from taut.clients.urls import shown
 from taut.model.errors import SourceError, Where
@@ -39,7 +39,7 @@ class RemoteAddress:
         A tag or version as ref counts as well, which the address alone cannot tell: see `Sources.remote_base`.
         """
         if self.file:
-            return _PINNED_PATH.search(self.url) is not None
+            return _PINNED_PATH.search(urlsplit(self.url).path) is not None
         return self.ref is not None and _COMMIT.fullmatch(self.ref) is not None
 
 

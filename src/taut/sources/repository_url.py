@@ -11,7 +11,9 @@ from urllib.parse import unquote, urlsplit
 from taut.clients.urls import shown, without_password
 from taut.model.errors import SourceError, Where
 
-_SCP = re.compile(r"(?:(?P<user>[A-Za-z0-9._-]+)@)?(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):(?P<path>(?!//)[^\s]+)")
+_SCP = re.compile(
+    r"(?:(?P<user>[A-Za-z0-9._-]+)@)?(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):(?P<path>(?!//|:)[^\s]+)"
+)
 _CONTROL = re.compile(r"[\x00-\x20\x7f]")
 _HOST = re.compile(r"[A-Za-z0-9._:-]+")
 _DEFAULT_PORTS = {"https": 443, "http": 80, "ssh": 22}
