@@ -48,11 +48,12 @@ def status(client: Client, output: str, root: str | None, selector: str | None, 
         show_data(found, output)
         return
     out = console()
-    for line in root_lines(client.get("/v1/roots", list[RootView]), root):
+    trouble = root_lines(client.get("/v1/roots", list[RootView]), root)
+    for line in trouble:
         out.print(line, crop=False)
     if found:
         show_table(COLUMNS, status_rows(found, clock()))
-    else:
+    elif not trouble:
         click.echo(why_empty(root, selector))
 
 

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from taut.model.errors import BadInput, TautError, Where
+from taut.model.errors import BadInput, TargetError, TautError, Where
 from taut.model.refs import AppKey
 from taut.server import metrics
 from taut.server.auth import TokenRequired
@@ -124,7 +124,12 @@ class Api:
         status = self._backend.status(key)
         if status is None:
             raise TautError(f"{key} was removed just now")
-        return _json(Details(status=status, objects=tuple(await self._backend.objects(key))))
+        try:
+            objects = tuple(await self._backend.objects(key))
+        except TargetError:
+            # A cluster that is away, or not configured: the status says so, and it is what was asked for.
+            objects = ()
+        return _json(Details(status=status, objects=objects))
 
     async def roots(self, _: Request) -> Response:
         """Where applications are declared."""

@@ -54,6 +54,8 @@ def test_an_empty_status_says_why(server: Running, taut) -> None:
     assert "No application matches" in taut("status", "--root", "other").out
     server.backend.apps.clear()
     assert "no root declares one" in taut("status").out
+    server.backend.root_problems = (Problem("unknown field `pth`", "app.yaml:3"),)
+    assert "no root declares one" not in taut("status").out, "one does, and is not understood"
     assert json.loads(taut("status", "-o", "json").out) == []
 
 

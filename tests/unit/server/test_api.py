@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from support.memory_backend import API, DB, OPS_WEB, WEB, MemoryBackend, Running, plan, running
+from taut.model.errors import TargetError
 from taut.model.refs import AppKey
 from taut.server.views import SyncRequest
 
@@ -179,6 +180,20 @@ def test_metrics_are_prometheus_text(server: Running) -> None:
     assert 'taut_renders_total{renderer="he\\"lm"} 3' in lines
     assert any(line.startswith('taut_http_requests_total{method="GET",status="404"}') for line in lines)
     assert all(line.startswith(("# HELP taut_", "# TYPE taut_", "taut_")) for line in lines)
+
+
+class Away(MemoryBackend):
+    """A backend whose cluster cannot be reached."""
+
+    async def objects(self, key: AppKey) -> Any:
+        raise TargetError("the cluster does not answer")
+
+
+def test_an_application_is_shown_when_its_cluster_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    with running(tmp_path, Away()) as up:
+        status, found = call(up, "/v1/applications/db")
+    assert (status, found["status"]["name"], found["objects"]) == (200, "db", [])
 
 
 class Broken(MemoryBackend):
