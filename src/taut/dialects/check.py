@@ -105,7 +105,7 @@ def _check_union(value: Any, kind: inspect.UnionType) -> Iterator[Finding]:
         quote = isinstance(value, bool | int | float) and any(
             isinstance(choice, inspect.StrType) for choice in kind.types
         )
-        yield Finding((), f"{_json_name(value)} cannot stand here", "quote it" if quote else f"write {expected}")
+        yield Finding((), f"{_json_name(value)} cannot stand here", _quoting(value) if quote else f"write {expected}")
     else:
         yield from _check(value, fitting[0])
 
@@ -158,7 +158,7 @@ def _check_text(value: str, kind: inspect.StrType) -> Iterator[Finding]:
 
 
 def _pattern_advice(value: str, pattern: str) -> str:
-    choices = re.fullmatch(r"\^\(([a-z|]+)\)\$", pattern)
+    choices = re.fullmatch(r"\^\(([a-z|]+)\)\$(?:\(\?!\\n\))?", pattern)
     if choices:
         return one_of(value, choices[1].split("|"))
     if "ms|s|m|h" in pattern:
@@ -197,8 +197,12 @@ def _fits(value: Any, kind: inspect.Type) -> bool:
 
 def _wrong_type(value: Any, kind: inspect.Type) -> Finding:
     quote = isinstance(kind, inspect.StrType) and isinstance(value, bool | int | float)
-    advice = "quote it" if quote else f"write {_name(kind)}"
+    advice = _quoting(value) if quote else f"write {_name(kind)}"
     return Finding((), f"{_json_name(value)} cannot stand here", advice)
+
+
+def _quoting(value: Any) -> str:
+    return "quote it: YAML reads y, yes, on as true, and n, no, off as false" if isinstance(value, bool) else "quote it"
 
 
 def _name(kind: inspect.Type) -> str:

@@ -17,10 +17,13 @@ from taut.dialects.native import ApplicationTemplate, metadata_of, read_applicat
 from taut.dialects.problems import DocumentProblem, Finding, Path, one_of
 from taut.model.application import Application, Folders, ForEach
 from taut.model.errors import Where
+from taut.model.manifests import canonical
 
 _VARIABLE = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_.-]*)\s*\}\}")
 _SLUG = re.compile(r"[^a-z0-9]+")
 _MOST = 10_000
+_MOST_BYTES = 64 * 1024 * 1024
+"""What all applications of one document may come to: a short list and a long document multiply."""
 _SAMPLE_COMMIT = "0" * 40
 
 type Variables = dict[str, Any]
@@ -81,7 +84,7 @@ def match_folders(paths: Iterable[str], include: Sequence[str], exclude: Sequenc
     Patterns are those of .gitignore for folders: a closing `/` changes nothing, a leading one neither, `apps/**` is everything below `apps`. A
     folder below an excluded one is excluded too. The top of the repository never matches.
     """
-    wanted, unwanted = [_tidy(p) for p in include], [_tidy(p) for p in exclude]
+    wanted, unwanted = [_folder_glob(p) for p in include], [_folder_glob(p) for p in exclude]
     found: set[str] = set()
     for path in map(_tidy, paths):
         if path and match_any_path(wanted, path) and not any(match_any_path(unwanted, p) for p in _upwards(path)):
@@ -105,6 +108,7 @@ def expand(template: ApplicationTemplate, found: Found | None = None) -> Expansi
     if template.for_each is None:
         return _expand_one(template)
     elements, why = _elements(template.for_each, found)
+    why = why or _too_much(template.body, elements)
     if why:
         finding = Finding(
             ("spec", "forEach"), why, "nothing is deleted because of this; look at the repository and the patterns"
@@ -138,6 +142,8 @@ def template_findings(template: ApplicationTemplate) -> list[Finding]:
         )
     if not elements:
         return [Finding(("spec", "forEach", "list"), "the list is empty", "add elements, or remove the document")]
+    if _too_much(template.body, elements):
+        return [Finding(("spec", "forEach"), _too_much(template.body, elements), "write several documents")]
     if (needs is not None or len(elements) > 1) and not _name_varies(template.body):
         advice = f"write a variable in it, such as {{{{ {next(iter(elements[0]))} }}}}"
         findings.append(Finding(("metadata", "name"), "every element would get the same name", advice))
@@ -197,9 +203,19 @@ def _elements(each: ForEach, found: Found | None) -> tuple[list[Variables], str]
         elements = [_of_folder(path) for path in found.folders or ()]
     else:
         elements = [_of_branch(name, commit) for name, commit in (found.branches or {}).items()]
-    if len(elements) > _MOST:
-        return [], f"there are {len(elements)} {kind}, more than {_MOST}"
     return elements, "" if elements else f"no {'folder' if kind == 'folders' else 'branch'} matches"
+
+
+def _too_much(body: dict[str, Any], elements: list[Variables]) -> str:
+    """Why the elements are more than one document may stand for; empty when they are not. Counted before anything grows."""
+    if len(elements) > _MOST:
+        return f"there are {len(elements)} elements, more than {_MOST}"
+    text = canonical(body)
+    longest = max((len(str(value)) for variables in elements for value in variables.values()), default=0)
+    size = len(elements) * (len(text) + text.count(b"{{") * longest)
+    return (
+        f"the applications would come to {size >> 20} MiB, more than {_MOST_BYTES >> 20}" if size > _MOST_BYTES else ""
+    )
 
 
 def _samples(each: ForEach) -> Iterator[Variables]:
@@ -308,7 +324,14 @@ def _texts(value: str | tuple[str, ...] | Folders) -> tuple[str, ...]:
 
 
 def _tidy(path: str) -> str:
-    return path.strip("/").removeprefix("./")
+    path = path.removeprefix("./").strip("/")
+    return "" if path == "." else path
+
+
+def _folder_glob(pattern: str) -> str:
+    """`apps/**` is what is below `apps`, not `apps` itself."""
+    pattern = _tidy(pattern)
+    return pattern + "/*" if pattern.endswith("/**") else pattern
 
 
 def _upwards(path: str) -> Iterator[str]:

@@ -12,13 +12,13 @@ from taut.model.project import ProjectSpec
 API_GROUP = "taut.dev"
 API_VERSION = "taut.dev/v1"
 
-DNS_NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
-"""A DNS-1123 subdomain, as Kubernetes asks for names."""
-DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+DNS_NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$(?!\n)"
+"""A DNS-1123 subdomain, as Kubernetes asks for names. (`$` alone would let a line break follow.)"""
+DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$(?!\n)"
 """A DNS-1123 label, as Kubernetes asks for namespaces."""
 
 DocumentName = Annotated[str, Meta(min_length=1, max_length=253, pattern=DNS_NAME)]
-Namespace = Annotated[str, Meta(max_length=63, pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$")]
+Namespace = Annotated[str, Meta(max_length=63, pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$(?!\n)")]
 
 
 class Metadata(Spec, frozen=True):

@@ -72,6 +72,8 @@ def _inner(kind: inspect.Type) -> Iterator[inspect.Type]:
 
 def _describe(part: dict[str, Any], struct: type[msgspec.Struct]) -> None:
     part["description"] = class_doc(struct)
+    for value in part["properties"].values():
+        _ecma_patterns(value)
     docs = field_docs(struct)
     for field in msgspec.structs.fields(struct):
         text = docs.get(field.name)
@@ -81,3 +83,15 @@ def _describe(part: dict[str, Any], struct: type[msgspec.Struct]) -> None:
                 "description": text,
                 **{k: v for k, v in described.items() if k != "description"},
             }
+
+
+def _ecma_patterns(value: Any) -> None:
+    """Schemas' regexes are ECMA's, whose `$` is the end and nothing else: what makes Python's strict is not needed."""
+    if isinstance(value, dict):
+        if isinstance(value.get("pattern"), str):
+            value["pattern"] = value["pattern"].removesuffix(r"(?!\n)")
+        for inner in value.values():
+            _ecma_patterns(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            _ecma_patterns(inner)

@@ -14,8 +14,9 @@ from msgspec import Meta
 
 from taut.model.refs import AppKey, ObjectRef
 
+# `$` alone would let a text end with a line break.
 Duration = Annotated[
-    str, Meta(pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$", description="A duration, such as 30s or 1h30m.")
+    str, Meta(pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$(?!\n)", description="A duration, such as 30s or 1h30m.")
 ]
 Name = Annotated[str, Meta(min_length=1, max_length=253)]
 
@@ -301,7 +302,7 @@ class Retry(Spec):
 class SyncWindow(Spec, kw_only=True):
     """When syncs may (allow) or may not (deny) start: a cron expression, its time zone and how long it stays open."""
 
-    kind: Annotated[str, Meta(pattern="^(allow|deny)$")] = "allow"
+    kind: Annotated[str, Meta(pattern=r"^(allow|deny)$(?!\n)")] = "allow"
     """`allow` or `deny`."""
     schedule: str
     """When it opens: a cron expression of five fields."""
@@ -339,7 +340,7 @@ class SyncPolicy(Spec):
     """Whether a wave waits until the one before it is healthy."""
     prune_last: bool = False
     """Whether deletions wait until everything else is healthy."""
-    propagation: Annotated[str, Meta(pattern="^(background|foreground|orphan)$")] = "background"
+    propagation: Annotated[str, Meta(pattern=r"^(background|foreground|orphan)$(?!\n)")] = "background"
     """How dependants are deleted: background, foreground or orphan."""
     replace: bool = False
     """Whether objects are replaced instead of applied. Fields of others are lost."""
