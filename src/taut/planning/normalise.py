@@ -41,6 +41,8 @@ class Normalised:
 
 CRD: Final = KindRef("apiextensions.k8s.io", "CustomResourceDefinition")
 _MAX_NESTING: Final = 5
+# Deeper than any real object (schemas of CRDs reach about 80), and safe for everything that walks it after this.
+_MAX_DEPTH: Final = 200
 
 
 def normalise(manifests: Iterable[Manifest], *, cluster: str, namespace: str, kinds: Kinds) -> Normalised:
@@ -115,6 +117,19 @@ def _check(manifest: Manifest) -> None:
         _check_texts(manifest, field, metadata.get(field))
     if not manifest.name:
         _check_generated(manifest)
+    if _is_deeper(manifest.body, _MAX_DEPTH):
+        raise _bad(manifest, f"it is nested more than {_MAX_DEPTH} levels deep", "no Kubernetes object needs that")
+
+
+def _is_deeper(body: Any, levels: int) -> bool:
+    """Whether maps and lists are nested deeper; level by level, because a recursion would itself go too deep."""
+    layer = [body]
+    for _ in range(levels + 1):
+        inner = (value for node in layer for value in (node.values() if isinstance(node, dict) else node))
+        layer = [value for value in inner if isinstance(value, (dict, list))]
+        if not layer:
+            return False
+    return True
 
 
 def _check_texts(manifest: Manifest, field: str, value: Any) -> None:

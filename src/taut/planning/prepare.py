@@ -11,7 +11,7 @@ from taut.model.manifests import Body, Manifest, content_hash
 from taut.planning.fields import MISSING, get, managed_fields, owned_fields
 from taut.planning.ignore import NOTHING, ResolvedIgnore
 from taut.planning.locate import changed, is_atomic_inside
-from taut.planning.redact import is_secret
+from taut.planning.redact import Redactor, is_secret
 from taut.planning.values import base64_bytes
 
 # What the server writes; a manifest exported from a cluster still has it, and sent along it would refuse the apply.
@@ -93,9 +93,11 @@ def _without_ignored(body: Body, ignore: ResolvedIgnore, live: Body) -> Body:
     return body
 
 
-def wanted_hash(manifest: Manifest, rules_hash: str = "") -> str:
+def wanted_hash(manifest: Manifest, rules_hash: str = "", redact: Redactor | None = None) -> str:
     """What an inventory remembers as applied: the manifest's hash, and the ignore rules where there are any.
 
-    With another rule the same manifest is another desired state: a field comes under taut's care, or leaves it.
+    With another rule the same manifest is another desired state: a field comes under taut's care, or leaves it. With
+    `redact` a Secret's hash is keyed: it is kept, and from a plain hash a short password could be found by trying.
     """
-    return content_hash([manifest.hash, rules_hash]) if rules_hash else manifest.hash
+    content = redact.digest(manifest.body) if redact is not None and is_secret(manifest.body) else manifest.hash
+    return content_hash([content, rules_hash]) if rules_hash else content

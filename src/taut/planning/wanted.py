@@ -14,6 +14,7 @@ from taut.planning.hooks import Fate, HookSpec, hook_manifest, parse_hook, run_k
 from taut.planning.ignore import autoscaled, object_rules, rules_hash
 from taut.planning.options import DEFAULTS, ObjectOptions, parse_options
 from taut.planning.prepare import wanted_hash
+from taut.planning.redact import Redactor
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,13 @@ def interpret(
     revision: str,
     rules: Iterable[IgnoreRule] = (),
     autoscalers: Iterable[IgnoreRule] = (),
+    redact: Redactor | None = None,
 ) -> Interpreted:
     """Understand normalised manifests.
 
     `rules` are the application's ignore rules, `autoscalers` those of the live autoscalers (`ignore.autoscaled`); the
-    autoscalers among the manifests are found here. `revision` goes into the run keys of hooks.
+    autoscalers among the manifests are found here. `revision` goes into the run keys of hooks. `redact` makes the hashes
+    of Secrets keyed (see `prepare.wanted_hash`).
     """
     everything, own = tuple(manifests), tuple(rules)
     scaled = (*autoscalers, *autoscaled(m.body for m in everything))
@@ -82,7 +85,7 @@ def interpret(
                 Wanted(
                     ref=manifest.ref(cluster),
                     manifest=manifest,
-                    hash=wanted_hash(manifest, rules_hash(fitting)),
+                    hash=wanted_hash(manifest, rules_hash(fitting), redact),
                     options=options,
                     rules=fitting,
                     wave=options.wave,

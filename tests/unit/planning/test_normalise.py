@@ -116,9 +116,21 @@ for _ in range(7):
     deep = {"apiVersion": "v1", "kind": "List", "items": [deep]}
 
 
+def nested(levels: int) -> dict[str, Any]:
+    value: Any = "x"
+    for n in range(levels):
+        value = {"a": value} if n % 2 else [value]
+    return {**obj(), "data": value}
+
+
+def test_a_deep_object_is_no_problem() -> None:
+    assert len(run(nested(190)).manifests) == 1
+
+
 @pytest.mark.parametrize(
     ("body", "said"),
     [
+        (nested(5000), "levels deep"),
         ({}, "apiVersion is missing"),
         ({"apiVersion": "v1"}, "kind is missing"),
         ({"apiVersion": 1, "kind": "A"}, "apiVersion is missing"),

@@ -11,6 +11,7 @@ from taut.model.errors import BadInput
 from taut.model.manifests import Manifest
 from taut.planning.ignore import resolve, rules_hash
 from taut.planning.prepare import canonical_body, for_apply, wanted_hash
+from taut.planning.redact import Redactor
 
 
 def secret(**parts: Any) -> dict[str, Any]:
@@ -103,3 +104,10 @@ def test_another_rule_is_another_wish() -> None:
     manifest = Manifest(DEPLOYMENT)
     assert wanted_hash(manifest, rules_hash(())) == manifest.hash
     assert wanted_hash(manifest, rules_hash(REPLICAS)) != manifest.hash
+
+
+def test_the_hash_of_a_secret_is_keyed() -> None:
+    manifest = Manifest(secret(data={"a": "eA=="}))
+    keyed = {wanted_hash(manifest, redact=Redactor(key)) for key in (b"one", b"two")}
+    assert len(keyed | {manifest.hash}) == 3
+    assert wanted_hash(Manifest(DEPLOYMENT), redact=Redactor(b"one")) == Manifest(DEPLOYMENT).hash
