@@ -16,7 +16,7 @@ from taut.dialects.check import check
 from taut.dialects.globs import fault as glob_fault
 from taut.dialects.kinds import DNS_LABEL
 from taut.dialects.problems import DocumentProblem, Finding, field_name, one_of
-from taut.dialects.semantics import git_url_fault, project_findings
+from taut.dialects.semantics import git_url_advice, git_url_fault, project_findings
 from taut.documents.yaml import Locator, load_one
 from taut.model.application import Duration, Guards, Spec
 from taut.model.durations import seconds
@@ -295,7 +295,7 @@ def _findings(config: Config) -> Iterator[Finding]:
 def _root(root: RootConfig, config: Config) -> Iterator[Finding]:
     why = "" if _is_path(root.git) else git_url_fault(root.git)
     if why:
-        yield Finding(("git",), why, "write https://…, ssh://…, git@host:path, or a folder of this machine (./fleet)")
+        yield Finding(("git",), why, f"{git_url_advice(root.git)}, or a folder of this machine (./fleet)")
     if root.path.startswith("/") or ".." in root.path.split("/"):
         yield Finding(("path",), f"{root.path!r} leaves the repository", "write a path relative to its top, without ..")
     names = [credentials.name for credentials in config.credentials]

@@ -24,7 +24,11 @@ from taut.model.application import (
 from taut.model.durations import seconds
 from taut.model.project import ProjectSpec
 
-_GIT_URL = re.compile(r"(?:https?|ssh|git|file)://.+|(?:[^/@:\s]+@)?[^/:\s]+:(?!//)\S+")
+_GIT_URL = re.compile(
+    r"(?:https?|ssh)://(?:[^/@\s]*@)?[^-/@\s][^/@\s]*/\S+|file:///\S*|(?!-)(?:[^/@:\s]+@)?[^-/@:\s][^/@:\s]*:(?!//|:)\S+"
+)
+_PASSWORD = re.compile(r"^([a-z+]+://[^/@:]*):[^/@]*@", re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SOURCE_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?")
 _REFERENCE = re.compile(r"\$([^/]+)(/.*)?")
 _DEPENDENCY = re.compile(r"(?:[^/\s]+/)?(?:[^/\s]+/)?[^/\s]+|[^/\s]+//[^/\s]+")
@@ -81,8 +85,21 @@ def project_findings(spec: ProjectSpec) -> list[Finding]:
 
 
 def git_url_fault(url: str) -> str:
-    """Why `url` is no Git repository's address; empty when it is one."""
+    """Why `url` is no address of a Git repository that may stand in a file; empty when it is one. Never tells a password."""
+    if _PASSWORD.match(url):
+        return "a password stands in the URL"
     return "" if _GIT_URL.fullmatch(url) else f"{url!r} is no repository's URL"
+
+
+def git_url_advice(url: str) -> str:
+    """What to do about a fault of `git_url_fault`."""
+    if _PASSWORD.match(url):
+        return "remove it, change it, and let credentials in taut's configuration name the file that holds it"
+    return (
+        "use oci for an OCI registry"
+        if url.startswith("oci://")
+        else "write https://…, ssh://…, file://… or git@host:path"
+    )
 
 
 def for_each_findings(each: ForEach) -> Iterator[Finding]:
@@ -142,6 +159,10 @@ def _source(source: Source) -> Iterator[Finding]:
         return
     yield from _address(source, kinds[0])
     yield from _revision(source, kinds[0])
+    for field in ("ref", "path", "chart", "version"):
+        text = getattr(source, field) or ""
+        if _CONTROL.search(text) or text.startswith("-"):
+            yield Finding((field,), f"{text!r} is no {field}", "it may not begin with - or hold control characters")
     if source.path.startswith("/") or ".." in source.path.split("/"):
         yield Finding(
             ("path",), f"{source.path!r} leaves the repository", "write a path relative to its top, without .."
@@ -154,13 +175,13 @@ def _source(source: Source) -> Iterator[Finding]:
 
 def _address(source: Source, kind: str) -> Iterator[Finding]:
     url = source.url
-    if kind == "git" and not _GIT_URL.fullmatch(url):
-        advice = (
-            "use oci for an OCI registry"
-            if url.startswith("oci://")
-            else "write https://…, ssh://…, file://… or git@host:path"
-        )
-        yield Finding(("git",), f"{url!r} is no repository's URL", advice)
+    if kind == "git":
+        if git_url_fault(url):
+            yield Finding(("git",), git_url_fault(url), git_url_advice(url))
+        return
+    if _PASSWORD.match(url):
+        yield Finding((kind,), "a password stands in the URL", git_url_advice(url))
+        return
     if kind == "helm" and not re.match(r"https?://.", url):
         advice = "write it as oci: instead of helm:" if url.startswith("oci://") else "write https://…"
         yield Finding(("helm",), f"{url!r} is no Helm repository's URL", advice)

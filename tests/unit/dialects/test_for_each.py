@@ -238,9 +238,9 @@ def test_folders_match(include: list[str], exclude: list[str], found: list[str])
 
 
 def test_documents_without_for_each_expand_to_themselves():
-    found = expand(template("metadata: {name: a}\nspec: {source: {git: 'https://x/{{ y }}'}}\n"))
+    found = expand(template("metadata: {name: a}\nspec: {source: {git: 'https://x/y'}, info: {x: '{{ y }}'}}\n"))
     assert found.complete
-    assert found.applications[0].spec.all_sources[0].git == "https://x/{{ y }}"
+    assert found.applications[0].spec.info == {"x": "{{ y }}"}
 
 
 def test_names_that_two_documents_claim_belong_to_neither():

@@ -94,6 +94,13 @@ def test_documents_that_are_none(text: str, field: str, what: str, advice: str):
         ("source:\n  git: https://x/y\n  version: '1'", 8, "spec.source.version", "charts of a Helm repository"),
         ("source:\n  git: https://x/y\n  chart: a", 8, "spec.source.chart", "Helm repositories"),
         ("source:\n  git: x", 7, "spec.source.git", "no repository's URL"),
+        ("source:\n  git: ext::sh -c x", 7, "spec.source.git", "no repository's URL"),
+        ("source:\n  git: --upload-pack=x:y", 7, "spec.source.git", "no repository's URL"),
+        ("source:\n  git: ssh://-oProxyCommand=x/y", 7, "spec.source.git", "no repository's URL"),
+        ("source:\n  git: https://ada:hunter2@x/y", 7, "spec.source.git", "a password stands in the URL"),
+        ("source:\n  helm: https://ada:hunter2@x/y\n  chart: a", 7, "spec.source.helm", "a password stands in the URL"),
+        ("source:\n  git: https://x/y\n  ref: --output=x", 8, "spec.source.ref", "no ref"),
+        ('source:\n  git: https://x/y\n  path: "a\\0b"', 8, "spec.source.path", "no path"),
         ("source:\n  oci: x/y", 7, "spec.source.oci", "no OCI repository"),
         ("source:\n  oci: oci://x/y:1.0", 7, "spec.source.oci", "tag or digest does not belong here"),
         ("source:\n  oci: oci://x/y\n  submodules: true", 8, "spec.source.submodules", "for git"),
@@ -184,6 +191,28 @@ def test_references_between_sources(files: str, what: str, advice: str):
     assert (line, field) == (10, "spec.sources[0].helmOptions.valueFiles[0]")
     assert what in found
     assert advice in advised
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://git.example.com/a.git",
+        "http://127.0.0.1:8080/a",
+        "https://ada@git.example.com/a",
+        "ssh://git@git.example.com:2222/team/a.git",
+        "file:///srv/git/a.git",
+        "git@git.example.com:team/a.git",
+        "host:a",
+    ],
+)
+def test_addresses_of_git_repositories(url: str):
+    assert not problems(application(f"source: {{git: '{url}'}}"))
+
+
+def test_no_problem_tells_a_password():
+    assert "hunter2" not in str(
+        parsed(application("source: {git: 'https://ada:hunter2@x/y'}\ntarget: {cluster: ''}")).problems
+    )
 
 
 def test_a_good_reference_is_good():

@@ -108,3 +108,12 @@ def test_merge_keys_are_merged_where_they_stand():
     assert ours == kubectl(text)
     assert ours["k2"] == {"b": 0, "c": 2}
     assert ours["k3"] == {"b": 5, "c": 2}
+
+
+@pytest.mark.parametrize(
+    "value",
+    ['"under\n indented"', "'under\n indented\n\n twice'", "plain\n    over lines", "[a,\n b\n ]", '{a: "x\n y"}'],
+)
+def test_values_that_are_indented_less_than_yaml_asks(value: str):
+    text = "apiVersion: v1\nkind: Thing\nmetadata: {name: a}\ndata:\n  k0: " + value + "\n  k1: 1\n"
+    assert load_documents(text.encode())[0].body["data"] == kubectl(text)
