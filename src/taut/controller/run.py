@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import traceback
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -169,5 +170,11 @@ class _Say(logging.Handler):
         """One record, one line; a traceback only for taut's own faults."""
         text = record.getMessage()
         if record.exc_info and record.exc_info[1] is not None:
-            text += f" ({type(record.exc_info[1]).__name__}: {record.exc_info[1]})"
+            text += f" ({type(record.exc_info[1]).__name__} {_place(record.exc_info[1])})"
         self._say(f"{record.levelname.lower()}: {text}" if record.levelno >= logging.WARNING else text)
+
+
+def _place(error: BaseException) -> str:
+    """Where a fault happened; never its text, which may hold a value."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""

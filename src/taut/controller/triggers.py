@@ -55,6 +55,7 @@ class SourceWatch:
         for url in intervals:
             if url not in self._tasks:
                 self._pokes[url] = asyncio.Event()
+                self._pokes[url].set()  # the first look is at once: what was pushed while taut was down is seen
                 self._tasks[url] = asyncio.create_task(self._watch(url), name=f"source {url}")
 
     def poke(self, urls: Iterable[str] | None = None) -> int:

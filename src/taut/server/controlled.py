@@ -223,12 +223,6 @@ class ControllerBackend:
                 kind="gauge",
                 samples=[Sample(value=n, labels={"guard": k}) for k, n in sorted(held.items())],
             ),
-            Metric(
-                name="open_drift",
-                help="Drift records that are open.",
-                kind="gauge",
-                samples=[Sample(value=sum(len(s.drift) for s in c.fleet.states.values()))],
-            ),
         ]
 
 
