@@ -227,7 +227,7 @@ class OciClient:
         known = self._schemes.get(registry)
         if known is None:
             known = "http" if self._plain_http(registry) else "https"
-            if known == "https" and is_loopback(origin_of(f"https://{registry}").host):
+            if known == "https" and is_loopback(web_origin(f"https://{registry}").host):
                 known = await self._loopback_scheme(registry)
             self._schemes[registry] = known
         return f"{known}://{registry}"

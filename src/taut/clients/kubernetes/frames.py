@@ -26,6 +26,7 @@ class ObjectMeta(msgspec.Struct, frozen=True, rename="camel"):
     creation_timestamp: str | None = None
     deletion_timestamp: str | None = None
     annotations: dict[str, str] | None = None
+    labels: dict[str, str] | None = None
     finalizers: list[str] | None = None
     owner_references: list[OwnerReference] | None = None
     managed_fields: msgspec.Raw = msgspec.Raw(b"")

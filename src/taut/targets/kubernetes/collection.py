@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -156,7 +157,7 @@ class Collection:
     def taken(self, scope: _Scope, change: str, meta: ObjectMeta, raw: msgspec.Raw) -> None:
         """An object came with a watch."""
         kind = self.info.ref
-        ref = ObjectRef(self._sight.cluster, kind.group, kind.kind, meta.namespace, meta.name)
+        ref = ObjectRef(self._sight.cluster, kind.group, kind.kind, sys.intern(meta.namespace), meta.name)
         memory = self._sight.memory
         if change == "DELETED":
             memory.remove(ref, meta.uid)

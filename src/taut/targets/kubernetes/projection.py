@@ -12,13 +12,15 @@ import orjson
 
 from taut.clients.kubernetes.frames import ObjectMeta, read_meta
 from taut.model.health import Health
-from taut.model.live import OWNER, RUN_KEY, LiveObject
+from taut.model.live import RUN_KEY, LiveObject
 from taut.model.manifests import Body
 from taut.model.refs import KindRef, ObjectRef
 from taut.planning.fields import owned_hash
+from taut.planning.options import Removal, parse_annotations
+from taut.planning.ownership import checked_owner
 
 type Assess = Callable[[Body], Health]
-type Protects = Callable[[Mapping[str, str]], bool]
+type Protects = Callable[[Mapping[str, str], Mapping[str, str]], bool]
 
 _OUR_ENTRY = b'"manager":"taut"'
 
@@ -35,21 +37,9 @@ class Foreign(msgspec.Struct, frozen=True, gc=False):
 type Record = LiveObject | Foreign
 
 
-def keeps_from_pruning(annotations: Mapping[str, str]) -> bool:
-    """Whether an object's annotations forbid to prune it, in taut's words or in those that people already have."""
-    options = {o.strip() for o in annotations.get("argocd.argoproj.io/sync-options", "").split(",")}
-    return (
-        annotations.get("taut.dev/prune", "").lower() in ("false", "disabled")
-        or annotations.get("helm.sh/resource-policy") == "keep"
-        or annotations.get("kustomize.toolkit.fluxcd.io/prune", "").lower() == "disabled"
-        or "Prune=false" in options
-    )
-
-
-def owner_of(annotations: Mapping[str, str], ref: ObjectRef) -> str:
-    """The OWNER annotation if it names this very object, else empty: copies and children carry it without being meant."""
-    value = annotations.get(OWNER, "")
-    return value if value.partition("|")[2] == ref.id else ""
+def keeps_from_pruning(annotations: Mapping[str, str], labels: Mapping[str, str]) -> bool:
+    """Whether an object says that it must not be pruned, in taut's words or in those that people already have."""
+    return parse_annotations(annotations, labels)[0].prune is Removal.NEVER
 
 
 def owner_app(owner: str) -> str:
@@ -75,7 +65,7 @@ def moment(text: str | None) -> float:
 def is_foreign(meta: ObjectMeta, ref: ObjectRef) -> bool:
     """Whether nothing on the object says that taut has to do with it: no annotation that means it, no managed field."""
     annotations = meta.annotations or {}
-    if RUN_KEY in annotations or owner_of(annotations, ref):
+    if RUN_KEY in annotations or checked_owner(annotations, ref):
         return False
     return _OUR_ENTRY not in bytes(meta.managed_fields)
 
@@ -103,14 +93,14 @@ def live(
         resource_version=meta.resource_version,
         generation=meta.generation,
         owned_hash=owned_hash(entries),
-        owner=sys.intern(owner_of(annotations, ref)),
+        owner=sys.intern(checked_owner(annotations, ref)),
         run_key=annotations.get(RUN_KEY, ""),
         health=health,
         deleting=meta.deletion_timestamp is not None,
         finalizers=tuple(meta.finalizers or ()),
         owner_uids=tuple(o.uid for o in meta.owner_references or ()),
         created=moment(meta.creation_timestamp),
-        protected=protects(annotations),
+        protected=protects(annotations, meta.labels or {}),
     )
 
 

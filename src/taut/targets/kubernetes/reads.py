@@ -18,7 +18,7 @@ from taut.model.manifests import Body
 from taut.model.refs import KindRef, ObjectRef
 from taut.targets.kubernetes.collection import Sight
 from taut.targets.kubernetes.kinds import no_such_kind
-from taut.targets.kubernetes.projection import api_version_of, live, moment, shell
+from taut.targets.kubernetes.projection import api_version_of, live, metadata_of, moment, shell
 
 PAGE = 500
 _NEVER_LISTED = frozenset({KindRef("", "Event"), KindRef("events.k8s.io", "Event"), KindRef("", "ComponentStatus")})
@@ -197,8 +197,6 @@ class Reader:
         body = await self.read(ref)
         if body is None or (uid and body["metadata"]["uid"] != uid):
             return None
-        from taut.targets.kubernetes.projection import metadata_of
-
         return live(metadata_of(body), ref, str(body["apiVersion"]), self._sight.assess(body), self._sight.protects)
 
     async def _all(self, info: KindInfo, namespace: str) -> list[LiveObject]:
