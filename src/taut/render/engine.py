@@ -206,10 +206,11 @@ class RenderEngine:
 
 
 def is_files_only(source: Source) -> bool:
-    """Whether nothing is rendered from a source: it says so, or it has a name and neither a path nor a chart."""
-    return source.files_only or (
-        bool(source.name) and source.path in {"", "."} and not source.chart and source.renderer is Renderer.AUTO
-    )
+    """Whether nothing is rendered from a source: it says so, or it has a name and neither a path, nor a chart, nor a renderer's options."""
+    if source.files_only or not source.name:
+        return source.files_only
+    options = source.plain or source.kustomize or source.helm_options or source.jsonnet
+    return source.path in {"", "."} and not source.chart and source.renderer is Renderer.AUTO and options is None
 
 
 def _random(results: list[SourceResult]) -> list[RandomField]:

@@ -6,7 +6,6 @@ Only text without quotes behaves so; hence the object is written here as Flux's 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -18,6 +17,9 @@ from taut.render.envsubst import NAME, SubstitutionError, expand
 from taut.render.normalise import where
 
 _SWITCHES = ("kustomize.toolkit.fluxcd.io/substitute", "taut.dev/substitute")
+_SAFE = r"\x20-\x7e\u00a0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff"
+_PRINTABLE = re.compile(rf"[\n\t{_SAFE}]*")
+_UNSAFE = re.compile(rf'["\\]|[^{_SAFE}]')
 _NEVER_PLAIN_START = tuple("#,[]{}&*!|>'\"%@`")
 
 
@@ -70,7 +72,7 @@ def substitute(manifest: Manifest, variables: Mapping[str, str], *, strict: bool
 
 
 def write(body: Mapping[str, Any]) -> str:
-    """The object as YAML. Texts with a `$` are written as go-yaml writes them; everything else is JSON, which is YAML too."""
+    """The object as YAML. Texts with a `$` are written as go-yaml writes them, all others in double quotes."""
     return "\n".join(_mapping(body, 0)) + "\n"
 
 
@@ -86,7 +88,7 @@ def _sequence(value: list[Any], indent: int) -> Iterator[str]:
 
 
 def _entry(head: str, item: Any, indent: int) -> Iterator[str]:
-    if isinstance(item, dict | list) and item and "$" in json.dumps(item):
+    if isinstance(item, dict | list) and item:
         yield head
         yield from _mapping(item, indent + 2) if isinstance(item, dict) else _sequence(item, indent + 2)
     elif isinstance(item, str):
@@ -97,14 +99,24 @@ def _entry(head: str, item: Any, indent: int) -> Iterator[str]:
 
 def _text(text: str, indent: int, *, block: bool) -> str:
     if "$" not in text:
-        return json.dumps(text)
+        return _quoted(text)
     if "\n" in text and block and _printable(text) and text.strip("\n "):
         return _literal(text, indent)
     if _is_plain(text):
         return text
     if _printable(text) and "\n" not in text:
         return "'" + text.replace("'", "''") + "'"
-    return json.dumps(text)
+    return _quoted(text)
+
+
+def _quoted(text: str) -> str:
+    """In double quotes, with everything escaped that YAML does not take as it is."""
+    return '"' + _UNSAFE.sub(lambda found: _escaped(found[0]), text) + '"'
+
+
+def _escaped(char: str) -> str:
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def _literal(text: str, indent: int) -> str:
@@ -116,9 +128,7 @@ def _literal(text: str, indent: int) -> str:
 
 
 def _printable(text: str) -> bool:
-    return (
-        re.fullmatch(r"[\n\t\x20-\x7e\u00a0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]*", text) is not None
-    )
+    return _PRINTABLE.fullmatch(text) is not None
 
 
 def _is_plain(text: str) -> bool:

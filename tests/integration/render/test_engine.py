@@ -202,3 +202,55 @@ def test_the_command_renders_a_working_copy(plant, tmp_path: Path, monkeypatch: 
     assert run.invoke(render_command, ["nothing"]).exit_code == 2
     assert run.invoke(render_command, ["chart", "--set", "x"]).exit_code == 2
     assert os.listdir(root / "over") == ["kustomization.yaml"]
+
+
+@pytest.mark.parametrize("how", ["kubectl", "landlock"])
+async def test_other_tools_and_fewer_walls_give_the_same(plant, how: str) -> None:
+    """The kubectl of the package instead of kustomize; a prison without namespaces instead of one with them."""
+    import sysconfig
+
+    kubectl = Path(sysconfig.get_path("scripts"), "kubectl")
+    files = {
+        **CHART,
+        "k/kustomization.yaml": "resources: [a.yaml]\nnamePrefix: k-\nconfigMapGenerator: [{name: g, literals: [a=b]}]\n",
+        "k/a.yaml": MAP.replace("NAME", "a"),
+        "j/a.jsonnet": "{apiVersion: 'v1', kind: 'ConfigMap', metadata: {name: 'j'}}",
+    }
+    snapshot = plant(files)
+    sources = tuple(RenderSource(Source(path=p), snapshot) for p in ("chart", "k", "j"))
+    job = RenderJob("app", "ns", sources)
+    async with (
+        RenderEngine() as usual,
+        RenderEngine(kustomize=kubectl if how == "kubectl" else None, namespaces=how == "kubectl") as other,
+    ):
+        one, two = await usual.render(job), await other.render(job)
+        assert usual.held is not None
+        assert other.held is not None
+        assert other.held.namespaces == (usual.held.namespaces if how == "kubectl" else ())
+    assert one.manifests == two.manifests
+    assert [m.name for m in one.manifests] == ["app", "k-a", one.manifests[2].name, "j"]
+
+
+async def test_two_renders_at_once(plant) -> None:
+    import asyncio
+
+    snapshots = [plant({**CHART, "chart/values.yaml": f"v: v{n}\n"}, name=f"r{n}") for n in range(6)]
+    async with RenderEngine(workers=2) as engine:
+        results = await asyncio.gather(*(engine.render(one(s, path="chart")) for s in snapshots))
+        assert len(engine._pool.pids) <= 2
+    assert [r.manifests[0].body["data"]["v"] for r in results] == [f"v{n}" for n in range(6)]
+
+
+async def test_a_named_source_is_files_only_unless_something_is_to_be_rendered(plant, engine: RenderEngine) -> None:
+    snapshot = plant({"a.yaml": MAP.replace("NAME", "a")})
+    assert (await engine.render(one(snapshot, name="x"))).manifests == ()
+    assert len((await engine.render(one(snapshot, name="x", plain=PlainOptions()))).manifests) == 1
+    assert (await engine.render(one(snapshot, files_only=True))).manifests == ()
+
+
+async def test_a_kustomize_that_cannot_be_run(plant, tmp_path: Path) -> None:
+    (tmp_path / "kustomize").write_text("no program")
+    async with RenderEngine(kustomize=tmp_path / "kustomize") as engine:
+        with pytest.raises(BadInput, match="cannot be run"):
+            await engine.render(one(plant({"k/kustomization.yaml": "resources: []\n"}), path="k"))
+        assert (await engine.render(one(plant(CHART), path="chart"))).manifests
