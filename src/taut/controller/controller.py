@@ -59,7 +59,7 @@ class Controller:
         self.sources = outside.sources
         self.queue = WorkQueue()
         self.fleet = Fleet(outside.store, self.queue, outside.clusters)
-        self.wanting = Wanting(outside.sources, outside.engine, self.fleet)
+        self.wanting = Wanting(outside.sources, outside.engine, self.fleet, outside.redactor)
         self.planner = Planner(outside.store, self.fleet, outside.redactor)
         self.drift = DriftLog(outside.store, self.fleet, outside.redactor)
         self.operator = Operator(outside.store, self.fleet, self.queue, self.planner, self.drift)
@@ -186,7 +186,7 @@ class Controller:
             raise TautError(
                 first.what if first else f"{key} was not looked at yet", advice=first.advice if first else ""
             )
-        planned = await self.planner.plan(state)
+        planned = await self.planner.plan(state, exact=True)
         if state.removed and state.removal_hold is not None:
             return Planned(planned.plan.with_holds(state.removal_hold), planned.found, planned.bodies)
         return planned

@@ -19,6 +19,7 @@ from taut.model.plan import Action, Change, InventoryItem, Phase, Plan
 from taut.model.refs import KindRef, ObjectRef
 from taut.planning.guard import Facts as GuardFacts
 from taut.planning.guard import guarded
+from taut.planning.hooks import DeletePolicy, HookSpec
 from taut.planning.ignore import autoscaled, object_rules, rules_hash
 from taut.planning.normalise import CRD
 from taut.planning.order import NAMESPACE, arrange, batches
@@ -53,8 +54,12 @@ class Planner:
         self._fleet = fleet
         self._redactor = redactor
 
-    async def plan(self, state: AppState, *, selected: frozenset[ObjectRef] | None = None) -> Planned:
-        """The plan of `state` now. Raises TargetError when the target cannot be seen well enough to plan."""
+    async def plan(
+        self, state: AppState, *, selected: frozenset[ObjectRef] | None = None, exact: bool = False
+    ) -> Planned:
+        """The plan of `state` now. With `exact` everything that is only suspected is confirmed by the server, as in every plan that is
+        held or shown: its hash must not depend on who looks. Raises TargetError when the target cannot be seen well enough to plan.
+        """
         cluster = self._fleet.cluster_of(state)
         objects, hooks = self._wanted(state)
         await self._watch(cluster, [*objects, *hooks], state.items.values())
@@ -62,16 +67,19 @@ class Planner:
         bodies = await _read(cluster, found)
         scaled = await self._autoscalers(cluster, found, bodies)
         if scaled:
-            objects = tuple(_with_rules(w, scaled) for w in objects)
+            objects = tuple(_with_rules(w, scaled, self._redactor) for w in objects)
             circumstances = self._circumstances(state, objects, selected)
             found = survey(objects, hooks, state.items.values(), cluster.get, circumstances)
         plan = decide(found, bodies, immutable=state.recreate)
-        plan, refusals = await self._confirm(state, cluster, found, bodies, plan)
+        plan, refusals = await self._confirm(state, cluster, found, bodies, plan, exact=exact)
         plan = self._with_namespace(state, cluster, plan)
         facts = await self._guard_facts(state, cluster, plan)
         if state.desired and state.desired.holds and not state.removed:
             plan = plan.with_holds(*state.desired.holds)
-        return Planned(guarded(plan, state.app.spec.guards, facts, bodies), found, bodies, refusals)
+        plan = guarded(plan, state.app.spec.guards, facts, bodies)
+        if plan.holds and uncertain(plan) and not exact:
+            return await self.plan(state, selected=selected, exact=True)
+        return Planned(plan, found, bodies, refusals)
 
     def _wanted(self, state: AppState) -> tuple[tuple[Wanted, ...], tuple[Wanted, ...]]:
         desired = state.desired
@@ -143,9 +151,11 @@ class Planner:
         found: Survey,
         bodies: Mapping[ObjectRef, Body | None],
         plan: Plan,
+        *,
+        exact: bool,
     ) -> tuple[Plan, dict[ObjectRef, TargetError]]:
         """Ask the server where the projection only suspects; not for an update of what is as taut left it (applying tells)."""
-        asked = [c for c in uncertain(plan) if not self._as_left(state, cluster, c.ref)]
+        asked = [c for c in uncertain(plan) if exact or not self._as_left(state, cluster, c.ref)]
         if not asked:
             return plan, {}
         dry_runs: dict[ObjectRef, Body] = {}
@@ -212,6 +222,8 @@ class Planner:
         wanted = {w.ref: w for w in (*state.desired.objects, *state.desired.hooks)} if state.desired else {}
         chosen = {c.ref for c in start.changes}
         policy = state.app.spec.sync
+        prunes_last = policy.prune_last and any(c.action is Action.DELETE for c in start.changes)
+        patient = start.kind is not OperationKind.HEAL and (policy.wait or prunes_last)
         found: list[tuple[Step, Manifest | None]] = []
         for number, batch in enumerate(batches(plan.changes)):
             for change in batch.changes:
@@ -221,8 +233,8 @@ class Planner:
                 ):
                     continue
                 want = wanted.get(change.ref)
-                waits = start.kind is not OperationKind.HEAL and (policy.wait or batch.established)
                 hook = want.hook if want and change.hook else None
+                runs = change.hook and change.action is not Action.DELETE
                 step = Step(
                     number=len(found),
                     ref=change.ref,
@@ -230,15 +242,16 @@ class Planner:
                     phase=change.phase,
                     wave=change.wave,
                     api_version=self._version(state, change.ref, change.desired),
-                    hook=change.hook and change.action is not Action.DELETE,
+                    hook=runs,
                     run_key=change.run_key,
-                    uid="" if change.hook and change.action is not Action.DELETE else change.uid,
+                    uid="" if runs and not unchanged else change.uid,
                     desired_hash=change.desired_hash,
                     group=number,
-                    hook_policies=tuple(sorted(p.value for p in hook.delete_policies)) if hook else (),
+                    hook_policies=_policies(hook, change.phase) if hook else (),
                     origin=change.origin,
-                    wait=waits and not (want is not None and want.options.ignore_health),
+                    wait=(patient or batch.established) and not (want is not None and want.options.ignore_health),
                     tracked=want is not None or change.action is not Action.CREATE,
+                    replaces=change.uid if runs and not unchanged else "",
                 )
                 found.append((step, change.desired))
         return found
@@ -277,14 +290,22 @@ async def _read(cluster: Cluster, found: Survey) -> dict[ObjectRef, Body | None]
     return dict(zip(refs, bodies, strict=True))
 
 
-def _with_rules(wanted: Wanted, rules: tuple[IgnoreRule, ...]) -> Wanted:
+def _with_rules(wanted: Wanted, rules: tuple[IgnoreRule, ...], redact: Redactor) -> Wanted:
     fitting = object_rules(wanted.rules, rules, wanted.manifest.body)
-    return replace(wanted, rules=fitting, hash=wanted_hash(wanted.manifest, rules_hash(fitting)))
+    return replace(wanted, rules=fitting, hash=wanted_hash(wanted.manifest, rules_hash(fitting), redact))
 
 
 def _scaled_by_controller(body: Body) -> bool:
     entries = (body.get("metadata") or {}).get("managedFields") or []
     return any(e.get("subresource") == "scale" and e.get("manager") == "kube-controller-manager" for e in entries)
+
+
+def _policies(hook: HookSpec, phase: Phase) -> tuple[str, ...]:
+    """When a hook's object is removed. That of a deletion's hook goes when it has succeeded: nobody is left to remove it later."""
+    policies = set(hook.delete_policies)
+    if phase in (Phase.PRE_DELETE, Phase.POST_DELETE):
+        policies.add(DeletePolicy.SUCCEEDED)
+    return tuple(sorted(p.value for p in policies))
 
 
 def _unhealthy(live: LiveObject | None) -> bool:

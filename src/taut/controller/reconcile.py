@@ -64,7 +64,10 @@ class Reconciler:
         await self._want(state)
         if state.run is not None:
             self._supersede(state)
-            if not await self._p.operator.go_on(state):
+            ended = await self._p.operator.go_on(state)
+            if any(p.stage in ("target", "plan") for p in state.problems):
+                state.problems = ()
+            if not ended:
                 return
         if state.desired is not None or state.removed:
             await self._look(state)
@@ -167,6 +170,7 @@ class Reconciler:
             failures=state.record.failures if same else 0,
             retry_at=state.record.retry_at,
             failure=state.record.failure,
+            stopped=state.record.stopped if same else "",
             contested_until=state.contested_until,
         )
         return decide(plan, facts), holds
@@ -209,6 +213,7 @@ def _synced(record: AppRecord, desired: Desired) -> AppRecord:
         failures=0,
         failure="",
         retry_at=0.0,
+        stopped="",
         attempted=desired.content_hash,
         attempted_revision=desired.hook_revision,
     )

@@ -58,6 +58,8 @@ class Facts:
     failures: int = 0
     retry_at: float = 0.0
     failure: str = ""
+    stopped: str = ""
+    """Somebody aborted the last try of this content."""
     contested_until: float = 0.0
 
 
@@ -116,6 +118,8 @@ def _pause(facts: Facts) -> NotNow | None:
 
 
 def _between_tries(facts: Facts) -> NotNow | None:
+    if facts.stopped:
+        return NotNow(f"{facts.stopped}; waits for a new commit or: taut sync")
     if not facts.failures:
         return None
     limit = facts.policy.retry.limit

@@ -4,22 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 from taut.controller.fleet import Fleet
 from taut.controller.state import AppState, Desired
 from taut.dialects.projects import Violation, check_application, check_manifests, repository_allowed
+from taut.model.application import Source
 from taut.model.errors import BadInput, RenderError, SourceError, TargetError, TautError
 from taut.model.live import KindInfo
 from taut.model.manifests import Manifest, content_hash
 from taut.model.plan import Hold, HoldKind
-from taut.model.project import Project
+from taut.model.project import Project, Signatures
 from taut.model.refs import KindRef, ObjectRef, parse_object_id
 from taut.model.snapshot import Snapshot
 from taut.planning.normalise import Normalised, normalise
+from taut.planning.prepare import wanted_hash
+from taut.planning.redact import Redactor
 from taut.planning.wanted import Interpreted, interpret
 from taut.render.engine import Rendered, RenderEngine, RenderJob, RenderSource
-from taut.sources.service import Sources
 from taut.targets.kubernetes.cluster import Cluster
+
+
+class Snapshots(Protocol):
+    """Where snapshots come from: repositories, or a working copy."""
+
+    async def resolve(self, source: Source, *, fetch: bool, allowed: Callable[[str], bool]) -> Snapshot:
+        """The snapshot that a source names."""
+        ...
+
+    async def verify(self, snapshot: Snapshot, signatures: Signatures) -> None:
+        """Refuse a snapshot that is not signed as it must be."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -36,10 +51,11 @@ class ClusterData:
 class Wanting:
     """Answers what an application's desired state is."""
 
-    def __init__(self, sources: Sources, engine: RenderEngine, fleet: Fleet) -> None:
+    def __init__(self, sources: Snapshots, engine: RenderEngine, fleet: Fleet, redactor: Redactor) -> None:
         self._sources = sources
         self._engine = engine
         self._fleet = fleet
+        self._redactor = redactor
         self.renders = 0
         """How many renders ran a renderer, results that were kept not among them."""
 
@@ -52,9 +68,11 @@ class Wanting:
         rendered = await self._render(state, project, cluster, snapshots)
         normalised, scopes = await self._normalise(state, cluster, rendered.manifests)
         _refuse(check_manifests(project, state.app, ((m, scopes(m)) for m in normalised.manifests)))
-        digest = _content(normalised.manifests, state)
+        digest = self._content(normalised.manifests, state)
         revision = snapshots[0].revision.id
-        if state.record.attempted == digest and state.record.attempted_revision:
+        if state.run is not None and state.run.operation.content_hash == digest:
+            revision = state.run.operation.hook_revision or revision
+        elif state.record.attempted == digest and state.record.attempted_revision:
             revision = state.record.attempted_revision
         understood = interpret(
             normalised.manifests,
@@ -62,6 +80,7 @@ class Wanting:
             cluster=cluster.name,
             revision=revision,
             rules=state.app.spec.ignore,
+            redact=self._redactor,
         )
         return self._desired(state, rendered, normalised, understood, snapshots, digest, revision)
 
@@ -125,6 +144,13 @@ class Wanting:
 
         return result, scope
 
+    def _content(self, manifests: Iterable[Manifest], state: AppState) -> str:
+        """Everything of the desired state that a sync would make live: the objects, and what the application says about them."""
+        spec = state.app.spec
+        rules = [repr(rule) for rule in spec.ignore]
+        hashes = sorted([str(m), wanted_hash(m, redact=self._redactor)] for m in manifests)
+        return content_hash([hashes, rules, spec.target.cluster])
+
     def stage_of(self, error: TautError) -> str:
         """The stage that a problem belongs to."""
         for kind, stage in ((SourceError, "source"), (TargetError, "target"), (RenderError, "render")):
@@ -140,13 +166,6 @@ def _flat(manifests: Iterable[Manifest]) -> Iterable[Manifest]:
             yield from _flat(Manifest(i, manifest.origin) for i in items if isinstance(i, dict))
         else:
             yield manifest
-
-
-def _content(manifests: Iterable[Manifest], state: AppState) -> str:
-    """Everything of the desired state that a sync would make live: the objects, and what the application says about them."""
-    spec = state.app.spec
-    rules = [repr(rule) for rule in spec.ignore]
-    return content_hash([sorted([str(m), m.hash] for m in manifests), rules, spec.target.cluster])
 
 
 def _random_holds(state: AppState, rendered: Rendered) -> tuple[Hold, ...]:
