@@ -50,19 +50,28 @@ def refusal(shown: Shown) -> str:
     return os.strerror(code) if 0 < code < 255 else "the attempt failed" if code else ""
 
 
-def enter(shown: Shown) -> tuple[str, ...]:
-    """Enter new namespaces. Returns, in a grandchild, their names; the processes between wait for it and end with its status.
+def enter(shown: Shown, parent: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Enter new namespaces. Returns, in a grandchild, their names and what was refused; the processes between wait for it and end as it does.
+
+    `parent` is the process that started this one: without it there is nothing to do, and this one ends.
 
     Raises OSError when something is not permitted.
     """
     sources = _leave(shown)
-    kernel.die_with_parent()
-    _build_root(sources, shown)
+    end_with(parent)
+    refused = _build_root(sources, shown)
     for _, descriptor in sources:
         os.close(descriptor)
     _become_child()
     _become_child()
-    return tuple(_SPACES)
+    return tuple(_SPACES), refused
+
+
+def end_with(parent: int) -> None:
+    """Have this process end when `parent` does, also when it already did. 0 stands for any."""
+    kernel.die_with_parent()
+    if parent and os.getppid() != parent:
+        os._exit(0)
 
 
 def _all() -> int:
@@ -137,8 +146,13 @@ def _map_users(process: int, user: int, group: int) -> None:
     (base / "gid_map").write_text(f"0 {group} 1")
 
 
-def _build_root(sources: list[tuple[str, int]], shown: Shown) -> None:
-    Path("/proc/sys/user/max_user_namespaces").write_text("0")
+def _build_root(sources: list[tuple[str, int]], shown: Shown) -> tuple[str, ...]:
+    """Make the small file system and go into it. Returns what was refused and can be done without."""
+    refused: tuple[str, ...] = ()
+    try:
+        Path("/proc/sys/user/max_user_namespaces").write_text("0")
+    except OSError as error:
+        refused = (f"forbidding namespaces inside: {error.strerror}",)
     kernel.mount("none", "/", "", kernel.MS_REC | kernel.MS_PRIVATE)
     root = next(d for d in ("/tmp", "/var", "/mnt", "/home", "/opt") if os.path.isdir(d))  # noqa: S108 (hidden by the mount)
     kernel.mount("tmpfs", root, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "size=1m,mode=755")
@@ -149,6 +163,7 @@ def _build_root(sources: list[tuple[str, int]], shown: Shown) -> None:
     kernel.mount("tmpfs", root + shown.work, "tmpfs", flags, f"size={shown.work_bytes},mode=700")
     kernel.change_root(root)
     kernel.make_read_only("/", recursive=False)
+    return refused
 
 
 def _show(root: str, path: str, descriptor: int) -> None:

@@ -43,9 +43,9 @@ def render_plain(reach: Reach, path: str, options: PlainOptions) -> PlainResult:
             where=Where(repository=reach.repository, file=path),
             advice="check the source's path and ref",
         )
-    files = [found.path] if found.is_file else sorted(_files(reach, found.path, options))
     manifests: list[Manifest] = []
     warnings: list[str] = []
+    files = [found.path] if found.is_file else sorted(_files(reach, found.path, options, warnings))
     for file in files:
         data = reach.take(file)
         if data is None:
@@ -63,7 +63,7 @@ def document_limits(limits: Limits) -> DocumentLimits:
     return replace(default, bytes=min(default.bytes, limits.file_bytes))
 
 
-def _files(reach: Reach, root: str, options: PlainOptions) -> Iterator[str]:
+def _files(reach: Reach, root: str, options: PlainOptions, warnings: list[str]) -> Iterator[str]:
     """The paths of the files to read. Folders that are links are entered once; a circle is an error."""
     seen: set[str] = set()
     todo: list[tuple[str, int]] = [(root, 0)]
@@ -86,6 +86,10 @@ def _files(reach: Reach, root: str, options: PlainOptions) -> Iterator[str]:
             is_folder = entry.kind is EntryKind.FOLDER or (found is not None and found.is_folder)
             if is_folder and options.recurse:
                 todo.append((found.path if found else path, depth + 1))
+            elif entry.name.endswith(".jsonnet"):
+                warnings.append(
+                    f"{path} is Jsonnet and was skipped: set renderer: jsonnet, or give it a folder of its own"
+                )
             elif not is_folder and _wanted(path[len(root) :].lstrip("/"), options):
                 yield path
 

@@ -103,12 +103,11 @@ def enter(prison: Prison) -> Held:
         if reason:
             refused.append(f"namespaces: {reason}")
         else:
-            spaces = namespaces.enter(shown)
+            spaces, minor = namespaces.enter(shown, prison.parent)
+            refused += minor
             tools, work = inside, WORK
     if not spaces:
-        kernel.die_with_parent()
-        if prison.parent and os.getppid() != prison.parent:
-            os._exit(0)
+        namespaces.end_with(prison.parent)
     return _confine(prison, spaces, work, tools, refused)
 
 

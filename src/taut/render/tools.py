@@ -50,7 +50,11 @@ def find_kustomize(configured: Path | None = None) -> Kustomize:
 
 def cached() -> list[Path]:
     """The kustomize binaries that taut built for itself, the newest first."""
-    found = [p for p in default_cache().glob("*/kustomize") if p.is_file() and os.access(p, os.X_OK)]
+    found = [
+        p
+        for p in default_cache().glob("*/kustomize")
+        if not p.parent.name.endswith(".partial") and os.access(p, os.X_OK)
+    ]
     return sorted(found, key=lambda p: p.stat().st_mtime, reverse=True)
 
 
