@@ -225,6 +225,30 @@ async def test_older_servers_are_read_in_pages(plane: Any, namespace: str, statu
         assert run.seen.failures == []
 
 
+async def test_pages_that_took_too_long_are_read_from_the_start(plane: Any, namespace: str) -> None:
+    left = [2]
+
+    def forgetful(proxy: ApiProxy) -> None:
+        async def rule(request: web.Request) -> web.Response | None:
+            if "sendInitialEvents" in request.query:
+                return web.json_response({"kind": "Status", "code": 400}, status=400)
+            if "continue" in request.query and left[0]:
+                left[0] -= 1
+                body = {"kind": "Status", "code": 410, "reason": "Expired", "message": "the token is too old"}
+                return web.json_response(body, status=410)
+            return None
+
+        proxy.rule = rule
+
+    for n in range(3):
+        await kubectl(plane.kubeconfig, "-n", namespace, "create", "configmap", f"before-{n}")
+    async with watching(plane, namespace, prepare=forgetful, page=2) as run:
+        await eventually(lambda: run.seen.syncs)
+        assert run.seen.begins == 4, "the streamed try, and the pages three times"
+        assert {f"before-{n}" for n in range(3)} <= {name for _, name in run.seen.items}
+        assert run.seen.failures == []
+
+
 async def test_servers_that_ignore_the_question_are_read_in_pages(plane: Any, namespace: str) -> None:
     def deaf(proxy: ApiProxy) -> None:
         dropped = {"sendInitialEvents", "resourceVersionMatch"}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import secrets
 from typing import Any
 
 import orjson
 import pytest
+from aiohttp import web
 
-from support.kubernetes import api_proxy, eventually, kubectl
+from support.kubernetes import ApiProxy, api_proxy, eventually, kubectl
 from taut.clients.kubernetes import ClusterConfig, Impersonation, KubernetesClient, load_config
 from taut.clients.kubernetes.config import with_impersonation
 from taut.clients.kubernetes.credentials import Fixed
@@ -122,6 +124,20 @@ async def test_a_version_that_goes_is_replaced_by_one_that_stays(namespace: str,
     await cluster.delete(applied.live.ref, "apiextensions.k8s.io/v1", uid=applied.live.uid)
 
 
+async def still(proxy: ApiProxy) -> None:
+    """Wait until what a start brings with it is over: no request for half a second."""
+    loop = asyncio.get_running_loop()
+    count, since = len(proxy.seen), loop.time()
+
+    def quiet() -> bool:
+        nonlocal count, since
+        if len(proxy.seen) != count:
+            count, since = len(proxy.seen), loop.time()
+        return loop.time() - since > 0.5
+
+    await eventually(quiet)
+
+
 async def test_watching_is_idempotent(plane: Any, open_cluster: Any) -> None:
     async with api_proxy(plane.server, plane.ca, plane.token) as proxy:
         cluster = await open_cluster(plain(proxy.url))
@@ -134,6 +150,7 @@ async def test_at_rest_there_is_no_request(plane: Any, namespace: str, open_clus
     async with api_proxy(plane.server, plane.ca, plane.token) as proxy:
         cluster = await open_cluster(plain(proxy.url))
         await cluster.watch_kinds([CONFIG_MAP, KindRef("apps", "Deployment")])
+        await still(proxy)
         before = len(proxy.seen)
         assert await cluster.kind(CONFIG_MAP)
         await cluster.capabilities()
@@ -152,6 +169,7 @@ async def test_unknown_kinds_are_asked_for_once(plane: Any, open_cluster: Any) -
             return sum(path == "/apis" for _, path, _ in proxy.seen)
 
         await cluster.kind(KindRef("none.example.org", "First"))
+        await still(proxy)
         before = looks()
         kinds = [KindRef("none.example.org", f"K{n}") for n in range(50)]
         assert await asyncio.gather(*(cluster.kind(k) for k in kinds)) == [None] * 50
@@ -177,6 +195,44 @@ async def test_a_cluster_that_is_away_is_said_and_comes_back(plane: Any, open_cl
         await eventually(lambda: cluster.state().kinds[CONFIG_MAP].synced, "it came back by itself")
         await eventually(lambda: cluster.state().reachable)
         assert cluster.state().message == ""
+        await cluster.close()
+
+
+async def test_many_kinds_of_a_cluster_that_is_away_cost_one_try(plane: Any, open_cluster: Any) -> None:
+    async with api_proxy(plane.server, plane.ca, plane.token) as proxy:
+
+        async def ill(_: web.Request) -> web.Response:
+            return web.Response(status=500)
+
+        proxy.rule = ill
+        cluster = await open_cluster(plain(proxy.url))
+        before = len(proxy.seen)
+        kinds = [KindRef("", f"Kind{n}") for n in range(30)]
+        failures = await cluster.watch_kinds(kinds)
+        assert set(failures) == set(kinds)
+        assert len(proxy.seen) - before < 30, "not one try a kind"
+        proxy.rule = None
+        await eventually(lambda: cluster.state().kinds[CRD].synced)
+        await cluster.close()
+
+
+async def test_a_crd_that_taut_wrote_is_known_where_crds_cannot_be_watched(plane: Any, open_cluster: Any) -> None:
+    async with api_proxy(plane.server, plane.ca, plane.token) as proxy:
+
+        async def blind(request: web.Request) -> web.Response | None:
+            if "watch" in request.query and "customresourcedefinitions" in request.path:
+                body = {"kind": "Status", "reason": "Forbidden", "message": "no"}
+                return web.json_response(body, status=403)
+            return None
+
+        proxy.rule = blind
+        cluster = await open_cluster(plain(proxy.url))
+        group = f"{secrets.token_hex(4)}.example.org"
+        kind = KindRef(group, "Widget")
+        assert (await cluster.watch_kinds([kind]))[kind].reason == "UnknownKind"
+        applied, _ = await cluster.apply(crd(group, "v1"))
+        await eventually(lambda: cluster.state().kinds[kind].synced, "watched by itself", seconds=15)
+        await cluster.delete(applied.live.ref, "apiextensions.k8s.io/v1", uid=applied.live.uid)
         await cluster.close()
 
 
@@ -206,6 +262,9 @@ async def test_where_rights_end_at_a_namespace_it_is_watched_alone(
     await kubectl(plane.kubeconfig, "-n", namespace, "create", "configmap", "seen")
     await eventually(lambda: cluster.told("seen"))
     assert cluster.get(ObjectRef("local", *CONFIG_MAP, "kube-system", "kube-root-ca.crt")) is None
+    listed = [o.ref async for o in cluster.list_metadata([CONFIG_MAP])]
+    assert {ref.namespace for ref in listed} == {namespace}
+    assert "seen" in {ref.name for ref in listed}
 
 
 async def test_a_namespace_can_be_added_later(plane: Any, namespace: str, open_cluster: Any) -> None:

@@ -42,7 +42,11 @@ async def test_values_are_read_decoded(plane: Any, namespace: str, cluster: Any)
 
 
 async def test_an_object_is_read_in_the_version_that_git_uses(namespace: str, cluster: Any) -> None:
-    spec = {"minReplicas": 1, "maxReplicas": 2, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "x"}}
+    spec = {
+        "minReplicas": 1,
+        "maxReplicas": 2,
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "x"},
+    }
     body = {
         "apiVersion": "autoscaling/v2",
         "kind": "HorizontalPodAutoscaler",

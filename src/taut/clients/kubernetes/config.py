@@ -49,6 +49,8 @@ class ClusterConfig:
     proxy: str = ""
     namespace: str = "default"
     context: str = ""
+    compress: bool = True
+    """Whether answers may come compressed (disable-compression)."""
 
 
 def load_config(
@@ -124,6 +126,7 @@ def from_kubeconfig(config: Kubeconfig, context: str | None, *, environ: Mapping
         proxy=_proxy(cluster, server, environ),
         namespace=str(chosen.value.get("namespace") or "default"),
         context=name,
+        compress=not cluster.value.get("disable-compression"),
     )
 
 

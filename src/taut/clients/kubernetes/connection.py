@@ -63,6 +63,8 @@ class Connection:
         credential = await self.credential()
         session = await self._opened(credential.certificate)
         sent: list[tuple[str, str]] = [("User-Agent", USER_AGENT), *headers.items()]
+        if not self.config.compress:
+            sent.append(("Accept-Encoding", "identity"))
         if credential.authorization:
             sent.append(("Authorization", credential.authorization))
         sent += impersonation_headers(impersonate or self.config.impersonate)

@@ -40,6 +40,8 @@ class Discovery:
         self._looked = asyncio.Event()
         self._changes = 0
         self._seen_changes = -1
+        self._failure: TargetError | None = None
+        self._failed_at = 0.0
         self._lock = asyncio.Lock()
 
     @property
@@ -74,7 +76,7 @@ class Discovery:
                 if self._answered(ref, asked_at) or self._rest() > 0:
                     continue
                 try:
-                    await self._look()
+                    await self._look_for(asked_at)
                 except TargetError:
                     if ref not in self._kinds:
                         raise
@@ -85,6 +87,17 @@ class Discovery:
                 raise _unavailable(ref)
             self._missing.add(ref)
         return found
+
+    async def _look_for(self, asked_at: float) -> None:
+        """Look, unless somebody did after this was asked, in vain: a cluster that is away is not tried once for each kind."""
+        if self._failure is not None and self._failed_at >= asked_at:
+            raise self._failure
+        try:
+            await self._look()
+        except TargetError as e:
+            self._failure, self._failed_at = e, self._clock()
+            raise
+        self._failure = None
 
     def _answered(self, ref: KindRef, asked_at: float) -> bool:
         """Whether what is known answers the question."""
@@ -122,10 +135,11 @@ class Discovery:
 
     async def capabilities(self) -> Capabilities:
         """The Kubernetes version and the API versions, for renderers. Raises TargetError when the cluster cannot be asked."""
+        asked_at = self._clock()
         if self._stale:
             async with self._lock:
                 if self._stale:
-                    await self._look()
+                    await self._look_for(asked_at)
         versions: set[str] = set()
         for ref, info in self._kinds.items():
             for version in info.versions:

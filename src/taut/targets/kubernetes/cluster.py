@@ -14,9 +14,9 @@ from taut.model.live import Applied, Capabilities, KindInfo, LiveObject
 from taut.model.manifests import Body
 from taut.model.refs import KindRef, ObjectRef
 from taut.targets.kubernetes.collection import KindState, Sight
-from taut.targets.kubernetes.kinds import Kinds, KindsChanged
+from taut.targets.kubernetes.kinds import CRD, Kinds, KindsChanged
 from taut.targets.kubernetes.memory import Event, Memory
-from taut.targets.kubernetes.projection import Assess, Protects, keeps_from_pruning
+from taut.targets.kubernetes.projection import Assess, Protects, keeps_from_pruning, live, metadata_of
 from taut.targets.kubernetes.reads import ObjectEvent, Reader, TreeNode
 from taut.targets.kubernetes.writes import Deletion, Writer, impersonation
 
@@ -69,8 +69,9 @@ class Cluster:
             on_kinds=on_kinds,
         )
         self._discovery = discovery
+        self._sight = sight
         self._writer = Writer(client, self._kinds.info, sight)
-        self._reader = Reader(client, discovery, self._kinds.info, needs_body, sight)
+        self._reader = Reader(client, discovery, self._kinds.info, needs_body, sight, self._kinds.namespaces)
         self._unreachable_since = 0.0
 
     async def start(self) -> None:
@@ -149,6 +150,14 @@ class Cluster:
         """GET one object in the version that Git uses; None when there is none. It may hold secrets: never log it."""
         return await self._reader.read(ref, api_version)
 
+    async def look(self, ref: ObjectRef, api_version: str = "") -> LiveObject | None:
+        """GET one object as `get` has it, for when the memory may be behind; None when there is none."""
+        body = await self.read(ref, api_version)
+        if body is None:
+            return None
+        sight = self._sight
+        return live(metadata_of(body), ref, str(body["apiVersion"]), sight.assess(body), sight.protects)
+
     async def read_data(self, kind: str, namespace: str, name: str) -> dict[str, bytes] | None:
         """The decoded entries of a ConfigMap or Secret; None when there is none."""
         return await self._reader.read_data(kind, namespace, name)
@@ -195,9 +204,12 @@ class Cluster:
         conflict raises. `validate` refuses unknown fields. Raises TargetError; `immutable_cause` tells whether a recreate would help.
         """
         who = impersonation(impersonate, _namespace(body))
-        return await self._writer.apply(
+        answer = await self._writer.apply(
             body, dry_run=dry_run, force=force, impersonate=who, before=before, validate=validate
         )
+        if answer[0].live.ref.kind_ref == CRD and answer[0].changed and not dry_run:
+            self._kinds.promised(answer[0].live.ref.name)
+        return answer
 
     async def absorb(self, live_body: Body, *, impersonate: str | Impersonation | None = None) -> Body | None:
         """Before the first apply: make taut the heir of what kubectl, Helm, Argo CD or Flux applied, and drop last-applied.

@@ -22,6 +22,8 @@ API_SERVICE = KindRef("apiregistration.k8s.io", "APIService")
 SETTLE_PAUSES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 2.0, 2.0, 3.0, 5.0)
 """A CRD is served a moment after it is established, and nothing tells when: look again after these pauses (seconds)."""
 RETRY_PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
+START_PATIENCE = 5.0
+"""Seconds that the start of a cluster waits for it: one that is away must not keep the others waiting."""
 BLIND_INTERVAL = 30.0
 """Seconds after which a kind that was missing is looked for again, where the CRDs cannot be watched."""
 
@@ -70,10 +72,17 @@ class Kinds:
         self._settling: asyncio.Task[None] | None = None
         self._retrying: asyncio.Task[None] | None = None
         self._touched = False
+        self._promised: set[str] = set()
         self._looked_blind = 0.0
 
     async def start(self) -> None:
-        """Watch what serves kinds. Does not raise when the cluster cannot be reached: it is tried again, and said."""
+        """Watch what serves kinds; returns when it is watched, or after a few seconds.
+
+        Does not raise when the cluster cannot be reached: it is tried again, and said.
+        """
+        await asyncio.wait({self._spawn(self._watch_servers())}, timeout=START_PATIENCE)
+
+    async def _watch_servers(self) -> None:
         await self.watch((CRD, API_SERVICE))
 
     async def close(self) -> None:
@@ -110,6 +119,10 @@ class Kinds:
             if collection is not None:
                 await collection.close()
                 self._sight.memory.drop(kind, quiet=True)
+
+    def namespaces(self) -> frozenset[str]:
+        """The namespaces that are looked at one by one where rights end there."""
+        return frozenset(self._namespaces)
 
     async def info(self, kind: KindRef) -> KindInfo | None:
         """The kind as the cluster serves it, None when it does not. Raises TargetError when the cluster cannot be asked."""
@@ -168,13 +181,24 @@ class Kinds:
             metadata_only=not self._needs_body(kind),
             recovery=self._recovery,
             namespaces=self._namespaces,
-            on_state=self._on_state,
+            on_state=self._state_changed,
             on_touch=self._touch if kind in (CRD, API_SERVICE) else None,
             on_gone=self._gone,
         )
         self._failures.pop(kind, None)
         collection.start()
         return collection
+
+    def _state_changed(self, state: KindState) -> None:
+        if state.kind in (CRD, API_SERVICE) and state.synced and not state.failing_since:
+            # What came between the last look and the watch was told by neither.
+            self._touch("", "")
+        self._on_state(state)
+
+    def promised(self, crd: str) -> None:
+        """A CRD of this name was written: its kind will be served in a moment, also where CRDs cannot be watched."""
+        self._promised.add(crd)
+        self._touch("", "")
 
     def _gone(self, kind: KindRef) -> None:
         """A watch found its kind gone. Perhaps only its version is: settling finds out."""
@@ -220,12 +244,13 @@ class Kinds:
                 self._on_kinds(came, went)
             await self._reopen()
             if not self._touched and not self._unserved():
-                return
+                break
+        self._promised.clear()
 
     def _unserved(self) -> bool:
         """Whether there is a CRD whose kind is not served yet. A CRD is called by plural and group."""
         served = {f"{info.plural}.{kind.group}" for kind, info in self.discovery.known.items()}
-        return not self._sight.memory.names(CRD) <= served
+        return not self._sight.memory.names(CRD) | self._promised <= served
 
     async def _reopen(self) -> None:
         """Bring the watches in line with what is served now."""

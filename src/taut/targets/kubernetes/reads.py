@@ -70,12 +70,14 @@ class Reader:
         kind: Callable[[KindRef], Awaitable[KindInfo | None]],
         needs_body: Callable[[KindRef], bool],
         sight: Sight,
+        namespaces: Callable[[], Iterable[str]] = tuple,
     ) -> None:
         self._client = client
         self._discovery = discovery
         self._kind = kind
         self._needs_body = needs_body
         self._sight = sight
+        self._namespaces = namespaces
 
     async def read(self, ref: ObjectRef, api_version: str = "") -> Body | None:
         """One object in this version (default: the preferred one); None when there is none."""
@@ -152,15 +154,34 @@ class Reader:
     ) -> AsyncIterator[LiveObject]:
         """See `Cluster.list_metadata`."""
         for info in await self._listable(kinds, namespaced_only=bool(namespace)):
-            try:
-                async for found in self.list_kind(info, namespace or "", metadata_only=True):
-                    yield found
-            except TargetError as e:
-                if e.status in (404, 405):
-                    continue
-                if on_failure is None:
-                    raise
-                on_failure(info.ref, e)
+            for place in await self._places(info, namespace):
+                try:
+                    async for found in self.list_kind(info, place, metadata_only=True):
+                        yield found
+                except TargetError as e:
+                    if e.status in (404, 405):
+                        continue
+                    if on_failure is None:
+                        raise
+                    on_failure(info.ref, e)
+
+    async def _places(self, info: KindInfo, namespace: str | None) -> list[str]:
+        """Where to list: in the namespace that is asked for, everywhere, or where rights end there, in those that are known."""
+        known = sorted(self._namespaces())
+        if namespace or not info.namespaced or not known:
+            return [namespace or ""]
+        try:
+            await self._client.request(
+                "GET",
+                collection_path(info, info.preferred),
+                query={"limit": "1"},
+                accept=PARTIAL_LIST,
+                subject=f"list of {info.ref}",
+            )
+        except TargetError as e:
+            if e.status == 403:
+                return known
+        return [""]
 
     async def _listable(self, kinds: Iterable[KindRef] | None, *, namespaced_only: bool) -> list[KindInfo]:
         if kinds is None:
