@@ -16,21 +16,27 @@ type Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 _COMPLETION_SECONDS = 1.0
 
 
-def connected(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options that say which taut to talk to, and a `client` as its first argument."""
-
-    @click.option(
+def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say which taut to talk to, passed as `server` and `token_file`."""
+    server = click.option(
         "--server",
         envvar="TAUT_SERVER",
         metavar="URL",
         help="The taut to talk to.  [env: TAUT_SERVER; default: the one that runs]",
     )
-    @click.option(
+    token = click.option(
         "--token-file",
         envvar="TAUT_TOKEN_FILE",
         type=click.Path(dir_okay=False, path_type=Path),
         help="The file with its token.  [env: TAUT_TOKEN_FILE]",
     )
+    return server(token(command))
+
+
+def connected(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that say which taut to talk to, and a `client` as its first argument."""
+
+    @server_options
     @wraps(command)
     def with_client(*args: Any, server: str | None, token_file: Path | None, **kwargs: Any) -> Any:
         from taut.cli.client import Client
@@ -50,9 +56,9 @@ def output(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def application(*, required: bool = True) -> Decorator:
+def application(*, required: bool = True, metavar: str | None = None) -> Decorator:
     """The argument NAME, passed as `name`, completed with what the running taut knows."""
-    return click.argument("name", required=required, shell_complete=complete_names)
+    return click.argument("name", required=required, metavar=metavar, shell_complete=complete_names)
 
 
 def limit(default: int) -> Decorator:

@@ -190,7 +190,7 @@ class Roots:
 
     async def _declare(self, root: RootState, app: Application) -> None:
         state = self._fleet.states.get(app.key)
-        project = project_of(app, self._fleet.projects)
+        project = project_of(app, self._fleet.projects, root.config.allowed_projects)
         broken = (_violation_problem(project),) if isinstance(project, Violation) else ()
         if state is None:
             state = await self._adopt(app)
