@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import click
@@ -36,14 +37,20 @@ class Checked(msgspec.Struct, frozen=True, rename="camel"):
 
 @click.command()
 @click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--render/--no-render", default=True, show_default=True, help="Render the applications whose sources are here."
+)
 @output
-def check(paths: tuple[Path, ...], output: str) -> int:
+def check(paths: tuple[Path, ...], render: bool, output: str) -> int:
     """Check PATHs (folders or files; default: here) of a working copy before they are pushed.
 
-    taut's documents are checked whole, all other YAML and JSON for being readable. Exit codes: 0 nothing is wrong, 2 something is.
+    taut's documents are checked whole, all other YAML and JSON for being readable, and every application whose sources are in this working copy
+    is rendered as the controller would. Exit codes: 0 nothing is wrong, 2 something is.
     """
     reports = [(path, check_folder(path)) for path in paths or (Path(),)]
     faults = tuple(_fault(path, problem) for path, report in reports for problem in report.problems)
+    if render and any(report.applications for _, report in reports):
+        faults += _rendering(reports)
     if output == "table":
         _tell(reports, faults)
     else:
@@ -56,6 +63,21 @@ def check(paths: tuple[Path, ...], output: str) -> int:
         )
         show_data(counted, output)
     return Exit.BAD_INPUT if faults else Exit.DONE
+
+
+def _rendering(reports: list[tuple[Path, Report]]) -> tuple[Fault, ...]:
+    """The faults of rendering; what is rendered from elsewhere is said, not judged."""
+    from taut.cli.working_copy import render_applications, working_copy_of
+
+    faults: list[Fault] = []
+    for path, report in reports:
+        if report.applications:
+            done = asyncio.run(render_applications(path, report.applications))
+            root, _ = working_copy_of(path)
+            faults += [_fault(root, problem) for problem in done.problems]
+            if done.elsewhere:
+                click.echo(f"not rendered, their sources are elsewhere: {', '.join(done.elsewhere)}", err=True)
+    return tuple(faults)
 
 
 def _fault(path: Path, problem: DocumentProblem) -> Fault:

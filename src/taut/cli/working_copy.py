@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
+import pygit2
 
+from taut.dialects.problems import DocumentProblem
 from taut.dialects.working_copy import check_folder
 from taut.model.application import Application, ApplicationSpec, Source, Target
+from taut.model.errors import TautError
 from taut.model.refs import AppKey
+from taut.render.engine import RenderEngine, RenderJob, RenderSource
+from taut.render.worktree import snapshot
+from taut.sources.webhook import same_repository
 
 HERE = "working copy"
 """The address that stands for the working copy itself."""
@@ -41,6 +50,55 @@ def application_for(path: Path, namespace: str | None) -> tuple[Application, Pat
         target = msgspec.structs.replace(app.spec.target, namespace=namespace)
         app = msgspec.structs.replace(app, spec=msgspec.structs.replace(app.spec, target=target))
     return app, root, repository
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """What became of rendering a working copy's applications: problems, and the applications whose sources are elsewhere."""
+
+    rendered: int
+    elsewhere: tuple[str, ...]
+    problems: tuple[DocumentProblem, ...]
+
+
+async def render_applications(
+    path: Path, applications: Iterable[Application], kustomize: Path | None = None
+) -> Rendering:
+    """Render every application whose sources are all in the working copy around `path`, with the controller's own engine."""
+    root, _ = working_copy_of(path)
+    every = list(applications)
+    own = _own_addresses(root, every)
+    problems: list[DocumentProblem] = []
+    elsewhere: list[str] = []
+    rendered = 0
+    async with RenderEngine(kustomize=kustomize, workers=2) as engine:
+        for app in every:
+            sources = app.spec.all_sources
+            if not all(s.git in own for s in sources):
+                elsewhere.append(app.key.name)
+                continue
+            here = snapshot(root)
+            pairs = tuple(RenderSource(s, here) for s in sources)
+            job = RenderJob(app.key.name, app.spec.target.namespace, pairs, substitute=app.spec.substitute)
+            try:
+                await engine.render(job, None)
+                rendered += 1
+            except TautError as error:
+                where = replace(error.where, repository="", file=error.where.file or app.origin_file)
+                problems.append(DocumentProblem(f"{app.key.name} does not render: {error.what}", where, error.advice))
+    return Rendering(rendered, tuple(elsewhere), tuple(problems))
+
+
+def _own_addresses(root: Path, applications: Iterable[Application]) -> frozenset[str]:
+    """The addresses that mean this working copy: its remotes, in any spelling; without a remote, the one that most applications name."""
+    named = Counter(s.git for a in applications for s in a.spec.all_sources if s.git)
+    try:
+        remotes = [r.url for r in pygit2.Repository(str(root)).remotes if r.url]
+    except pygit2.GitError:
+        remotes = []
+    if remotes:
+        return frozenset(url for url in named if any(same_repository(url, r) for r in remotes))
+    return frozenset(url for url, _ in named.most_common(1))
 
 
 def _is(source: Source, inside: str) -> bool:
