@@ -10,12 +10,23 @@ from pathlib import Path
 import pytest
 
 from servers.authority import Authority, make_authority
-from servers.forge import Forge, start_forge
+from servers.forge import Forge, build_forge, start_forge
 from servers.git import GitHttpServer
 from servers.ssh import GitSshServer
 from taut import localplane
 from taut.localplane import Plane
 from taut.localplane.api import Api
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build what the chosen tests need before the first of them starts: a first build takes longer than a test may."""
+    wanted = {name for item in session.items if isinstance(item, pytest.Function) for name in item.fixturenames}
+    if session.config.option.collectonly:
+        return
+    if "plane" in wanted:
+        localplane.build()
+    if "forge" in wanted:
+        build_forge()
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 `start` builds what it needs once, and gives a `Plane` with a kubeconfig. See `taut.localplane.plane`.
 """
 
-from taut.localplane.build import Binaries, build, built
+from taut.localplane.building import Binaries, build, built
 from taut.localplane.plane import Plane, PlaneState, delete, get, planes, start, stop
 
 __all__ = ["Binaries", "Plane", "PlaneState", "build", "built", "delete", "get", "planes", "start", "stop"]

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from taut.localplane.build import Progress, build, to_stderr
+from taut.localplane.building import Progress, build, to_stderr
 from taut.localplane.components import SERVER_NAMES, Settings
 from taut.localplane.paths import Layout, checked_name, default_home
 from taut.model.errors import BadInput, TautError

@@ -24,6 +24,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from http.client import HTTPException
 from pathlib import Path
 from typing import NoReturn
 
@@ -59,6 +60,10 @@ class Supervisor:
         self._owner = owner
         self._lock = lock
         self._wakeup = self._watch_signals()
+        self._poll = select.poll()
+        for descriptor in (self._wakeup, owner):
+            if descriptor >= 0:
+                self._poll.register(descriptor, select.POLLIN)
         self._libc = ctypes.CDLL(None, use_errno=True)
         self.port = 0
 
@@ -118,8 +123,7 @@ class Supervisor:
 
     def _look(self, timeout: float | None) -> None:
         """Wait for up to `timeout` seconds for something to happen. Raises Ended when it is the end."""
-        watched = [self._wakeup] + ([self._owner] if self._owner >= 0 else [])
-        readable, _, _ = select.select(watched, [], [], timeout)
+        readable = [fd for fd, _ in self._poll.poll(None if timeout is None else timeout * 1000)]
         if self._owner in readable and not os.read(self._owner, 1):
             raise Ended
         if self._wakeup in readable and set(os.read(self._wakeup, 512)) & set(_END_SIGNALS):
@@ -188,14 +192,14 @@ class Supervisor:
 
 def _usable(api: Api) -> bool:
     """Whether Pods can be placed: the node is ready and untainted, and the default service account exists."""
-    node = api.get("/api/v1/nodes/node-1") or {}
+    try:
+        node = api.get("/api/v1/nodes/node-1") or {}
+        account = api.get("/api/v1/namespaces/default/serviceaccounts/default")
+    except (OSError, HTTPException):
+        return False
     conditions = node.get("status", {}).get("conditions", [])
     ready = any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
-    return (
-        ready
-        and not node["spec"].get("taints")
-        and api.get("/api/v1/namespaces/default/serviceaccounts/default") is not None
-    )
+    return ready and not node["spec"].get("taints") and account is not None
 
 
 def _write(file: Path, text: str) -> None:
@@ -246,7 +250,7 @@ def _supervise(layout: Layout, report: int, owner: int, lock: int) -> int:
         supervisor.watch()
     except Ended as ended:
         error = ended.error
-    except TautError as failure:
+    except (TautError, OSError, HTTPException) as failure:
         error = str(failure)
     finally:
         supervisor.tear_down()

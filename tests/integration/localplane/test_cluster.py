@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from support.waiting import until
+from taut.localplane import built
 from taut.localplane.api import Api
 
 pytestmark = pytest.mark.integration
@@ -165,7 +168,7 @@ def test_load_balancers_and_ingresses_get_addresses(bench: Workbench) -> None:
         )
 
 
-def test_namespaces_go_quickly_with_what_is_in_them(bench: Workbench) -> None:
+def test_a_namespace_goes_with_what_is_in_it(bench: Workbench) -> None:
     bench.deployment("web", replicas=2)
     until(lambda: bench.status("apps/v1/deployments", "web").get("readyReplicas") == 2, "it is ready")
     bench.api.request("DELETE", f"/api/v1/namespaces/{bench.namespace}")
@@ -187,7 +190,50 @@ def test_service_accounts_have_tokens_and_rights_by_rbac(bench: Workbench) -> No
     until(lambda: account.request("GET", bench.path("configmaps"))[0] == 200, "it may list ConfigMaps now")
 
 
-def test_admission_policies_mutate_and_validate(bench: Workbench) -> None:
-    group = bench.api.get("/apis/admissionregistration.k8s.io/v1") or {}
-    kinds = {r["kind"] for r in group["resources"]}
-    assert {"ValidatingAdmissionPolicy", "MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"} <= kinds
+def policy(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    return {"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": name}, "spec": spec}
+
+
+@pytest.mark.parametrize("flavour", ["Mutating", "Validating"])
+def test_admission_policies_are_followed(bench: Workbench, flavour: str) -> None:
+    name = f"{flavour.lower()}-{bench.namespace}"
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}
+    spec: dict[str, Any] = {"matchConstraints": {"resourceRules": [rule]}, "failurePolicy": "Fail"}
+    if flavour == "Mutating":
+        expression = 'Object{metadata: Object.metadata{labels: {"seen": "yes"}}}'
+        mutation = {"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": expression}}
+        spec |= {"mutations": [mutation], "reinvocationPolicy": "Never"}
+    else:
+        spec |= {
+            "validations": [
+                {"expression": "has(object.data) && 'allowed' in object.data", "message": "say that it is allowed"}
+            ]
+        }
+    only_here = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": bench.namespace}}}
+    binding: dict[str, Any] = {"policyName": name, "matchResources": only_here}
+    binding |= {"validationActions": ["Deny"]} if flavour == "Validating" else {}
+    group, plural = "/apis/admissionregistration.k8s.io/v1", f"{flavour.lower()}admissionpolic"
+    bench.api.apply(f"{group}/{plural}ies/{name}", policy(f"{flavour}AdmissionPolicy", name, spec))
+    bench.api.apply(f"{group}/{plural}ybindings/{name}", policy(f"{flavour}AdmissionPolicyBinding", name, binding))
+    tries = iter(range(10_000))
+
+    def in_force() -> bool:
+        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"try-{next(tries)}"}}
+        status, answer = bench.api.request("POST", bench.path("configmaps"), body)
+        if flavour == "Validating":
+            return status == 422 and b"say that it is allowed" in answer
+        return json.loads(answer)["metadata"].get("labels") == {"seen": "yes"}
+
+    until(in_force, f"the {flavour} policy is in force")
+
+
+@pytest.mark.usefixtures("plane")
+def test_kustomize_is_built_with_it(tmp_path: Path) -> None:
+    (tmp_path / "kustomization.yaml").write_text("namePrefix: a-\nresources: [cm.yaml]\n")
+    (tmp_path / "cm.yaml").write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\n")
+    binaries = built()
+    assert binaries is not None
+    version = subprocess.run([binaries.kustomize, "version"], capture_output=True, text=True, check=True)
+    assert version.stdout.startswith("v5.")
+    done = subprocess.run([binaries.kustomize, "build", tmp_path], capture_output=True, text=True, check=True)
+    assert "name: a-b" in done.stdout

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from taut.localplane.build import Progress, build_lock, content_hash, find_go, go_build, module_version, to_stderr
+from taut.localplane.building import Progress, build_lock, content_hash, find_go, go_build, module_version, to_stderr
 from taut.localplane.paths import default_cache
 
 _SOURCE = Path(__file__).resolve().parent

@@ -23,6 +23,8 @@ type Progress = Callable[[str], None]
 _SOURCE_SUFFIXES = (".go", ".mod", ".sum", ".yaml")
 _REPORT_EVERY = 5.0
 _KEPT_LINES = 15
+_USUAL_PLACE = "/usr/local/go/bin"
+"""Where the official packages put Go; not every shell has it on PATH."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,7 @@ def build(*, progress: Progress = to_stderr, source: Path | None = None, cache: 
 
 def find_go(purpose: str) -> str:
     """The path of the Go tool. Raises TautError with advice when there is none."""
-    go = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
+    go = shutil.which("go") or shutil.which("go", path=_USUAL_PLACE)
     if go is None:
         raise TautError(
             f"Go is needed {purpose}, and there is none on PATH",
