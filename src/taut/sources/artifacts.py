@@ -17,8 +17,8 @@ _KEPT = "refs/taut/artifacts/"
 class ArtifactStore:
     """Trees by key. Blocking; any thread."""
 
-    def __init__(self, path: Path) -> None:
-        self._store = create_store(path)
+    def __init__(self, path: Path, *, alone: bool = False) -> None:
+        self._store = create_store(path, alone=alone)
 
     def recall(self, *key: str) -> GitTree | None:
         """The tree that was kept under a key, None when there is none."""

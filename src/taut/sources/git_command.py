@@ -7,8 +7,9 @@ import shlex
 import signal
 import subprocess
 import tempfile
+import threading
 from collections.abc import Generator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from taut.clients.credentials import Credentials
@@ -54,6 +55,41 @@ esac
 """
 
 
+class Processes:
+    """The git processes that run for one `Sources`, so that they end with it."""
+
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._lock = threading.Lock()
+        self.closed = False
+
+    @contextmanager
+    def holding(self, process: subprocess.Popen[bytes]) -> Generator[None]:
+        """Know of a process while it runs."""
+        with self._lock:
+            self._running.add(process)
+            if self.closed:
+                _kill(process)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running.discard(process)
+
+    def close(self) -> None:
+        """Kill what runs, and whatever would be started from now on."""
+        with self._lock:
+            self.closed = True
+            for process in self._running:
+                _kill(process)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
 def run_git(
     repository: Path,
     arguments: Sequence[str],
@@ -61,7 +97,7 @@ def run_git(
     url: RepositoryUrl,
     credentials: Credentials | None,
     timeout: float,
-    env: dict[str, str] | None = None,
+    processes: Processes,
 ) -> str:
     """Run git in a bare repository and give what it printed. Blocks; killed with its children after `timeout` seconds.
 
@@ -73,7 +109,7 @@ def run_git(
         try:
             process = subprocess.Popen(
                 command,
-                env=environment | (env or {}),
+                env=environment,
                 cwd=repository,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -82,7 +118,10 @@ def run_git(
             )
         except FileNotFoundError:
             raise SourceError("the git command is missing", advice="install git 2.31 or newer") from None
-        output, errors = _wait(process, timeout, url)
+        with processes.holding(process):
+            output, errors = _wait(process, timeout, url)
+    if processes.closed and process.returncode != 0:
+        raise SourceError("taut is stopping", where=Where(shown(url.text)))
     if process.returncode != 0:
         raise explain(errors.decode("utf-8", "replace"), url.text, credentials)
     return output.decode("utf-8", "surrogateescape")
@@ -99,7 +138,7 @@ def _wait(process: subprocess.Popen[bytes], timeout: float, url: RepositoryUrl) 
         ) from None
     finally:
         if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
+            _kill(process)
             process.communicate()
 
 
@@ -124,7 +163,7 @@ def prepared_environment(url: RepositoryUrl, credentials: Credentials | None) ->
             "GIT_NO_LAZY_FETCH": "1",
         }
         if url.scheme == "ssh":
-            environment["GIT_SSH_COMMAND"] = _ssh_command(folder, credentials)
+            environment["GIT_SSH_COMMAND"] = _ssh_command(folder, url, credentials)
             environment["GIT_SSH_VARIANT"] = "ssh"
         elif url.scheme in {"http", "https"}:
             environment |= _http_settings(folder, url, credentials)
@@ -144,7 +183,7 @@ def _private(folder: Path, name: str, content: bytes, mode: int = 0o600) -> str:
     return str(path)
 
 
-def _ssh_command(folder: Path, credentials: Credentials | None) -> str:
+def _ssh_command(folder: Path, url: RepositoryUrl, credentials: Credentials | None) -> str:
     options = [
         "ssh",
         "-F",
@@ -186,15 +225,18 @@ def _ssh_command(folder: Path, credentials: Credentials | None) -> str:
         options += ["-i", _private(folder, "key", credentials.ssh_key.rstrip() + b"\n")]
     else:
         options += ["-o", "PubkeyAuthentication=no"]
+    if credentials and credentials.username and not url.user:
+        options += ["-l", credentials.username]
     return shlex.join(options)
 
 
 def _http_settings(folder: Path, url: RepositoryUrl, credentials: Credentials | None) -> dict[str, str]:
     settings: list[tuple[str, str]] = []
     environment: dict[str, str] = {}
-    host = url.host if not url.port else f"{url.host}:{url.port}"
+    host = url.authority
     identifies = credentials is not None and credentials.identifies
-    # A redirect would take the credentials along: with any at hand none is followed.
+    # A redirect would take the credentials along: with any at hand none is followed. Without, the question for the refs, which comes first, has
+    # refused one to another host already.
     settings.append(("http.followRedirects", "false" if identifies else "initial"))
     if credentials is not None:
         if credentials.bearer:

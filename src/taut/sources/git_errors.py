@@ -8,7 +8,6 @@ from taut.clients.credentials import Credentials
 from taut.model.errors import SourceError, Where
 from taut.sources.repository_url import shown
 
-_REDIRECTED = "the server redirects to another address"
 _RULES: tuple[tuple[str, str, str], ...] = (
     (
         r"host key verification failed|no .* host key is known|remote host identification has changed",
@@ -34,7 +33,7 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     (r"\b403\b", "the server refuses access (403)", "check what these credentials may read"),
     (
         r"redirect|\b30[12378]\b",
-        _REDIRECTED,
+        "the server redirects to another address",
         "write the address the repository has now: taut takes credentials nowhere else",
     ),
     (
@@ -85,11 +84,6 @@ def explain(message: str, url: str, credentials: Credentials | None) -> SourceEr
         if pattern.search(text):
             return SourceError(what.format(login=_login(credentials)), where=where, advice=advice)
     return SourceError(f"the repository could not be read: {_last_line(text)}", where=where)
-
-
-def is_redirect(error: SourceError) -> bool:
-    """Whether the server pointed elsewhere."""
-    return error.what == _REDIRECTED
 
 
 def _login(credentials: Credentials | None) -> str:

@@ -8,7 +8,7 @@ certificates (libgit2 has them for the whole process only). Where there are cred
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pygit2
@@ -19,8 +19,8 @@ from pygit2.remotes import TransferProgress
 from taut.clients.credentials import Credentials
 from taut.clients.http import authorization
 from taut.model.errors import SourceError, Where
-from taut.sources.git_command import run_git
-from taut.sources.git_errors import explain, is_redirect
+from taut.sources.git_command import Processes, run_git
+from taut.sources.git_errors import explain
 from taut.sources.repository_url import RepositoryUrl, shown
 from taut.sources.smart_http import advertised
 from taut.sources.tree import ObjectStore
@@ -48,8 +48,8 @@ def prepare_library(timeout: float) -> None:
     """Settings that libgit2 has for the whole process: no configuration from the machine, and a limit on silence."""
     for level in (ConfigLevel.SYSTEM, ConfigLevel.GLOBAL, ConfigLevel.XDG, ConfigLevel.PROGRAMDATA):
         pygit2.settings.search_path[level] = ""
-    pygit2.settings.server_connect_timeout = int(min(timeout, 15.0) * 1000)
-    pygit2.settings.server_timeout = int(min(timeout, 30.0) * 1000)
+    pygit2.settings.server_connect_timeout = int(min(timeout, 10.0) * 1000)
+    pygit2.settings.server_timeout = int(min(timeout, 20.0) * 1000)
     pygit2.settings.user_agent_product = "git/2 (taut)"
 
 
@@ -57,30 +57,29 @@ class GitRemote:
     """One remote of one local repository, for one fetch."""
 
     def __init__(
-        self, store: ObjectStore, url: RepositoryUrl, credentials: Credentials | None, *, timeout: float
+        self,
+        store: ObjectStore,
+        url: RepositoryUrl,
+        credentials: Credentials | None,
+        *,
+        timeout: float,
+        processes: Processes,
     ) -> None:
         self._store = store
         self._url = url
         self._credentials = credentials
         self._timeout = timeout
+        self._processes = processes
         self._remote: pygit2.Remote | None = None
         own_tls = credentials is not None and (credentials.ca or credentials.client_cert)
         self._by_library = url.scheme in {"http", "https", "file"} and not own_tls
 
     def refs(self) -> RemoteRefs:
-        """Ask the remote for its refs. A redirect is only followed when there are no credentials that would go along."""
+        """Ask the remote for its refs. A redirect is only followed within the host, and when there are no credentials that would go along."""
         held = self._credentials
         if self._url.scheme in {"http", "https"} and held is not None and (held.identifies or held.ca):
             return _checked(*advertised(self._url, held, self._timeout))
-        if not self._by_library:
-            return self._refs_by_command()
-        try:
-            return self._refs_by_library()
-        except SourceError as error:
-            if not is_redirect(error):
-                raise
-            self._by_library = False
-            return self._refs_by_command()
+        return self._refs_by_library() if self._by_library else self._refs_by_command()
 
     def download(self, refspecs: Sequence[str], *, first: bool) -> Received:
         """Bring the objects of refs (`+source:destination`) and set the local ones. `first`: the mirror is empty."""
@@ -113,7 +112,14 @@ class GitRemote:
         )
 
     def _git(self, *arguments: str) -> str:
-        return run_git(self._store.path, arguments, url=self._url, credentials=self._credentials, timeout=self._timeout)
+        return run_git(
+            self._store.path,
+            arguments,
+            url=self._url,
+            credentials=self._credentials,
+            timeout=self._timeout,
+            processes=self._processes,
+        )
 
     def _refs_by_command(self) -> RemoteRefs:
         refs: dict[str, str] = {}
@@ -128,7 +134,7 @@ class GitRemote:
 
     def _refs_by_library(self) -> RemoteRefs:
         remote = self._store.repository().remotes.create_anonymous(self._url.text)
-        callbacks = _Callbacks(self._url, self._credentials, time.monotonic() + self._timeout)
+        callbacks = self._callbacks()
         try:
             heads = remote.list_heads(callbacks=callbacks, proxy=True)
         except (pygit2.GitError, OSError, ValueError, KeyError) as error:
@@ -139,12 +145,16 @@ class GitRemote:
 
     def _download_by_library(self, refspecs: Sequence[str]) -> Received:
         remote = self._remote or self._store.repository().remotes.create_anonymous(self._url.text)
-        callbacks = _Callbacks(self._url, self._credentials, time.monotonic() + self._timeout)
+        callbacks = self._callbacks()
         try:
             progress = remote.fetch(list(refspecs), callbacks=callbacks, proxy=True)
         except (pygit2.GitError, OSError, ValueError, KeyError) as error:
             raise self._explained(error) from None
         return Received(progress.received_objects, progress.received_bytes)
+
+    def _callbacks(self) -> _Callbacks:
+        deadline = time.monotonic() + self._timeout
+        return _Callbacks(self._url, self._credentials, lambda: self._processes.closed or time.monotonic() > deadline)
 
     def _explained(self, error: Exception) -> SourceError:
         return explain(str(error), self._url.text, self._credentials)
@@ -153,11 +163,11 @@ class GitRemote:
 class _Callbacks(RemoteCallbacks):
     """Answers libgit2's questions: credentials once (a second question means that they were wrong), and whether to go on."""
 
-    def __init__(self, url: RepositoryUrl, credentials: Credentials | None, deadline: float) -> None:
+    def __init__(self, url: RepositoryUrl, credentials: Credentials | None, enough: Callable[[], bool]) -> None:
         super().__init__()
         self._url = url
         self._held = credentials
-        self._deadline = deadline
+        self._enough = enough
         self._asked = False
 
     def credentials(self, url: str, username_from_url: str | None, allowed_types: CredentialType) -> pygit2.UserPass:
@@ -181,7 +191,7 @@ class _Callbacks(RemoteCallbacks):
 
     def transfer_progress(self, stats: TransferProgress) -> None:
         """Called while data comes in: a server that never ends is left."""
-        if time.monotonic() > self._deadline:
+        if self._enough():
             raise SourceError(
                 "the repository did not finish in time",
                 where=Where(shown(self._url.text)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from taut.clients.credentials import Credentials
 from taut.model.errors import SourceError, Where
 from taut.model.refs import AppKey
 from taut.model.snapshot import Revision, Snapshot
-from taut.sources.git_command import run_git
+from taut.sources.git_command import Processes, run_git
 from taut.sources.git_remote import GitRemote, Received, RemoteRefs, plain_ref
 from taut.sources.repository_url import RepositoryUrl, shown
 from taut.sources.semver_range import best_version, is_range, parse_range
@@ -40,19 +41,23 @@ class Fetched:
 class Mirror:
     """A bare repository that follows one remote. Branches and tags are where the remote has them; pins keep what was deployed."""
 
-    def __init__(self, path: Path, url: RepositoryUrl, *, timeout: float) -> None:
+    def __init__(
+        self, path: Path, url: RepositoryUrl, *, timeout: float, processes: Processes, alone: bool = False
+    ) -> None:
         self.url = url
         self._timeout = timeout
-        self.store = create_store(path)
+        self._processes = processes
+        self.store = create_store(path, alone=alone)
         config = self.store.repository().config
-        # libgit2 would answer a redirected server's question for credentials as if it were the first one.
-        config["http.followRedirects"] = "false"
+        # libgit2 would follow a redirect to any host. With this it stays within the host.
+        if "http.followRedirects" not in config:
+            config["http.followRedirects"] = "false"
         self._gone: dict[str, str] = {}
         self._extra: set[str] = set()
 
     def fetch(self, credentials: Credentials | None) -> Fetched:
         """Bring what is new, drop the refs that are gone. Raises SourceError; the mirror then stays as it was."""
-        remote = GitRemote(self.store, self.url, credentials, timeout=self._timeout)
+        remote = self._remote(credentials)
         advertised = remote.refs()
         local = self._followed()
         wanted = self._wanted(advertised, local)
@@ -64,8 +69,10 @@ class Mirror:
             )
         moved = {name for name, oid in wanted.items() if local.get(name) != oid}
         vanished = {name: oid for name, oid in local.items() if name not in wanted}
-        self._drop(vanished)
+        # A new branch `a/b` has no room while `a` is still there; the rest goes only when the new is here.
+        self._drop({name for name in vanished if _in_the_way(name, moved)})
         received = remote.download(_refspecs(moved, first=not local), first=not local) if moved else Received()
+        self._drop(vanished)
         head_moved = self._follow_head(advertised)
         self._gone = {name: oid for name, oid in self._gone.items() if name not in wanted} | vanished
         if moved:
@@ -74,7 +81,10 @@ class Mirror:
 
     def fetch_commit(self, commit: str, credentials: Credentials | None) -> None:
         """Ask for one commit that no ref contains. Raises SourceError when the server does not give it."""
-        GitRemote(self.store, self.url, credentials, timeout=self._timeout).download_commit(commit)
+        self._remote(credentials).download_commit(commit)
+
+    def _remote(self, credentials: Credentials | None) -> GitRemote:
+        return GitRemote(self.store, self.url, credentials, timeout=self._timeout, processes=self._processes)
 
     def follow(self, ref: str) -> None:
         """Have the next fetch bring a ref outside of branches and tags (`refs/pull/1/head`)."""
@@ -199,11 +209,11 @@ class Mirror:
         extra = self._extra | {name for name in local if not name.startswith((_HEADS, _TAGS))}
         return {name: oid for name, oid in advertised.refs.items() if name.startswith((_HEADS, _TAGS)) or name in extra}
 
-    def _drop(self, vanished: dict[str, str]) -> None:
-        """Before the download: a new branch `a/b` has no room while `a` is still there."""
+    def _drop(self, names: Iterable[str]) -> None:
         references = self.store.repository().references
-        for name in vanished:
-            references.delete(_local_name(name))
+        for name in names:
+            if _local_name(name) in references:
+                references.delete(_local_name(name))
 
     def _follow_head(self, advertised: RemoteRefs) -> bool:
         repository = self.store.repository()
@@ -214,15 +224,13 @@ class Mirror:
         return True
 
     def _default_branch(self) -> str | None:
-        target = self.store.repository().lookup_reference("HEAD").target
+        repository = self.store.repository()
+        head = str(repository.lookup_reference("HEAD").target)
+        if head in repository.references:
+            return head.removeprefix(_HEADS)
         branches = self.branches()
-        named = str(target).removeprefix(_HEADS)
-        if named in branches:
-            return named
-        return next(
-            (name for name in ("main", "master") if name in branches),
-            next(iter(branches)) if len(branches) == 1 else None,
-        )
+        named = next((name for name in ("main", "master") if name in branches), None)
+        return named or (next(iter(branches)) if len(branches) == 1 else None)
 
     def _at(self, reference: str, ref: str) -> Snapshot | None:
         repository = self.store.repository()
@@ -231,7 +239,7 @@ class Mirror:
             return None
         try:
             commit = found.peel(ObjectType.COMMIT)
-        except (pygit2.GitError, ValueError, KeyError):
+        except ValueError:
             raise SourceError(
                 f"{ref!r} names something that is no commit", where=self._where, advice="name another tag"
             ) from None
@@ -266,7 +274,14 @@ class Mirror:
                 url=self.url,
                 credentials=None,
                 timeout=max(self._timeout, 600.0),
+                processes=self._processes,
             )
+
+
+def _in_the_way(name: str, moved: set[str]) -> bool:
+    """Whether a ref is a folder of one that moved, or the other way round."""
+    parents = {name[:at] for at, c in enumerate(name) if c == "/"}
+    return not parents.isdisjoint(moved) or any(other.startswith(name + "/") for other in moved)
 
 
 def _refspecs(moved: set[str], *, first: bool) -> list[str]:

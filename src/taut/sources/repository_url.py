@@ -38,6 +38,12 @@ class RepositoryUrl:
         return (self.scheme, self.host, self.port or _DEFAULT_PORTS.get(self.scheme, 0))
 
     @property
+    def authority(self) -> str:
+        """Host and port as they stand in a URL."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}" if self.port else host
+
+    @property
     def identity(self) -> str:
         """Equal for the same repository, whether over ssh or https, with or without `.git`. Hosts ignore case, paths keep it."""
         path = posixpath.normpath(self.path.strip("/")).removesuffix(".git")

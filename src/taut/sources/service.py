@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import re
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+import pygit2
 
 from taut.clients.credentials import CredentialProvider
 from taut.clients.http import HttpClient, HttpLimits
@@ -23,8 +28,10 @@ from taut.model.snapshot import Entry, EntryKind, Revision, Snapshot, Tree
 from taut.sources import signatures as signing
 from taut.sources.archive import ArchiveLimits, UnpackedFile
 from taut.sources.artifacts import ArtifactStore
+from taut.sources.claim import DirectoryClaim
 from taut.sources.dependencies import FilledChart, chart_with_dependencies
 from taut.sources.fetching import SingleFlight
+from taut.sources.git_command import Processes
 from taut.sources.git_remote import prepare_library
 from taut.sources.helm_repository import Charts
 from taut.sources.mirror import Fetched, Mirror
@@ -88,18 +95,23 @@ class Sources:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._threads = ThreadPoolExecutor(self._limits.threads, thread_name_prefix="taut-sources")
         self._http = HttpClient(self._limits.http)
-        self._artifacts = ArtifactStore(directory / "artifacts")
+        self._claim = DirectoryClaim(directory)
+        self._artifacts = ArtifactStore(directory / "artifacts", alone=self._claim.alone)
         oci = OciClient(self._http, plain_http=plain_http)
         self._charts = Charts(self._http, oci, self._artifacts, credentials, self._limits.archive)
+        self._processes = Processes()
         self._mirrors: dict[str, Mirror] = {}
+        self._opening = threading.Lock()
         self._flights: dict[str, SingleFlight[Fetched]] = {}
 
     async def close(self) -> None:
-        """Close connections and let go of waiting fetches. What runs in a thread ends by its own time limit."""
+        """End what runs (git's processes at once, libgit2's transfers at their next step) and close all connections."""
+        self._processes.close()
         for flight in self._flights.values():
             await flight.close()
         await self._http.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
+        self._claim.release()
 
     async def resolve(self, source: Source, *, fetch: bool, allowed: Allowed = _nowhere) -> Snapshot:
         """The snapshot that a source's ref (or chart version) names.
@@ -107,6 +119,10 @@ class Sources:
         With `fetch` the remote is asked first; without, only when the mirror does not know the ref, and then once. `allowed` says where submodules may
         come from. Raises SourceError when the source cannot be read, or the ref is not there; `Mirror.find` documents the order of names.
         """
+        with _damage_told(source.url):
+            return await self._resolve(source, fetch, allowed)
+
+    async def _resolve(self, source: Source, fetch: bool, allowed: Allowed) -> Snapshot:
         if source.oci is not None:
             wanted = source.ref or source.version
             address = f"{source.oci.rstrip('/')}/{source.chart}" if source.chart else source.oci
@@ -128,7 +144,8 @@ class Sources:
 
     async def fetch(self, url: str, *, credentials: str | None = None) -> bool:
         """Bring what is new in a Git repository; True when any ref moved, came or went. One fetch serves all who wait. Raises SourceError."""
-        return (await self._fetch(url, credentials)).moved
+        with _damage_told(url):
+            return (await self._fetch(url, credentials)).moved
 
     async def branches(self, url: str, *, credentials: str | None = None, fetch: bool = False) -> dict[str, str]:
         """The branches of a repository and their commits. Raises SourceError when it could never be read."""
@@ -329,8 +346,7 @@ class Sources:
         known = self._mirrors.get(url)
         if known is None:
             parsed = parse_repository_url(url, allow_file=self._allow_file)
-            known = await asyncio.to_thread(self._open, parsed)
-            known = self._mirrors.setdefault(url, known)
+            known = await asyncio.to_thread(self._open, url, parsed)
         return known
 
     def _known_mirror(self, url: str) -> Mirror | None:
@@ -338,15 +354,23 @@ class Sources:
         known = self._mirrors.get(url)
         if known is None and "#" not in url and not url.startswith("oci://"):
             parsed = parse_repository_url(url, allow_file=self._allow_file)
-            if (self._place(parsed) / "HEAD").exists():
-                known = self._mirrors.setdefault(url, self._open(parsed))
+            known = self._open(url, parsed) if (self._place(parsed) / "HEAD").exists() else None
         return known
 
     def _place(self, url: RepositoryUrl) -> Path:
         return self._directory / "git" / hashlib.sha256(url.text.encode()).hexdigest()[:40]
 
-    def _open(self, url: RepositoryUrl) -> Mirror:
-        return Mirror(self._place(url), url, timeout=self._limits.git_timeout)
+    def _open(self, url: str, parsed: RepositoryUrl) -> Mirror:
+        with self._opening:
+            if url not in self._mirrors:
+                self._mirrors[url] = Mirror(
+                    self._place(parsed),
+                    parsed,
+                    timeout=self._limits.git_timeout,
+                    processes=self._processes,
+                    alone=self._claim.alone,
+                )
+            return self._mirrors[url]
 
     async def _with_submodules(self, snapshot: Snapshot, allowed: Allowed, depth: int) -> Snapshot:
         """The snapshot with its submodules' files in it. The tree is written into the repository's own mirror, and kept there."""
@@ -396,6 +420,23 @@ class Sources:
         if str(tag.target) != snapshot.revision.id:
             raise SourceError(f"the tag {name!r} has moved since", where=where, advice="refresh the source")
         signing.check(signing.signed_tag(tag, name, where), wanted, where)
+
+
+@contextmanager
+def _damage_told(url: str) -> Generator[None]:
+    """What goes wrong on taut's own disk, as a sentence about this one source: all others go on."""
+    try:
+        yield
+    except (pygit2.GitError, KeyError, OSError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise SourceError(
+                "the disk is full", where=Where(shown(url)), advice="make room in taut's folder"
+            ) from None
+        raise SourceError(
+            f"taut's own copy of the source cannot be read or written: {str(error)[:200]}",
+            where=Where(shown(url)),
+            advice="check the disk; when taut's folder of sources is deleted it is fetched anew",
+        ) from error
 
 
 def _git_tree(tree: Tree) -> GitTree:

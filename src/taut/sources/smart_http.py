@@ -30,16 +30,14 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 def advertised(url: RepositoryUrl, credentials: Credentials, timeout: float) -> tuple[dict[str, str], str]:
     """The refs of a repository (names to object ids) and its default branch ("" when it does not tell). Raises SourceError."""
-    port = f":{url.port}" if url.port else ""
-    host = f"[{url.host}]" if ":" in url.host else url.host
-    address = f"{url.scheme}://{host}{port}{url.path.rstrip('/')}/info/refs?service=git-upload-pack"
+    address = f"{url.scheme}://{url.authority}{url.path.rstrip('/')}/info/refs?service=git-upload-pack"
     headers = {"User-Agent": "git/2 (taut)", "Accept": "*/*"}
     if header := authorization(_named(credentials, url)):
         headers["Authorization"] = header
     opener = urllib.request.build_opener(_NoRedirect, urllib.request.HTTPSHandler(context=tls_context(credentials)))
     request = urllib.request.Request(address, headers=headers)  # noqa: S310 - the scheme was checked: http or https
     try:
-        with opener.open(request, timeout=min(timeout, 30.0)) as answer:
+        with opener.open(request, timeout=min(timeout, 20.0)) as answer:
             kind = answer.headers.get("Content-Type", "")
             data = _read(answer, url, time.monotonic() + timeout)
     except urllib.error.HTTPError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from itertools import islice
@@ -268,9 +269,25 @@ def _parts(path: str) -> list[str]:
     return [part for part in path.split("/") if part not in {"", "."}]
 
 
-def create_store(path: Path) -> ObjectStore:
-    """Open the bare repository at `path`, and make one where there is none (no templates, no hooks)."""
-    if not (path / "HEAD").exists():
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        pygit2.init_repository(str(path), bare=True, initial_head="refs/heads/.none")
+def create_store(path: Path, *, alone: bool = False) -> ObjectStore:
+    """Open the bare repository at `path`, and make one where there is none (no templates, no hooks).
+
+    With `alone` nobody else works in it, so that what a killed process left (locks, half a pack) is removed: it would stop every later write. One that cannot be opened any more (a disk that failed) is put aside, for what it holds can be fetched again.
+    """
+    if (path / "HEAD").exists():
+        if alone:
+            _remove_remains(path)
+        try:
+            pygit2.Repository(str(path)).lookup_reference("HEAD")
+        except (pygit2.GitError, OSError, ValueError, KeyError):
+            path.rename(path.with_name(f"{path.name}.damaged-{time.time_ns()}"))
+        else:
+            return ObjectStore(path)
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    pygit2.init_repository(str(path), bare=True, initial_head="refs/heads/.none")
     return ObjectStore(path)
+
+
+def _remove_remains(path: Path) -> None:
+    for file in (*path.glob("*.lock"), *(path / "refs").rglob("*.lock"), *(path / "objects").rglob("tmp_*")):
+        file.unlink(missing_ok=True)

@@ -390,3 +390,79 @@ async def test_trees_are_read_from_many_threads(sources: Sources, repo: Repo) ->
     for _ in range(3):
         found = await asyncio.gather(*(asyncio.to_thread(read, n) for n in range(200)))
         assert found == [str(n).encode() for n in range(200)]
+
+
+async def test_a_damaged_mirror_is_told_and_one_that_cannot_be_opened_is_made_anew(
+    make_sources: MakeSources, repo: Repo
+) -> None:
+    commit = await at(make_sources(), repo)
+    sources = make_sources()
+    mirror = await sources._mirror(repo.url)
+    for file in [path for path in (mirror.store.path / "objects").rglob("*") if path.is_file()]:
+        file.unlink()
+    with pytest.raises(SourceError, match="own copy of the source cannot be read"):
+        await at(make_sources(), repo)
+    (mirror.store.path / "HEAD").write_text("nonsense")
+    assert await at(make_sources(), repo) == commit
+
+
+async def test_a_download_that_fails_takes_no_branch_away(sources: Sources, repo: Repo, git_http: Server) -> None:
+    url = f"{git_http.url}/repo.git"
+    old = repo.commit({"a": "1"}, branch="old")
+    await sources.fetch(url)
+    repo.delete("refs/heads/old")
+    new = repo.commit({"a": "2"}, branch="new")
+    blob = git(repo.path, "rev-parse", f"{new}:a")
+    (repo.path / "objects" / blob[:2] / blob[2:]).unlink()
+    with pytest.raises(SourceError):
+        await sources.fetch(url)
+    assert (await sources.branches(url))["old"] == old
+
+
+async def test_closing_ends_what_runs(make_sources: MakeSources) -> None:
+    """A server that takes connections and says nothing would hold the git command for minutes."""
+    connected = asyncio.Event()
+
+    async def silent(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connected.set()
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    sources = make_sources()
+    fetch = asyncio.create_task(sources.fetch(f"ssh://git@127.0.0.1:{port}/a.git"))
+    async with asyncio.timeout(30):
+        await connected.wait()
+        await sources.close()
+        with pytest.raises((SourceError, asyncio.CancelledError)):
+            await fetch
+        await asyncio.to_thread(sources._threads.shutdown, wait=True)
+    server.close()
+
+
+async def test_what_a_killed_process_left_stops_nothing(make_sources: MakeSources, repo: Repo) -> None:
+    first = make_sources()
+    await first.fetch(repo.url)
+    mirror = (await first._mirror(repo.url)).store.path
+    await first.close()
+    remains = [
+        mirror / "config.lock",
+        mirror / "HEAD.lock",
+        mirror / "packed-refs.lock",
+        mirror / "refs/heads/main.lock",
+    ]
+    remains.append(mirror / "objects" / "pack" / "tmp_pack_abc")
+    for path in remains:
+        path.write_text("")
+    repo.commit({"a": "2"})
+    sources = make_sources()
+    assert await sources.fetch(repo.url) is True
+    assert [path for path in remains if path.exists()] == []
+    # Who shares the folder with another process leaves its locks alone.
+    (mirror / "refs/heads/main.lock").write_text("")
+    beside = make_sources()
+    assert await beside.fetch(repo.url) is False
+    assert (mirror / "refs/heads/main.lock").exists()

@@ -143,7 +143,7 @@ async def test_a_redirect_takes_no_credentials_along(
     assert thief.requests == []
 
 
-async def test_without_credentials_a_redirect_is_followed(
+async def test_without_credentials_a_redirect_within_the_host_is_followed(
     sources: Sources, repo: Repo, git_http: Server, serve: Serve
 ) -> None:
     async def unused(_: Server, __: object) -> object:
@@ -155,6 +155,21 @@ async def test_without_credentials_a_redirect_is_followed(
     assert await sources.fetch(url) is True
     repo.commit({"a": "2"})
     assert await sources.fetch(url) is True
+
+
+async def test_a_redirect_to_another_host_is_never_followed(
+    sources: Sources, repo: Repo, git_http: Server, serve: Serve
+) -> None:
+    """Else a redirect on a listed host would bring in what the project does not list."""
+
+    async def unused(_: Server, __: object) -> object:
+        raise AssertionError
+
+    moved = await serve(unused)
+    moved.redirect_to = git_http.url.replace("127.0.0.1", "localhost")
+    with pytest.raises(SourceError, match="redirects to another address"):
+        await sources.fetch(f"{moved.url}/repo.git")
+    assert git_http.requests == []
 
 
 async def test_own_authorities(make_sources: MakeSources, repo: Repo, serve: Serve, tmp_path: Path) -> None:
