@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import orjson
 
 from taut.model.errors import TargetError
-from taut.model.live import RUN_KEY, LiveObject
+from taut.model.live import LiveObject
 from taut.model.manifests import Body
 from taut.model.operation import Operation, Step, StepState
 from taut.model.plan import Action, InventoryItem
@@ -20,6 +20,8 @@ from taut.planning.fields import managed_fields, owned_hash
 from taut.store.store import Mark, Store
 from taut.targets.kubernetes.cluster import Cluster
 from taut.targets.kubernetes.immutable import immutable_cause
+
+log = logging.getLogger("taut.operations")
 
 UNREACHABLE_PAUSE = 2.0
 """Seconds until a step is sent again that got no answer."""
@@ -38,6 +40,8 @@ class Run:
     superseded: bool = False
     lost: list[tuple[ObjectRef, str, str]] = field(default_factory=list[tuple[ObjectRef, str, str]])
     """(object, field, manager): who lost a field to taut."""
+    cleared: set[int] = field(default_factory=set[int])
+    """Numbers of hook steps whose object was removed, or cannot be."""
     immutable: set[ObjectRef] = field(default_factory=set[ObjectRef])
     """Objects whose update the API server refused because a field cannot be changed."""
 
@@ -64,7 +68,10 @@ class StepSender:
 
     async def repeat(self, run: Run, steps: Sequence[Step]) -> dict[ObjectRef, InventoryItem | None]:
         """After a restart or a lost answer: look what became of steps that were sent, and send again what may be repeated."""
-        results = await asyncio.gather(*(self._send_one(run, s) for s in steps))
+        quiet = [replace(s, message="") for s in steps]
+        for step in quiet:
+            run.put(step)
+        results = await asyncio.gather(*(self._send_one(run, s) for s in quiet))
         changed: dict[ObjectRef, InventoryItem | None] = {}
         for result in results:
             changed |= result
@@ -74,6 +81,8 @@ class StepSender:
         try:
             if step.hook:
                 return await self._hook(run, step)
+            if step.action is Action.UNCHANGED:
+                return await self._done(run, step, None)
             if step.action is Action.DELETE:
                 return await self._delete(run, step)
             if step.action is Action.RECREATE and self._still_there(run, step):
@@ -120,74 +129,80 @@ class StepSender:
 
     async def _hook(self, run: Run, step: Step) -> dict[ObjectRef, InventoryItem | None]:
         """Make a hook's object, unless this very run of it exists already."""
-        live = run.cluster.get(step.ref)
-        if live is None:
-            found = await run.cluster.read(step.ref, step.api_version)
-            live_key = _run_key(found) if found else ""
-        else:
-            live_key = live.run_key
-        if live_key == step.run_key:
-            return await self._settled_hook(run, step)
-        if await self._store.ran(step.run_key):
+        there = await self._standing(run, step)
+        if there is not None and there.run_key == step.run_key and there.uid != step.replaces:
+            return await self._adopted(run, step, there)
+        if await self._store.run_result(step.run_key) == StepState.DONE:
             return await self._done(run, step, None, message="ran before for the same content")
-        if live is not None:
-            if not live.deleting:
-                await run.cluster.delete(
-                    step.ref,
-                    step.api_version,
-                    uid=live.uid,
-                    propagation="background",
-                    impersonate=run.impersonate(step.ref.namespace),
-                )
+        if there is not None:
+            if not there.deleting:
+                await self._remove(run, step, there.uid, "background")
             return {}
         body = await self._body(run, step)
         made, _ = await run.cluster.create(body, impersonate=run.impersonate(step.ref.namespace))
-        created = replace(step, uid=made.live.uid)
-        run.put(created)
-        item = self._item(created, made.live)
-        await self._store.mark(run.operation.id, [Mark(step.number, StepState.SENT, uid=made.live.uid, item=item)])
-        return {step.ref: item}
+        return await self._adopted(run, step, made.live)
 
-    async def _settled_hook(self, run: Run, step: Step) -> dict[ObjectRef, InventoryItem | None]:
+    async def _standing(self, run: Run, step: Step) -> LiveObject | None:
+        """The object under a hook's name. What the memory does not have is asked for: an answer may have been lost."""
         live = run.cluster.get(step.ref)
-        if live is not None and live.uid != step.uid:
-            run.put(replace(step, uid=live.uid))
-            await self._store.mark(run.operation.id, [Mark(step.number, step.state, uid=live.uid)])
-        return {}
+        return live if live is not None else await run.cluster.look(step.ref, step.api_version)
+
+    async def _adopted(self, run: Run, step: Step, live: LiveObject) -> dict[ObjectRef, InventoryItem | None]:
+        """The hook's object is there: from now on it is told by its uid."""
+        if live.uid == step.uid:
+            return {}
+        step = replace(step, uid=live.uid)
+        run.put(step)
+        item = self._item(step, live)
+        await self._store.mark(run.operation.id, [Mark(step.number, step.state, uid=live.uid, item=item)])
+        return {step.ref: item}
 
     async def settle(self, run: Run, step: Step) -> dict[ObjectRef, InventoryItem | None]:
         """Store that a step which was SENT has come to its end (its new state is in `step`)."""
         run.put(step)
         if step.hook:
             await self._store.record_run(step.run_key, step.state.value)
-            await self._store.mark(run.operation.id, [Mark(step.number, step.state, message=step.message)])
-            await self._clean_up_hook(run, step)
+            await self._store.mark(
+                run.operation.id, [Mark(step.number, step.state, message=step.message, uid=step.uid)]
+            )
             return {}
         return await self._done(run, step, None, drop=True)
 
-    async def _clean_up_hook(self, run: Run, step: Step) -> None:
-        wanted = "HookSucceeded" if step.state is StepState.DONE else "HookFailed"
-        live = run.cluster.get(step.ref)
-        if wanted in step.hook_policies and live is not None and live.uid == step.uid:
-            await run.cluster.delete(
-                step.ref,
-                step.api_version,
-                uid=live.uid,
-                propagation="background",
-                impersonate=run.impersonate(step.ref.namespace),
-            )
+    async def clear(
+        self, run: Run, steps: Sequence[Step], items: Mapping[ObjectRef, InventoryItem]
+    ) -> dict[ObjectRef, InventoryItem | None]:
+        """Remove the objects of hooks that are over. The inventory lets go of them last: a restart comes back to what is left."""
+        changed: dict[ObjectRef, InventoryItem | None] = {}
+        for step in steps:
+            item = items.get(step.ref)
+            if step.number in run.cleared or item is None or item.uid != step.uid:
+                continue
+            try:
+                await self._remove(run, step, step.uid, "background")
+            except TargetError as error:
+                if _may_pass(error):
+                    raise
+                log.warning("%s: the hook's object cannot be removed: %s", step.ref, error)
+                run.cleared.add(step.number)
+                continue
+            run.cleared.add(step.number)
+            await self._store.mark(run.operation.id, [Mark(step.number, step.state, message=step.message, drop=True)])
+            changed[step.ref] = None
+        return changed
 
-    async def _delete(self, run: Run, step: Step) -> dict[ObjectRef, InventoryItem | None]:
-        uid = step.uid
-        if not uid:
-            return await self._done(run, step, None, drop=True)
+    async def _remove(self, run: Run, step: Step, uid: str, propagation: str) -> None:
         await run.cluster.delete(
             step.ref,
             step.api_version,
             uid=uid,
-            propagation=run.propagation,
+            propagation=propagation,
             impersonate=run.impersonate(step.ref.namespace),
         )
+
+    async def _delete(self, run: Run, step: Step) -> dict[ObjectRef, InventoryItem | None]:
+        if not step.uid:
+            return await self._done(run, step, None, drop=True)
+        await self._remove(run, step, step.uid, run.propagation)
         return {}
 
     async def _done(
@@ -202,7 +217,7 @@ class StepSender:
         return {step.ref: None} if drop else {}
 
     async def _failed(self, run: Run, step: Step, error: TargetError) -> dict[ObjectRef, InventoryItem | None]:
-        if error.status == 0 or error.status in (429, 500, 502, 503, 504):
+        if _may_pass(error) or (step.hook and error.reason == "AlreadyExists"):
             run.waiting = f"{step.ref}: {error.what}"
             run.put(replace(step, message=_said(error)))
             return {}
@@ -219,6 +234,6 @@ def _said(error: TargetError) -> str:
     return f"{error.what} ({error.advice})" if error.advice else error.what
 
 
-def _run_key(body: Body) -> str:
-    annotations: dict[str, Any] = (body.get("metadata") or {}).get("annotations") or {}
-    return str(annotations.get(RUN_KEY, ""))
+def _may_pass(error: TargetError) -> bool:
+    """Whether the same request may work a little later: there was no answer, or the server had trouble of its own."""
+    return error.status == 0 or error.status in (429, 500, 502, 503, 504)

@@ -25,7 +25,7 @@ from taut.controller.wanting import Wanting
 from taut.dialects.config import Config
 from taut.model.application import Application
 from taut.model.errors import BadInput, TautError
-from taut.model.operation import Approval, OperationKind
+from taut.model.operation import Approval
 from taut.model.plan import Plan
 from taut.model.record import AppRecord
 from taut.model.refs import AppKey, ObjectRef, parse_app_key
@@ -216,7 +216,9 @@ class Controller:
         if state.run is None:
             return False
         await self.store.audit(by, "abort", str(key), "")
-        state.run.operation = await self.store.update_operation(state.run.operation.id, abort_requested=True)
+        state.run.operation = await self.store.update_operation(
+            state.run.operation.id, abort_requested=True, message=f"aborted by {by}"
+        )
         self.queue.add(key, Reason.ASKED)
         return True
 
@@ -236,8 +238,6 @@ class Controller:
         await self.store.audit(by, "suspend" if suspended_by else "resume", str(key), reason)
         state.record = msgspec.structs.replace(state.record, suspended_by=suspended_by)
         await self.store.put_app(state.record)
-        if suspended_by and state.run is not None and state.run.operation.kind is not OperationKind.DELETE:
-            state.run.operation = await self.store.update_operation(state.run.operation.id, abort_requested=True)
         self.queue.add(key, Reason.ASKED)
 
     async def refresh(self, root: str | None, key: AppKey | None) -> int:

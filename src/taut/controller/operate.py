@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -12,14 +12,24 @@ from taut.controller.carry_out import UNREACHABLE_PAUSE, Run, StepSender
 from taut.controller.drift_log import DriftLog
 from taut.controller.fleet import Fleet
 from taut.controller.planner import Planner
-from taut.controller.progress import Finish, Hold, Move, Send, next_move, settle_deletion, settle_hook
+from taut.controller.progress import (
+    Finish,
+    Hold,
+    Move,
+    Send,
+    Wait,
+    hooks_to_clear,
+    next_move,
+    settle_deletion,
+    settle_hook,
+)
 from taut.controller.queue import Reason, WorkQueue
 from taut.controller.starting import Start, next_try
 from taut.controller.state import AppState
 from taut.model.durations import seconds
 from taut.model.manifests import canonical
 from taut.model.operation import HistoryEntry, Operation, OperationKind, OperationState, Step, StepState
-from taut.model.plan import WRITES, Action, InventoryItem, Plan
+from taut.model.plan import WRITES, Action, InventoryItem, Phase, Plan
 from taut.model.record import AppRecord
 from taut.model.refs import ObjectRef
 from taut.store.records import AuditNote
@@ -76,6 +86,7 @@ class Operator:
             content_hash=desired.content_hash if desired else "",
             author=revision.author if revision else "",
             commit_message=revision.message if revision else "",
+            hook_revision=desired.hook_revision if desired else "",
         )
         manifests = {s.number: canonical(m.body) for s, m in work if m is not None}
         steps = [s for s, _ in work]
@@ -107,57 +118,78 @@ class Operator:
         )
 
     def _intended(self, step: Step) -> InventoryItem:
-        return InventoryItem(ref=step.ref, api_version=step.api_version, wave=step.wave, pending=True)
+        return InventoryItem(ref=step.ref, api_version=step.api_version, wave=step.wave, pending=True, hook=step.hook)
 
     async def go_on(self, state: AppState) -> bool:
-        """Carry the operation as far as it goes without waiting. True when it has ended and its application is still there."""
+        """Carry the operation as far as it goes without waiting. True when it has ended and its application is still there.
+
+        Raises TargetError when the target cannot be seen: what is not in view must not be taken for gone.
+        """
         run = state.run
         if run is None:
             return True
-        await run.cluster.watch_kinds({s.ref.kind_ref for s in run.steps if s.state is not StepState.TODO})
+        await _see(run, (s for s in run.steps if s.state is not StepState.TODO))
         while True:
-            ended = self._stopped(run)
+            ended = self._stopped(state, run)
             if ended is None:
                 await self._settle(state, run)
-                move = next_move(run.steps, run.cluster.get, self._clock())
+                move = next_move(run.steps, run.cluster.get, self._clock(), failure=run.operation.message)
+                await self._clear_hooks(state, run, move)
                 ended = await self._act(state, run, move)
-                if ended is None and not isinstance(move, Send):
+                if ended is None and not isinstance(move, Send) and not _out_of_time(run, move):
                     return False
             if ended is not None:
+                await self._clear_hooks(state, run, Finish())
                 await self._end(state, run, ended)
                 return state.key in self._fleet.states
 
-    def _stopped(self, run: Run) -> Ended | None:
+    def _stopped(self, state: AppState, run: Run) -> Ended | None:
+        if state.suspended:
+            return Ended(OperationState.ABORTED, "suspended")
         if run.operation.abort_requested:
-            return Ended(OperationState.ABORTED, "aborted on request")
-        if run.superseded:
+            return Ended(OperationState.ABORTED, run.operation.message or "aborted on request")
+        # A hook that runs is never cut off by a newer revision: nobody knows what half a migration leaves behind.
+        if run.superseded and not any(s.hook and s.uid and s.state is StepState.SENT for s in run.steps):
             return Ended(OperationState.SUPERSEDED, "a newer revision takes over")
         return None
+
+    async def _clear_hooks(self, state: AppState, run: Run, move: Move) -> None:
+        due = hooks_to_clear(run.steps, move)
+        if due:
+            self._note(state, await self._sender.clear(run, due, state.items))
 
     async def _act(self, state: AppState, run: Run, move: Move) -> Ended | None:
         match move:
             case Send(steps):
-                await run.cluster.watch_kinds({s.ref.kind_ref for s in steps})
+                await _see(run, steps)
                 self._note(state, await self._sender.send(run, steps))
-                return await self._unanswered(state, run)
+                return None
             case Finish(failures):
                 if failures:
                     return Ended(OperationState.FAILED, "; ".join(failures))
                 return Ended(OperationState.SUCCEEDED)
             case Hold(waits):
-                run.waiting = "waiting: " + "; ".join(f"{w.step.ref} {w.message}" for w in waits[:3])
+                run.waiting = "waiting: " + _shown(waits[:3]) + self._newer(state, run)
                 left = run.operation.deadline - self._clock()
                 if left <= 0:
-                    message = "timed out " + "; ".join(f"{w.step.ref} {w.message}" for w in waits[:5])
-                    return Ended(OperationState.FAILED, message)
-                recheck = min([w.recheck for w in waits if w.recheck] + [left])
+                    return await self._too_late(state, run, waits)
+                # What got no answer stays SENT, and is looked at again after a pause.
+                pauses = [UNREACHABLE_PAUSE] if any(s.state is StepState.SENT and s.message for s in run.steps) else []
+                recheck = min([*(w.recheck for w in waits if w.recheck), *pauses, left])
                 self._queue.add_later(state.key, Reason.TIMER, recheck + 0.05)
                 return None
 
-    async def _unanswered(self, state: AppState, run: Run) -> Ended | None:
-        """Steps that got no answer stay SENT; they are looked at again after a pause, until the deadline."""
-        if any(s.state is StepState.SENT and s.message and not s.hook for s in run.steps):
-            self._queue.add_later(state.key, Reason.TIMER, UNREACHABLE_PAUSE)
+    def _newer(self, state: AppState, run: Run) -> str:
+        return f"; a newer revision takes over then, or after: taut abort {state.key.name}" if run.superseded else ""
+
+    async def _too_late(self, state: AppState, run: Run, waits: Sequence[Wait]) -> Ended | None:
+        """The deadline is over: the operation has failed, and what runs after a failure gets the same time once more."""
+        first, timeout = run.operation.message, state.app.spec.sync.timeout
+        message = f"timed out after {timeout}; it waited for: {_shown(waits[:5])}"
+        if first:
+            return Ended(OperationState.FAILED, f"{first}; then {message}")
+        deadline = self._clock() + seconds(timeout)
+        run.operation = await self._store.update_operation(run.operation.id, message=message, deadline=deadline)
         return None
 
     async def _settle(self, state: AppState, run: Run) -> None:
@@ -176,12 +208,12 @@ class Operator:
                 self._note(state, await self._sender.repeat(run, [step]))
 
     async def _settle_hook(self, state: AppState, run: Run, step: Step) -> None:
-        settled = settle_hook(step, run.cluster.get(step.ref))
+        live = run.cluster.get(step.ref)
+        gone = bool(step.uid) and (live is None or live.uid != step.uid)
+        settled = settle_hook(step, live, await self._store.run_result(step.run_key) if gone else None)
         if settled.state in (StepState.DONE, StepState.FAILED):
             self._note(state, await self._sender.settle(run, settled))
-        elif settled.uid and settled.uid == step.uid:
-            return
-        else:
+        elif not settled.uid or settled.uid != step.uid:
             self._note(state, await self._sender.repeat(run, [step]))
 
     def _note(self, state: AppState, changed: dict[ObjectRef, InventoryItem | None]) -> None:
@@ -205,7 +237,7 @@ class Operator:
         state.record = record
         state.run = None
         state.approvals = tuple(a for a in state.approvals if a.plan_hash != operation.plan_hash)
-        state.ran |= {s.run_key for s in run.steps if s.hook and s.settled}
+        state.ran |= {s.run_key for s in run.steps if s.hook and s.state is StepState.DONE}
         if ended.state is OperationState.SUCCEEDED:
             await self._drift.healed(state, [s.ref for s in run.steps])
         state.recreate |= run.immutable
@@ -221,17 +253,22 @@ class Operator:
             await self._fleet.removed(state)
 
     def _record_after(self, state: AppState, operation: Operation, ended: Ended) -> AppRecord:
+        removal = operation.kind is OperationKind.DELETE
         record = msgspec.structs.replace(
-            state.record, attempted=operation.content_hash or "removed", last_sync=self._clock()
+            state.record,
+            attempted="removed" if removal else operation.content_hash,
+            attempted_revision=operation.hook_revision,
+            last_sync=self._clock(),
+            stopped="",
         )
         if ended.state is OperationState.SUCCEEDED:
             return self._record_of_success(state, record, operation)
         if ended.state is OperationState.SUPERSEDED:
             return record
-        failures = record.failures + 1 if state.record.attempted == record.attempted else 1
-        limit = state.app.spec.sync.retry.limit
         if ended.state is OperationState.ABORTED:
-            failures = max(failures, limit + 1)
+            # What was suspended goes on when it is resumed; what was aborted waits for somebody's word.
+            return record if state.suspended else msgspec.structs.replace(record, stopped=ended.message)
+        failures = record.failures + 1 if state.record.attempted == record.attempted else 1
         return msgspec.structs.replace(
             record,
             failures=failures,
@@ -271,6 +308,27 @@ class Operator:
         )
 
 
+async def _see(run: Run, steps: Iterable[Step]) -> None:
+    """Watch the kinds of these steps. Raises TargetError when one cannot be seen; a kind that is not served is seen to be empty."""
+    failures = await run.cluster.watch_kinds({s.ref.kind_ref for s in steps})
+    for error in failures.values():
+        if error.reason != "UnknownKind":
+            raise error
+
+
+def _out_of_time(run: Run, move: Move) -> bool:
+    """The operation has just failed by its deadline: what runs after a failure is next."""
+    return (
+        isinstance(move, Hold)
+        and bool(run.operation.message)
+        and all(w.step.phase is not Phase.SYNC_FAIL for w in move.waits)
+    )
+
+
+def _shown(waits: Sequence[Wait]) -> str:
+    return "; ".join(f"{w.step.ref} {w.message}" for w in waits)
+
+
 def _enters(step: Step) -> bool:
-    """Whether the step's object enters the inventory when it is written."""
-    return step.tracked and not step.hook and step.action in WRITES and step.action is not Action.DELETE
+    """Whether the step's object enters the inventory when it is written: ahead of it, so that nothing is ever leaked."""
+    return step.tracked and step.action in WRITES and step.action is not Action.DELETE

@@ -15,8 +15,6 @@ type Look = Callable[[ObjectRef], LiveObject | None]
 
 DEGRADED_GRACE = 10.0
 """Seconds that an object may be Degraded after taut wrote it: its controller may not have seen the new version yet."""
-DELETING_IS_SLOW = 30.0
-"""Seconds after which a deletion that waits for finalizers is reported as such."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +25,10 @@ class Wait:
     message: str
     failed: bool = False
     recheck: float = 0.0
+
+
+UNKNOWN_END = "its object was removed before taut saw how it ended"
+_ORDER = {phase: n for n, phase in enumerate(Phase)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +55,15 @@ class Finish:
 type Move = Send | Hold | Finish
 
 
-def next_move(steps: Sequence[Step], look: Look, now: float) -> Move:
-    """What to do next for an operation with these steps (in any state), at `now` (Unix seconds)."""
+def next_move(steps: Sequence[Step], look: Look, now: float, *, failure: str = "") -> Move:
+    """What to do next for an operation with these steps (in any state), at `now` (Unix seconds).
+
+    `failure`: the operation failed as a whole (its time is over): only what runs after a failure is left to do.
+    """
     normal = [s for s in steps if s.phase is not Phase.SYNC_FAIL]
+    after_failure = [s for s in steps if s.phase is Phase.SYNC_FAIL]
+    if failure:
+        return _after_failure(after_failure, look, now, (failure,))
     current = _current_group(normal)
     waits = _waits(current, look, now)
     failures = [f"{s.ref}: {s.message}" for s in normal if s.state is StepState.FAILED]
@@ -64,7 +72,7 @@ def next_move(steps: Sequence[Step], look: Look, now: float) -> Move:
     if failures:
         if in_flight:
             return Hold(tuple(in_flight))
-        return _after_failure([s for s in steps if s.phase is Phase.SYNC_FAIL], look, now, tuple(failures))
+        return _after_failure(after_failure, look, now, tuple(failures))
     todo = [s for s in current if s.state is StepState.TODO]
     if todo:
         return Send(tuple(todo))
@@ -83,7 +91,10 @@ def _after_failure(hooks: list[Step], look: Look, now: float, failures: tuple[st
     if waits:
         return Hold(tuple(waits))
     following = _following(hooks, current)
-    return Send(tuple(following)) if following else Finish(failures)
+    if following:
+        return Send(tuple(following))
+    broken = tuple(f"{s.ref} (after the failure): {s.message}" for s in hooks if s.state is StepState.FAILED)
+    return Finish(failures + broken)
 
 
 def _current_group(steps: Sequence[Step]) -> list[Step]:
@@ -112,7 +123,9 @@ def _wait(step: Step, live: LiveObject | None, now: float) -> Wait | None:
     if step.state is not StepState.DONE or not step.wait or step.hook or step.action not in _HEALTH_MATTERS:
         return None
     if live is None:
-        return Wait(step, "was deleted while taut was waiting for it")
+        # Waiting does not bring it back; the next try does. An object that taut did not write is the next plan's matter.
+        gone = Wait(step, "was deleted while taut was waiting for it", failed=True)
+        return None if step.action is Action.UNCHANGED else gone
     return _wait_health(step, live, now)
 
 
@@ -132,22 +145,27 @@ def _wait_health(step: Step, live: LiveObject, now: float) -> Wait | None:
 
 def _wait_sent(step: Step, live: LiveObject | None, now: float) -> Wait:
     if step.action in (Action.DELETE, Action.RECREATE) and live is not None and live.uid == step.uid:
-        if live.deleting and live.finalizers and now - step.sent_at > DELETING_IS_SLOW:
-            names = ", ".join(live.finalizers)
-            return Wait(step, f"is being deleted, and waits for its finalizers: {names}")
-        return Wait(step, "is being deleted", recheck=DELETING_IS_SLOW)
+        if live.deleting and live.finalizers:
+            return Wait(step, f"is being deleted, and waits for its finalizers: {', '.join(live.finalizers)}")
+        return Wait(step, "is being deleted")
     if step.hook:
         state = live.health.message if live is not None and live.health else ""
         return Wait(step, "hook is running" + (f": {state}" if state else ""))
     return Wait(step, "was sent; the answer is not known yet")
 
 
-def settle_hook(step: Step, live: LiveObject | None) -> Step:
-    """What a hook that was sent has come to: still SENT, DONE, or FAILED. A hook whose kind has no end is done when it exists."""
-    if live is None or live.run_key != step.run_key:
-        if step.uid and (live is None or live.uid != step.uid):
+def settle_hook(step: Step, live: LiveObject | None, result: str | None = None) -> Step:
+    """What a hook that was sent has come to: still SENT, DONE, or FAILED. A hook whose kind has no end is done when it exists.
+
+    `result` is how this run ended as far as it was recorded; an object that is gone without a record counts as failed,
+    for nobody knows what it did.
+    """
+    if live is None or live.run_key != step.run_key or live.uid == step.replaces:
+        if not step.uid or (live is not None and live.uid == step.uid):
+            return step
+        if result == StepState.DONE:
             return replace(step, state=StepState.DONE, message="ended, and its object was removed")
-        return step
+        return replace(step, state=StepState.FAILED, message=UNKNOWN_END)
     status = live.health.status if live.health else HealthStatus.HEALTHY
     if status is HealthStatus.HEALTHY:
         return replace(step, state=StepState.DONE, message=live.health.message if live.health else "", uid=live.uid)
@@ -162,3 +180,26 @@ def settle_deletion(step: Step, live: LiveObject | None) -> Step:
     if live is None or live.uid != step.uid:
         return replace(step, state=StepState.DONE)
     return step
+
+
+def hooks_to_clear(steps: Sequence[Step], move: Move) -> list[Step]:
+    """The hooks whose object goes now, by their own delete policies: when their whole phase is over, as Helm does it.
+
+    Not earlier: what a hook leaves (an account, a role) may be there for the next hook of the phase.
+    """
+    now = _phase_of(move)
+    over = [s for s in steps if s.hook and (now is None or _ORDER[s.phase] < now)]
+    return [s for s in over if _ends_with.get(s.state) in s.hook_policies]
+
+
+_ends_with = {StepState.DONE: "HookSucceeded", StepState.FAILED: "HookFailed"}
+
+
+def _phase_of(move: Move) -> int | None:
+    match move:
+        case Send(steps):
+            return min(_ORDER[s.phase] for s in steps)
+        case Hold(waits):
+            return min(_ORDER[w.step.phase] for w in waits)
+        case Finish():
+            return None

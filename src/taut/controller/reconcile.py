@@ -18,7 +18,7 @@ from taut.controller.state import AppState, Desired
 from taut.controller.status import problem_of
 from taut.controller.wanting import Wanting
 from taut.model.errors import TargetError, TautError
-from taut.model.operation import OperationKind
+from taut.model.operation import OperationKind, StepState
 from taut.model.plan import Action, Change, Hold, Plan
 from taut.model.record import AppRecord
 from taut.planning.guard import holds_after, stops
@@ -85,7 +85,9 @@ class Reconciler:
             return
         if state.desired is None or desired.content_hash != state.desired.content_hash:
             state.recreate.clear()
-        state.ran = frozenset([w.run_key for w in desired.hooks if await self._p.store.ran(w.run_key)])
+        state.ran = frozenset(
+            [w.run_key for w in desired.hooks if await self._p.store.run_result(w.run_key) == StepState.DONE]
+        )
         self._p.fleet.want(state, desired)
         state.stale = False
         state.problems = ()

@@ -63,6 +63,8 @@ class Step:
     """Whether the group waits until this object is healthy."""
     tracked: bool = True
     """False: the object does not enter the inventory (a namespace that was made for the application, and stays)."""
+    replaces: str = ""
+    """Of a hook: the uid of the object of an earlier run, which makes room for this one."""
 
     @property
     def settled(self) -> bool:
@@ -92,6 +94,8 @@ class Operation:
     """Of all desired objects: a newer content supersedes the operation."""
     author: str = ""
     commit_message: str = ""
+    hook_revision: str = ""
+    """The commit in the run keys of its hooks."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,8 @@ class AppRecord(msgspec.Struct, frozen=True, kw_only=True):
     failures: int = 0
     retry_at: float = 0.0
     failure: str = ""
+    stopped: str = ""
+    """Set when somebody aborted the last try, and who: this content is not tried again by itself."""
     suspended_by: str = ""
     rebuilt: bool = False
     """The inventory was rebuilt from the objects: the first prune asks."""

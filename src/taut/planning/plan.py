@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from taut.model.health import HealthStatus
 from taut.model.live import RUN_KEY, LiveObject
 from taut.model.manifests import Body, Manifest
 from taut.model.plan import WRITES, Action, Change, FieldChange, Hold, HoldKind, InventoryItem, Phase, Plan
@@ -233,7 +234,7 @@ def decide(
         case = _Case(wanted, live, found.inventory.get(ref), body, circumstances)
         changes.append(case.change(answers.get(ref), immutable=ref in immutable))
     changes += [removal(item, live, bodies.get(item.ref), circumstances.removals) for item, live in found.removed]
-    runs, holds = _hook_changes(found, any(c.action in WRITES for c in changes))
+    runs, holds = _hook_changes(found, any(c.action in WRITES and not c.hook for c in changes))
     return Plan(
         app=circumstances.app,
         changes=arrange([*changes, *runs]),
@@ -336,6 +337,7 @@ def _hook_changes(found: Survey, writes: bool) -> tuple[list[Change], list[Hold]
     circumstances = found.circumstances
     runs = writes if circumstances.run_hooks is None else circumstances.run_hooks
     changes, holds = list[Change](), list[Hold]()
+    ran = circumstances.ran | _surpassed(found.hooks)
     for wanted, live in found.hooks:
         if not runs or (wanted.phase in _DELETION_PHASES) is not circumstances.deleting:
             continue
@@ -343,12 +345,27 @@ def _hook_changes(found: Survey, writes: bool) -> tuple[list[Change], list[Hold]
         if hold is not None:
             holds.append(hold)
         else:
-            changes.append(_hook_change(wanted, live, circumstances))
+            changes.append(_hook_change(wanted, live, circumstances, ran))
     return changes, holds
 
 
-def _hook_change(wanted: Wanted, live: LiveObject | None, circumstances: Circumstances) -> Change:
-    if wanted.run_key in circumstances.ran or (live is not None and live.run_key == wanted.run_key):
+def _surpassed(hooks: Iterable[tuple[Wanted, LiveObject | None]]) -> frozenset[str]:
+    """The runs of which the same object's run in a later phase tells that they succeeded."""
+    earlier: dict[ObjectRef, list[str]] = {}
+    found: set[str] = set()
+    for wanted, live in hooks:
+        before = earlier.setdefault(wanted.ref, [])
+        if live is not None and live.run_key == wanted.run_key and wanted.phase is not Phase.SYNC_FAIL:
+            found.update(before)
+        before.append(wanted.run_key)
+    return frozenset(found)
+
+
+def _hook_change(wanted: Wanted, live: LiveObject | None, circumstances: Circumstances, ran: Collection[str]) -> Change:
+    """A hook that succeeded never runs again for its content and revision; one that failed does, with the next try."""
+    same = live is not None and live.run_key == wanted.run_key
+    failed = live is not None and live.health is not None and live.health.status is HealthStatus.DEGRADED
+    if wanted.run_key in ran or (same and not failed):
         return _unchanged(wanted, live, "this hook ran already for this content and revision")
     change = _create(wanted, circumstances)
     if live is None:

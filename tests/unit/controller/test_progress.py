@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from taut.controller.progress import Finish, Hold, Send, next_move, settle_deletion, settle_hook
+from taut.controller.progress import Finish, Hold, Send, hooks_to_clear, next_move, settle_deletion, settle_hook
 from taut.model.health import Health, HealthStatus
 from taut.model.live import LiveObject
 from taut.model.operation import Step, StepState
@@ -118,16 +118,48 @@ def test_a_deletion_is_done_when_that_very_object_is_gone(seen: LiveObject | Non
 
 
 @pytest.mark.parametrize(
-    ("uid", "seen", "expected"),
+    ("uid", "seen", "recorded", "expected"),
     [
-        ("", None, StepState.SENT),
-        ("", live("a", run_key="other"), StepState.SENT),
-        ("", live("a", run_key="k", status=HealthStatus.HEALTHY), StepState.DONE),
-        ("", live("a", run_key="k", status=HealthStatus.PROGRESSING), StepState.SENT),
-        ("", live("a", run_key="k", status=HealthStatus.DEGRADED), StepState.FAILED),
-        ("u", None, StepState.DONE),
+        ("", None, None, StepState.SENT),
+        ("", live("a", run_key="other"), None, StepState.SENT),
+        ("", live("a", run_key="k", status=HealthStatus.HEALTHY), None, StepState.DONE),
+        ("", live("a", run_key="k", status=HealthStatus.PROGRESSING), None, StepState.SENT),
+        ("", live("a", run_key="k", status=HealthStatus.DEGRADED), None, StepState.FAILED),
+        ("", live("a", run_key="k", uid="earlier", status=HealthStatus.DEGRADED), None, StepState.SENT),
+        ("u", None, None, StepState.FAILED),
+        ("u", None, "failed", StepState.FAILED),
+        ("u", None, "done", StepState.DONE),
+        ("u", live("a", run_key="k", uid="other"), "done", StepState.DONE),
     ],
 )
-def test_hooks_are_told_by_their_run_key(uid: str, seen: LiveObject | None, expected: StepState) -> None:
-    hook = step(0, "a", state=StepState.SENT, hook=True, run_key="k", uid=uid)
-    assert settle_hook(hook, seen).state is expected
+def test_hooks_are_told_by_their_run_key(
+    uid: str, seen: LiveObject | None, recorded: str | None, expected: StepState
+) -> None:
+    hook = step(0, "a", state=StepState.SENT, hook=True, run_key="k", uid=uid, replaces="earlier")
+    assert settle_hook(hook, seen, recorded).state is expected
+
+
+def test_a_hooks_object_is_removed_when_its_whole_phase_is_over() -> None:
+    account = step(0, "a", state=StepState.DONE, hook=True, phase=Phase.PRE_SYNC, hook_policies=("HookSucceeded",))
+    job = step(1, "j", group=1, state=StepState.SENT, hook=True, phase=Phase.PRE_SYNC, hook_policies=("HookSucceeded",))
+    after = step(2, "z", group=2)
+    steps = [account, job, after]
+    assert hooks_to_clear(steps, next_move(steps, look(), 0)) == []
+    steps[1] = replace(job, state=StepState.DONE)
+    assert hooks_to_clear(steps, next_move(steps, look(), 0)) == steps[:2]
+    steps[1] = replace(job, state=StepState.FAILED)
+    assert hooks_to_clear(steps, Finish(("no",))) == [account]
+
+
+def test_an_operation_that_failed_as_a_whole_only_runs_what_is_for_failures() -> None:
+    hook = step(2, "h", group=9, hook=True, phase=Phase.SYNC_FAIL)
+    steps = [step(0, "a", state=StepState.DONE), step(1, "b", group=1), hook]
+    assert names(next_move(steps, look(live("a")), 0, failure="timed out")) == ["h"]
+    assert next_move(steps[:2], look(live("a")), 0, failure="timed out") == Finish(("timed out",))
+
+
+def test_what_vanishes_while_taut_waits_for_it_is_a_failure() -> None:
+    move = next_move([step(0, "a", state=StepState.DONE)], look(), 0)
+    assert isinstance(move, Finish)
+    assert "deleted" in move.failures[0]
+    assert next_move([step(0, "a", state=StepState.DONE, action=Action.UNCHANGED)], look(), 0) == Finish()
