@@ -173,6 +173,10 @@ class Roots:
         for app in declared:
             await self._declare(root, app)
         await self._undeclare(root, doubtful, every)
+        if not doubtful:
+            self._fleet.known_roots |= {root.config.name}
+        else:
+            self._fleet.known_roots -= {root.config.name}
 
     def _expand(self, root: RootState, template: ApplicationTemplate) -> Expansion:
         needs = generator_needs(template)
@@ -203,7 +207,7 @@ class Roots:
             await self._remember(state)
         state.document_problems = broken
         state.problems = broken
-        state.stale = True
+        state.mark_stale()
         self._changed.append(state)
 
     async def _remember(self, state: AppState) -> None:
@@ -232,11 +236,13 @@ class Roots:
 
     async def _take_down(self, state: AppState, hold: Hold | None) -> None:
         state.removal_hold = hold
+        state.removal_sure = True
         if not state.removed:
             state.removed = True
             state.document_problems = ()
             state.problems = ()
-            state.record = msgspec.structs.replace(state.record, deleting=True)
+            # Should it come back, everything is looked at as for the first time: some of it may be gone.
+            state.record = msgspec.structs.replace(state.record, deleting=True, content_hash="")
             await self._store.put_app(state.record)
         self._changed.append(state)
 

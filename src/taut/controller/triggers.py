@@ -91,33 +91,35 @@ class SourceWatch:
             moved = await self._sources.fetch(url, credentials=self._credentials.get(url))
             recovered = self.failing.pop(url, None) is not None
             if moved or recovered:
+                changed = await self.changed(url)
+                # All are marked before any is looked at: an application must not find one that it depends on in its old state.
+                for state in changed:
+                    state.mark_stale()
                 await self._on_root(url)
-                await self.moved(url)
+                for state in changed:
+                    self._queue.add(state.key, Reason.PUSH, project=state.app.spec.project)
         except TautError as error:
             first = url not in self.failing
             self.failing[url] = str(error)
             if first or poked:
                 log.warning("%s", error)
                 for state in self._readers(url):
-                    state.stale = True
+                    state.mark_stale()
                     self._queue.add(state.key, Reason.RETRY)
 
     def _readers(self, url: str) -> list[AppState]:
         return [s for s in self._fleet.states.values() if any(x.url == url for x in s.app.spec.all_sources)]
 
-    async def moved(self, url: str) -> None:
-        """Something moved at `url`: mark the applications whose inputs really changed, and only those."""
+    async def changed(self, url: str) -> list[AppState]:
+        """Something moved at `url`: the applications whose inputs really changed, and only those."""
         resolved: dict[Source, Snapshot | None] = {}
-        for state in self._readers(url):
-            if state.removed or state.desired is None or state.stale:
-                self._mark(state)
-                continue
-            await self._compare(state, resolved)
+        return [s for s in self._readers(url) if not await self._same(s, resolved)]
 
-    async def _compare(self, state: AppState, resolved: dict[Source, Snapshot | None]) -> None:
+    async def _same(self, state: AppState, resolved: dict[Source, Snapshot | None]) -> bool:
+        """Whether a render would read exactly the same; then only the revision that people see moves on."""
         desired = state.desired
-        if desired is None:
-            return
+        if state.removed or desired is None or state.stale:
+            return False
         snapshots: list[Snapshot] = []
         for source in state.app.spec.all_sources:
             where = Source(**{f: getattr(source, f) for f in _ADDRESS})
@@ -128,20 +130,14 @@ class SourceWatch:
                     resolved[where] = None
             found = resolved[where]
             if found is None:
-                self._mark(state)
-                return
+                return False
             snapshots.append(found)
-        if desired.closure.same_in([s.tree for s in snapshots]) and not self._signatures_matter(state):
-            state.desired = replace(desired, snapshots=tuple(snapshots))
-            return
-        self._mark(state)
-
-    def _signatures_matter(self, state: AppState) -> bool:
-        return self._fleet.project_of(state).spec.signatures.require != "none"
-
-    def _mark(self, state: AppState) -> None:
-        state.stale = True
-        self._queue.add(state.key, Reason.PUSH, project=state.app.spec.project)
+        if state.desired is not desired or not desired.closure.same_in([s.tree for s in snapshots]):
+            return False
+        if self._fleet.project_of(state).spec.signatures.require != "none":
+            return False
+        state.desired = replace(desired, snapshots=tuple(snapshots))
+        return True
 
 
 _ADDRESS = ("git", "helm", "oci", "ref", "tag_prefix", "chart", "version", "credentials", "submodules")
