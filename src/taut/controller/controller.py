@@ -244,7 +244,7 @@ class Controller:
         """Look at the sources again: of one application, of a root, or all. How many repositories is the answer."""
         if key is not None:
             state = self.state(key)
-            state.stale = True
+            state.mark_stale()
             count = self.watch.poke([s.url for s in state.app.spec.all_sources])
             self.queue.add(key, Reason.ASKED)
             return count

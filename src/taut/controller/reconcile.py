@@ -76,6 +76,7 @@ class Reconciler:
         """Find what Git wants, where it could have changed; the last good answer stays when it cannot be found."""
         if state.removed or state.document_problems or (state.desired is not None and not state.stale):
             return
+        marks = state.marks
         try:
             desired = await self._p.wanting.find(state)
         except TautError as error:
@@ -89,7 +90,7 @@ class Reconciler:
             [w.run_key for w in desired.hooks if await self._p.store.run_result(w.run_key) == StepState.DONE]
         )
         self._p.fleet.want(state, desired)
-        state.stale = False
+        state.stale = state.marks != marks
         state.problems = ()
         state.warnings = desired.warnings
 
@@ -113,10 +114,8 @@ class Reconciler:
             state.problems = ()
         plan = planned.plan
         fresh = state.desired is not None and state.desired.content_hash != state.record.content_hash
-        if fresh:
-            await self._p.drift.adopted(state)
-        elif not state.removed and selected is None:
-            await self._p.drift.note(state, planned, plan.writes)
+        if not state.removed and selected is None:
+            await self._p.drift.note(state, planned, fresh=fresh)
         decision, holds = self._decide(state, plan, fresh)
         differing = [c.ref for c in plan.changes if c.action not in (Action.UNCHANGED, Action.RELEASE)]
         state.out_of_sync = frozenset(differing)
@@ -166,20 +165,25 @@ class Reconciler:
             suspended=state.suspended,
             removed=state.removed,
             held=next((h.message for h in holds if h.approvable), "") if stops(holds) else "",
-            dependency=self._p.fleet.unmet_dependency(state) or self._undecided(state, plan.changes),
+            dependency=self._unsure(state) or self._p.fleet.unmet_dependency(state) or self._undecided(state, plan.changes),
             window_closed="" if window.open else window.reason,
             window_recheck=max(window.until - self._p.clock(), 1.0) if window.until else 0.0,
             failures=state.record.failures if same else 0,
             retry_at=state.record.retry_at,
             failure=state.record.failure,
             stopped=state.record.stopped if same else "",
-            contested_until=state.contested_until,
+            contested=state.contested,
         )
         return decide(plan, facts), holds
 
     def _window(self, state: AppState) -> Verdict:
         windows = (*state.app.spec.sync.windows, *self._p.fleet.project_of(state).spec.windows)
         return is_open(windows, self._p.clock(), manual=state.asked is not None)
+
+    def _unsure(self, state: AppState) -> str:
+        """A removal that an earlier process began to consider is judged anew, with all that left the root together."""
+        unsure = state.removed and not state.removal_sure
+        return f"waits with its removal until the root {state.key.root} is read" if unsure else ""
 
     def _undecided(self, state: AppState, changes: tuple[Change, ...]) -> str:
         """Nothing is deleted before every application of the root was looked at: one of them may take the object over."""

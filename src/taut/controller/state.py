@@ -70,6 +70,8 @@ class AppState:
     """What is wrong with the application's own document; the last good one is used meanwhile."""
     stale: bool = True
     """Something that Git wants could have changed since `desired` was found."""
+    marks: int = 0
+    """How often it was marked stale: what moves while it is looked for must be looked for again."""
     warnings: tuple[str, ...] = ()
     waiting: str = ""
     """Why nothing is done although something differs: a dependency, a window, a suspension, a pause between tries."""
@@ -77,6 +79,8 @@ class AppState:
     operation_message: str = ""
     asked: Asked | None = None
     removed: bool = False
+    removal_sure: bool = False
+    """Its root was read since taut started, and does not declare it: until then a removal that was under way waits."""
     removal_hold: Hold | None = None
     """Too many applications of the root went at once: taking this one down asks first."""
     drift: dict[tuple[ObjectRef, str], DriftRecord] = field(default_factory=dict[tuple[ObjectRef, str], DriftRecord])
@@ -84,7 +88,10 @@ class AppState:
     recreate: set[ObjectRef] = field(default_factory=set[ObjectRef])
     """Objects whose update was refused because a field is immutable, for the present content."""
     heals: dict[tuple[ObjectRef, str], list[float]] = field(default_factory=dict[tuple[ObjectRef, str], list[float]])
-    contested_until: float = 0.0
+    contested: dict[ObjectRef, float] = field(default_factory=dict[ObjectRef, float])
+    """Objects that are not healed until then (Unix seconds), because somebody keeps changing them."""
+    completed: dict[ObjectRef, str] = field(default_factory=dict[ObjectRef, str])
+    """Jobs that were seen to complete, with their uid, and that the inventory does not say so of yet."""
     ran: frozenset[str] = frozenset()
     """Keys of hook runs of the present content that have ended."""
     handled: int = 0
@@ -98,6 +105,11 @@ class AppState:
     def key(self) -> AppKey:
         """Its identity."""
         return self.app.key
+
+    def mark_stale(self) -> None:
+        """Git may want something else from now on."""
+        self.stale = True
+        self.marks += 1
 
     @property
     def suspended(self) -> bool:
