@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.metadata import version
 
 from taut.documents.yaml import dump
 from taut.model.application import HelmOptions
@@ -13,7 +14,7 @@ from taut.render.inputs_helm import chart_folder, file_parameters, missing, miss
 from taut.render.reach import Reach
 from taut.render.wire import HelmTask, Job, ValuesLayer
 
-HELM_VERSION = "helm-python-sdk 0.2.2"
+HELM_VERSION = version("helm-python-sdk")
 HOOK = "helm.sh/hook"
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+
 from taut.model.application import JsonnetOptions
 from taut.model.errors import RenderError, Where
 from taut.render.context import Raw, SourceContext, SourceResult
 from taut.render.inputs_jsonnet import resolve_jsonnet
 from taut.render.wire import Job, JsonnetTask
 
-JSONNET_VERSION = "rjsonnet 0.5.6"
+JSONNET_VERSION = version("rjsonnet")
 
 
 async def from_jsonnet(context: SourceContext) -> SourceResult:

@@ -24,6 +24,7 @@ _STDERR_BYTES = 16_384
 _WATCH_SECONDS = 0.05
 _START_SECONDS = 30.0
 _OWN_TASKS = 8
+_PASSES = 3
 _MAX_JOBS = 500
 _MODULE = "taut.render.worker"
 
@@ -41,6 +42,7 @@ class Worker:
         self._errors = bytearray()
         self._reader = asyncio.create_task(self._read_errors())
         self._killed = ""
+        self._ended = False
         self.held = Held()
         self.jobs = 0
         self.idle_since = 0.0
@@ -110,19 +112,21 @@ class Worker:
         except WorkerGoneError:
             await self.kill("")
             raise self._post_mortem(job.limits) from None
-        except (asyncio.CancelledError, msgspec.MsgspecError):
+        except asyncio.CancelledError:
             await self.kill("cancelled")
             raise
+        except msgspec.MsgspecError:
+            await self.kill("answer")
+            raise RenderError("the renderer answered what cannot be read") from None
         finally:
             watch.cancel()
 
     async def kill(self, reason: str) -> None:
         """End it and everything it started, at once."""
         self._killed = self._killed or reason
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+        if not self._ended:
+            self._ended = True
+            end(self._process.pid)
         await self._process.wait()
         with contextlib.suppress(TimeoutError, asyncio.CancelledError):
             await asyncio.wait_for(self._reader, 2)
@@ -169,8 +173,7 @@ class Worker:
             elif size > bound:
                 self._killed = "memory"
             if self._killed:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(self._process.pid, signal.SIGKILL)
+                end(self._process.pid)
                 return
             await asyncio.sleep(_WATCH_SECONDS)
 
@@ -196,19 +199,47 @@ class Worker:
         return RenderError(f"the renderer crashed (code {code})" + (f": {said[:1000]}" if said else ""))
 
 
+def end(pid: int) -> None:
+    """Kill the leader's process group, and below it whoever left the group. The leader adopts orphans, so that none is lost."""
+    _signal(pid, signal.SIGSTOP)
+    for _ in range(_PASSES):
+        for one in descendants(pid):
+            _signal(one, signal.SIGKILL)
+    _signal(pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def _signal(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
+
+
+def descendants(pid: int) -> list[int]:
+    """All processes below `pid`, parents before children."""
+    found: list[int] = []
+    todo = [pid]
+    while todo:
+        current = todo.pop(0)
+        try:
+            for thread in os.listdir(f"/proc/{current}/task"):
+                children = [int(p) for p in Path(f"/proc/{current}/task/{thread}/children").read_text().split()]
+                found += children
+                todo += children
+        except OSError:
+            continue
+    return found
+
+
 def usage(pid: int) -> tuple[int, int]:
     """Bytes of memory and number of tasks of a process and all its descendants. What has ended meanwhile counts nothing."""
-    total, tasks, todo = 0, 0, [pid]
+    total, tasks = 0, 0
     page = os.sysconf("SC_PAGE_SIZE")
-    while todo:
-        current = todo.pop()
+    for current in [pid, *descendants(pid)]:
         try:
             shared = Path(f"/proc/{current}/statm").read_text().split()
-            threads = os.listdir(f"/proc/{current}/task")
             total += (int(shared[1]) - int(shared[2])) * page
-            tasks += len(threads)
-            for thread in threads:
-                todo += [int(p) for p in Path(f"/proc/{current}/task/{thread}/children").read_text().split()]
+            tasks += len(os.listdir(f"/proc/{current}/task"))
         except (OSError, IndexError):
             continue
     return total, tasks

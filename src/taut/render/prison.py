@@ -108,6 +108,7 @@ def enter(prison: Prison) -> Held:
             tools, work = inside, WORK
     if not spaces:
         namespaces.end_with(prison.parent)
+        kernel.adopt_orphans()
     return _confine(prison, spaces, work, tools, refused)
 
 

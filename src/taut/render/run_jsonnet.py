@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,22 +9,27 @@ from typing import Any
 
 import rjsonnet
 
+from taut.documents.yaml import Limits as DocumentLimits
+from taut.documents.yaml import load_one
 from taut.model.errors import RenderError, Where
+from taut.render.limits import Limits
 from taut.render.wire import JsonnetTask, OutDocument, Reply
 
 _MAX_STACK = 500
 _MAX_DEPTH = 32
 
 
-def evaluate(task: JsonnetTask, root: Path) -> Reply:
-    """Evaluate the files and flatten what comes out. Raises RenderError with Jsonnet's message, its file and line."""
+def evaluate(task: JsonnetTask, root: Path, limits: Limits) -> Reply:
+    """Evaluate the files and flatten what comes out. Raises RenderError with Jsonnet's message, its file and line,
+    and BadInput for a result that is too large or nested too deeply.
+    """
     documents: list[OutDocument] = []
     for file in task.files:
-        documents += [OutDocument(file, 0, body) for body in flatten(_value(task, root, file), file)]
+        documents += [OutDocument(file, 0, body) for body in flatten(_value(task, root, file, limits), file)]
     return Reply(documents=documents)
 
 
-def _value(task: JsonnetTask, root: Path, file: str) -> Any:
+def _value(task: JsonnetTask, root: Path, file: str, limits: Limits) -> Any:
     lost: list[tuple[str, str]] = []
 
     def load(folder: str, reference: str) -> tuple[str, str | None]:
@@ -53,7 +57,7 @@ def _value(task: JsonnetTask, root: Path, file: str) -> Any:
         found = re.search(r"([\w./-]+\.(?:lib|j)sonnet):\(?(\d+)", message)
         where = Where(file=found[1], line=int(found[2])) if found else Where(file=file)
         raise RenderError(f"jsonnet: {' '.join(message.split())[:2000]}", where=where) from None
-    return json.loads(text)
+    return load_one(text.encode(), file=file, limits=DocumentLimits(bytes=limits.output_bytes))
 
 
 def _missing(folder: str, reference: str, root: Path) -> RenderError:

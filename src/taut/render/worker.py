@@ -18,10 +18,6 @@ from taut.render import prison as prisons
 from taut.render.wire import Hello, HelmTask, Job, KustomizeTask, Reply, read_frame, write_frame
 
 
-class CrashError(Exception):
-    """A tool ended in a way that is no answer."""
-
-
 def main(arguments: list[str]) -> int:
     """Enter the prison that `arguments[0]` (JSON) describes and serve. Returns the exit code."""
     prison = msgspec.json.decode(arguments[0].encode(), type=prisons.Prison)
@@ -63,6 +59,8 @@ def _answer(job: Job, held: prisons.Held) -> Reply:
         )
     except OSError as error:
         return Reply(error=f"the worker could not go on: {error.strerror or error}")
+    except Exception as error:  # noqa: BLE001 (whatever a library raises for hostile input is this job's failure, and no traceback)
+        return Reply(error=f"the renderer failed: {type(error).__name__}: {str(error)[:500]}")
     finally:
         os.chdir(held.work)
         for left in Path(held.work).iterdir():
@@ -97,7 +95,7 @@ def _run(job: Job, root: Path, held: prisons.Held) -> Reply:
         return render(job.task, root, job.limits)
     from taut.render.run_jsonnet import evaluate
 
-    return evaluate(job.task, root)
+    return evaluate(job.task, root, job.limits)
 
 
 def _encode(reply: Reply) -> bytes:

@@ -160,3 +160,12 @@ async def test_a_cancelled_render_leaves_no_worker_in_a_bad_state(plant, engine:
     with pytest.raises(asyncio.CancelledError):
         await task
     await still_works(engine, plant)
+
+
+async def test_a_result_that_is_nested_too_deeply(plant, engine: RenderEngine) -> None:
+    deep = (
+        "local f(n) = if n == 0 then 1 else [f(n - 1)]; {apiVersion: 'v1', kind: 'A', metadata: {name: 'a'}, x: f(400)}"
+    )
+    with pytest.raises(BadInput, match=r"nested|levels|deep"):
+        await engine.render(job(plant({"app/a.jsonnet": deep}), "app"))
+    await still_works(engine, plant)

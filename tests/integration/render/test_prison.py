@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import textwrap
 import threading
 import uuid
@@ -113,7 +115,7 @@ async def test_the_environment_is_empty(inside: Inside, monkeypatch: pytest.Monk
         "/etc/passwd",
         "/etc/hostname",
         "/proc/self/environ",
-        "/root/.bashrc",
+        "/root",
         "/sys/kernel",
         "/var/log",
         os.path.abspath(__file__),
@@ -338,9 +340,10 @@ async def test_time_is_bounded_and_nothing_is_left(namespaces: bool) -> None:
     assert not _running(marker)
 
 
-async def test_a_child_that_leaves_the_group_dies_with_the_worker() -> None:
+@pytest.mark.parametrize("namespaces", [True, False])
+async def test_a_child_that_leaves_the_group_dies_with_the_worker(namespaces: bool) -> None:
     marker = uuid.uuid4().hex
-    made = await start(marker=marker)
+    made = await start(namespaces=namespaces, marker=marker)
     await made.run("""
         import os, signal
         if os.fork() == 0:
@@ -382,3 +385,34 @@ def _running(marker: str) -> list[str]:
             if marker.encode() in line:
                 found.append(process.name)
     return found
+
+
+WITHOUT_NAMESPACES = """
+import asyncio, os, sys
+from pathlib import Path
+os.unshare(os.CLONE_NEWUSER)
+Path("/proc/sys/user/max_user_namespaces").write_text("0")
+from taut.model.application import Source
+from taut.render.engine import RenderEngine, RenderJob, RenderSource
+from taut.render.worktree import snapshot
+
+async def main():
+    async with RenderEngine() as engine:
+        source = RenderSource(Source(path="."), snapshot(Path(sys.argv[1])))
+        rendered = await engine.render(RenderJob("app", "ns", (source,)))
+        print([m.name for m in rendered.manifests], engine.held.describe())
+
+asyncio.run(main())
+"""
+
+
+def test_where_namespaces_are_forbidden_it_renders_with_what_is_left_and_says_so(tmp_path: Path) -> None:
+    """In a user namespace that allows no further ones, as in many containers."""
+    (tmp_path / "Chart.yaml").write_text("apiVersion: v2\nname: c\nversion: 1.0.0\n")
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates/a.yaml").write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: made}\n")
+    command = [sys.executable, "-c", WITHOUT_NAMESPACES, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "['made'] files closed, network no TCP, other processes visible" in done.stdout
+    assert "refused: namespaces:" in done.stdout

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taut.render.envsubst import SubstitutionError, expand
@@ -78,6 +78,7 @@ def test_a_hostile_pattern_takes_no_time() -> None:
     assert expand("${v#" + "*a" * 100 + "b}", {"v": value}, strict=True) == value
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="${}:=-#%/^,ab\\ ", max_size=40))
 def test_any_text_expands_or_is_refused(text: str) -> None:
     try:
@@ -86,6 +87,7 @@ def test_any_text_expands_or_is_refused(text: str) -> None:
         return
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_doubled_dollars_come_back(text: str) -> None:
     assert expand(text.replace("$", "$$"), {}, strict=True) == text

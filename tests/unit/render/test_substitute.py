@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taut.documents.yaml import load_one
@@ -80,11 +80,13 @@ VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(min_size=1, max_size=6), VALUES, min_size=1, max_size=4))
 def test_what_is_written_reads_back_where_no_text_has_a_dollar(body: dict[str, Any]) -> None:
     assert load_one(write(body).encode()) == body
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="ab$ :#-'\"{}[]\n\t,&*!|>%@`?", min_size=1, max_size=20))
 def test_a_text_with_a_dollar_stays_that_text_when_written(text: str) -> None:
     body = {"a": f"{text}$x"}
