@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from types import TracebackType
 from typing import Self
+from urllib.request import getproxies_environment, proxy_bypass_environment
 
 import aiohttp
 
@@ -108,7 +109,9 @@ class HttpClient:
         session = self._session(credentials)
         try:
             async with asyncio.timeout(self._limits.total), AsyncExitStack() as stack:
-                response = await stack.enter_async_context(session.get(url, headers=headers, allow_redirects=False))
+                response = await stack.enter_async_context(
+                    session.get(url, headers=headers, allow_redirects=False, proxy=proxy_for(url))
+                )
                 body = b"" if response.status in _REDIRECTS else await _read(response, limit, url)
                 return HttpResponse(
                     response.status,
@@ -129,12 +132,22 @@ class HttpClient:
                 connector=aiohttp.TCPConnector(ssl=tls_context(credentials), limit_per_host=8),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=limits.connect, sock_read=limits.idle),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                trust_env=True,
                 max_line_size=16384,
                 max_field_size=16384,
             )
             self._sessions[key] = session
         return session
+
+
+def proxy_for(url: str) -> str | None:
+    """The proxy that taut's own environment names for a URL (HTTPS_PROXY, HTTP_PROXY, NO_PROXY), None for none.
+
+    aiohttp's own way to read the environment would read passwords from a netrc file as well.
+    """
+    origin = web_origin(url)
+    if proxy_bypass_environment(f"{origin.host}:{origin.port}"):
+        return None
+    return getproxies_environment().get(origin.scheme)
 
 
 def authorization(credentials: Credentials) -> str:

@@ -250,10 +250,10 @@ async def test_what_goes_wrong_with_a_credential_program_is_said(write: Any, plu
     with pytest.raises(TargetError, match="without its key") as caught:
         await whoami(write(program()))
     assert "secret-half" not in str(caught.value)
-    with pytest.raises(BadInput, match="not installed") as missing:
+    with pytest.raises(TargetError, match="not installed") as missing:
         await whoami(write(program(command="no-such-program", installHint="get it from example.org")))
     assert "get it from example.org" in str(missing.value)
-    with pytest.raises(BadInput, match="terminal"):
+    with pytest.raises(TargetError, match="terminal"):
         await whoami(write(program(interactiveMode="Always")))
 
 

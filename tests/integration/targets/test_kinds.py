@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import secrets
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -14,11 +15,13 @@ from aiohttp import web
 from support.kubernetes import ApiProxy, api_proxy, eventually, kubectl
 from taut.clients.kubernetes import ClusterConfig, Impersonation, KubernetesClient, load_config
 from taut.clients.kubernetes.config import with_impersonation
-from taut.clients.kubernetes.credentials import Fixed
+from taut.clients.kubernetes.credentials import Fixed, TokenFile
 from taut.clients.kubernetes.tls import Tls
 from taut.model.errors import TargetError
+from taut.model.health import Health, HealthStatus
 from taut.model.live import LiveObject
 from taut.model.refs import KindRef, ObjectRef
+from taut.targets.kubernetes import Cluster
 from taut.targets.kubernetes.kinds import CRD
 
 pytestmark = pytest.mark.integration
@@ -53,6 +56,10 @@ def widget(group: str, namespace: str, version: str = "v1", name: str = "w") -> 
         },
         "size": 1,
     }
+
+
+def assess(_: dict[str, Any]) -> Health:
+    return Health(HealthStatus.HEALTHY)
 
 
 def plain(url: str) -> KubernetesClient:
@@ -365,3 +372,42 @@ async def test_health_comes_from_the_watch(namespace: str, cluster: Any) -> None
     assert [c.live.ref.kind for c in tree.children[0].children] == ["Pod", "Pod"]
     events = await cluster.events_of(applied.live.ref)
     assert any(e.reason == "ScalingReplicaSet" for e in events)
+
+
+async def test_a_rule_that_fails_is_about_its_object_alone(namespace: str, plane: Any) -> None:
+    def rule(body: dict[str, Any]) -> Any:
+        raise KeyError(body["metadata"]["name"])
+
+    client = KubernetesClient(load_config(plane.kubeconfig))
+    broken = Cluster("local", client, assess=rule, needs_body=lambda _: True)
+    await broken.start()
+    assert await broken.watch_kinds([CONFIG_MAP]) == {}
+    for name in ("one", "two"):
+        metadata = {
+            "name": name,
+            "namespace": namespace,
+            "annotations": {"taut.dev/owner": f"r/a|/ConfigMap:{namespace}/{name}"},
+        }
+        await client.request("POST", f"/api/v1/namespaces/{namespace}/configmaps", body={"metadata": metadata})
+        ref = ObjectRef("local", *CONFIG_MAP, namespace, name)
+        live = await eventually(lambda ref=ref: broken.get(ref))
+        assert live.health.status == "Unknown"
+    await broken.close()
+
+
+async def test_a_credential_that_fails_later_is_said_by_the_watch(plane: Any, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text(plane.token)
+    config = load_config(plane.kubeconfig)
+    async with api_proxy(plane.server, plane.ca, plane.token) as proxy:
+        config = ClusterConfig(proxy.url, Tls(), TokenFile(token))
+        seen = Cluster("local", KubernetesClient(config), assess=assess, needs_body=lambda _: False)
+        await seen.start()
+        await seen.watch_kinds([CONFIG_MAP])
+        config.credentials.refused()
+        config.credentials._credential = None
+        token.unlink()
+        proxy.cut()
+        await eventually(lambda: "token file" in seen.state().message)
+        assert seen.state().failing_since
+        await seen.close()

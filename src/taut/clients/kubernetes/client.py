@@ -19,7 +19,7 @@ from taut.clients.kubernetes.config import ClusterConfig, Impersonation
 from taut.clients.kubernetes.connection import CONNECT_TIMEOUT, Connection
 from taut.clients.kubernetes.errors import is_starting, status_error, unreachable
 from taut.clients.kubernetes.gate import Gate
-from taut.model.errors import TargetError
+from taut.model.errors import BadInput, TargetError
 from taut.model.manifests import canonical
 
 JSON = "application/json"
@@ -177,14 +177,18 @@ class KubernetesClient:
         return Answer(response.status, payload, _warnings(response), response.headers.get("ETag", ""))
 
     async def _open(self, exchange: _Exchange) -> aiohttp.ClientResponse:
-        return await self._connection.exchange(
-            exchange.method,
-            exchange.url,
-            headers=exchange.headers,
-            impersonate=exchange.impersonate,
-            data=exchange.data,
-            limits=exchange.limits,
-        )
+        try:
+            return await self._connection.exchange(
+                exchange.method,
+                exchange.url,
+                headers=exchange.headers,
+                impersonate=exchange.impersonate,
+                data=exchange.data,
+                limits=exchange.limits,
+            )
+        except BadInput as e:
+            # Without a credential or a certificate nothing can be asked: for whoever asks, the cluster refuses.
+            raise TargetError(e.what, where=e.where, advice=e.advice, status=401, reason="Unauthorized") from e
 
     def _url(self, path: str, query: Query | None) -> str:
         text = f"{self.config.server}{path}"

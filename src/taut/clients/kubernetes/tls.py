@@ -71,7 +71,7 @@ def _base(tls: Tls) -> ssl.SSLContext:
 def _load_pair(made: ssl.SSLContext, pair: Certificate) -> None:
     """OpenSSL reads keys from files only: give it memory that looks like one, so that no key lies on a disk."""
     data = pair.certificate.rstrip() + b"\n" + pair.key.rstrip() + b"\n"
-    if hasattr(os, "memfd_create"):
+    if hasattr(os, "memfd_create") and os.path.isdir("/proc/self/fd"):
         fd = os.memfd_create("taut-client", os.MFD_CLOEXEC)
         try:
             os.write(fd, data)

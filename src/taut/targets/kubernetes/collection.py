@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -16,8 +17,9 @@ from taut.clients.kubernetes.discovery import collection_path
 from taut.clients.kubernetes.frames import ObjectMeta, read_body
 from taut.clients.kubernetes.watch import Recovery, Watch
 from taut.model.errors import TargetError
-from taut.model.health import Health
+from taut.model.health import Health, HealthStatus
 from taut.model.live import KindInfo
+from taut.model.manifests import Body
 from taut.model.refs import KindRef, ObjectRef
 from taut.targets.kubernetes.memory import Memory
 from taut.targets.kubernetes.projection import (
@@ -30,6 +32,9 @@ from taut.targets.kubernetes.projection import (
     live,
     shell,
 )
+
+_log = logging.getLogger(__name__)
+CRASH_PAUSE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,14 @@ class Sight:
     memory: Memory
     assess: Assess
     protects: Protects = keeps_from_pruning
+
+    def health(self, body: Body) -> Health:
+        """The health of an object. A rule that fails on it must not end the watch of all others: then it is Unknown."""
+        try:
+            return self.assess(body)
+        except Exception as e:  # noqa: BLE001 -- whatever a rule does wrong, it is about this object alone
+            _log.exception("the health of a %s could not be told", body.get("kind"))
+            return Health(HealthStatus.UNKNOWN, f"its health could not be told ({type(e).__name__})")
 
 
 @dataclass
@@ -152,7 +165,22 @@ class Collection:
             recovery=self._recovery,
             subject=f"watch of {self.info.ref}" + (f" in {namespace}" if namespace else ""),
         )
-        scope.task = asyncio.create_task(watch.run(), name=f"watch {self.info.ref} {namespace}")
+        scope.task = asyncio.create_task(self._run(scope, watch), name=f"watch {self.info.ref} {namespace}")
+
+    async def _run(self, scope: _Scope, watch: Watch) -> None:
+        while True:
+            try:
+                return await watch.run()
+            except Exception as e:  # noqa: BLE001 -- a watch that dies unseen would leave taut blind
+                _log.exception("the watch of %s failed", self.info.ref)
+                self.fails(scope, TargetError(f"the watch of {self.info.ref} failed: {type(e).__name__}"))
+                await asyncio.sleep(CRASH_PAUSE)
+
+    def _say(self) -> None:
+        try:
+            self._on_state(self.state())
+        except Exception:  # noqa: BLE001 -- a listener's mistake must not end the watch
+            _log.exception("a listener failed on the state of %s", self.info.ref)
 
     def taken(self, scope: _Scope, change: str, meta: ObjectMeta, raw: msgspec.Raw) -> None:
         """An object came with a watch."""
@@ -173,11 +201,11 @@ class Collection:
 
     def _health(self, raw: msgspec.Raw) -> Health:
         if self._metadata_only:
-            return self._sight.assess(shell(self.info.ref, self.api_version, bytes(raw)))
+            return self._sight.health(shell(self.info.ref, self.api_version, bytes(raw)))
         body = read_body(raw)
         body.setdefault("apiVersion", self.api_version)
         body.setdefault("kind", self.info.ref.kind)
-        return self._sight.assess(body)
+        return self._sight.health(body)
 
     def completed(self, scope: _Scope, seen: set[tuple[str, str]], resource_version: str) -> None:
         """A scope has its whole state."""
@@ -186,13 +214,13 @@ class Collection:
         if self.synced:
             self._settled.set()
             if first:
-                self._on_state(self.state())
+                self._say()
 
     def works(self, scope: _Scope) -> None:
         """A scope's connection stands."""
         if scope.error is not None:
             scope.error, scope.failing_since = None, 0.0
-            self._on_state(self.state())
+            self._say()
 
     def fails(self, scope: _Scope, error: TargetError) -> None:
         """A scope's connection does not stand."""
@@ -204,7 +232,7 @@ class Collection:
         scope.failing_since = scope.failing_since or time.time()
         self._settled.set()
         if news:
-            self._on_state(self.state())
+            self._say()
 
     def _divide(self, wide: _Scope) -> None:
         """Not allowed to see all namespaces: watch those that matter, one by one."""

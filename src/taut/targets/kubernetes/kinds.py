@@ -241,11 +241,17 @@ class Kinds:
             except TautError:
                 continue
             if came or went:
-                self._on_kinds(came, went)
+                self._tell(came, went)
             await self._reopen()
             if not self._touched and not self._unserved():
                 break
         self._promised.clear()
+
+    def _tell(self, came: frozenset[KindRef], went: frozenset[KindRef]) -> None:
+        try:
+            self._on_kinds(came, went)
+        except Exception:  # noqa: BLE001 -- a listener's mistake must not end the looking after kinds
+            _log.exception("a listener failed on the kinds of %s", self._cluster)
 
     def _unserved(self) -> bool:
         """Whether there is a CRD whose kind is not served yet. A CRD is called by plural and group."""
@@ -285,7 +291,7 @@ class Kinds:
                 for kind in self._wanted - self._collections.keys():
                     self._failed(kind, e)
                 continue
-            self._on_kinds(frozenset(self.discovery.known), frozenset())
+            self._tell(frozenset(self.discovery.known), frozenset())
             await self._reopen()
             for kind in self._wanted - self._collections.keys():
                 self._failed(kind, no_such_kind(self._cluster, kind))

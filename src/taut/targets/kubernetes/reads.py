@@ -140,7 +140,7 @@ class Reader:
                 ref = ObjectRef(self._sight.cluster, info.ref.group, info.ref.kind, meta.namespace, meta.name)
                 body = shell(info.ref, api_version, bytes(raw)) if metadata_only else read_body(raw)
                 body |= {"apiVersion": api_version, "kind": info.ref.kind}
-                health = None if metadata_only and self._needs_body(info.ref) else self._sight.assess(body)
+                health = None if metadata_only and self._needs_body(info.ref) else self._sight.health(body)
                 yield live(meta, ref, api_version, health, self._sight.protects)
             token = page.metadata.continue_
             if not token:
@@ -218,7 +218,7 @@ class Reader:
         body = await self.read(ref)
         if body is None or (uid and body["metadata"]["uid"] != uid):
             return None
-        return live(metadata_of(body), ref, str(body["apiVersion"]), self._sight.assess(body), self._sight.protects)
+        return live(metadata_of(body), ref, str(body["apiVersion"]), self._sight.health(body), self._sight.protects)
 
     async def _all(self, info: KindInfo, namespace: str) -> list[LiveObject]:
         try:

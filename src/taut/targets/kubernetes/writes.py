@@ -254,7 +254,7 @@ class Writer:
 
     def _record(self, after: Body) -> LiveObject:
         ref = ref_of(self._sight.cluster, after)
-        health = self._sight.assess(after)
+        health = self._sight.health(after)
         return live(metadata_of(after), ref, str(after["apiVersion"]), health, self._sight.protects)
 
 
