@@ -8,7 +8,7 @@ export UV_PYTHON_DOWNLOADS := never
 # Further arguments, as in `make test ARGS="-k health"`.
 ARGS ?=
 
-.PHONY: help setup setup-tests demo test lint format conformance bench faults docs clean
+.PHONY: help setup setup-plane setup-tests demo test lint format conformance bench faults docs clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -16,10 +16,13 @@ help: ## Show this list.
 setup: ## Make the Python environment.
 	@.ci/setup
 
+setup-plane:
+	@.ci/setup --plane
+
 setup-tests:
 	@.ci/setup --tests
 
-demo: setup-tests ## Show taut at work on a real control plane; KEEP=1 leaves it running.
+demo: setup-plane ## Show taut at work on a real control plane; KEEP=1 leaves it running.
 	@KEEP=$(KEEP) $(PYTHON) -m demo $(ARGS)
 
 test: setup-tests ## Run all tests; ARGS="-k name" chooses.
@@ -37,7 +40,7 @@ format: setup ## Format the code, and mend what can be mended.
 conformance: setup ## Compare health with the peers' cases.
 	@$(PYTHON) tests/conformance $(ARGS)
 
-bench: setup-tests ## Measure what is meant to be fast.
+bench: setup-plane ## Measure what is meant to be fast.
 	@$(PYTHON) -m bench $(ARGS)
 
 faults: setup-tests ## Kill the controller at every point of a sync.

@@ -23,6 +23,7 @@ type Progress = Callable[[str], None]
 _SOURCE_SUFFIXES = (".go", ".mod", ".sum", ".yaml")
 _REPORT_EVERY = 5.0
 _KEPT_LINES = 15
+_KEPT_DAYS = 30
 _USUAL_PLACE = "/usr/local/go/bin"
 """Where the official packages put Go; not every shell has it on PATH."""
 
@@ -99,11 +100,13 @@ def build(*, progress: Progress = to_stderr, source: Path | None = None, cache: 
     source, cache = source or find_source(), cache or default_cache()
     folder = cache / content_hash(source)
     if folder.is_dir():
+        os.utime(folder)
         return Binaries(folder)
     go = find_go("to build the local control plane")
     with build_lock(cache, progress):
         if not folder.is_dir():
             _build_into(folder, source, go, progress)
+            remove_unused(cache)
     return Binaries(folder)
 
 
@@ -116,6 +119,14 @@ def find_go(purpose: str) -> str:
             advice="install Go 1.26 or newer from https://go.dev/dl/",
         )
     return go
+
+
+def remove_unused(cache: Path) -> None:
+    """Remove builds that nobody asked for in the last weeks; each is 200 MB."""
+    oldest = time.time() - _KEPT_DAYS * 24 * 3600
+    for folder in cache.iterdir():
+        if folder.is_dir() and folder.stat().st_mtime < oldest:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -134,6 +134,7 @@ def build_forge(*, progress: Progress = to_stderr) -> Path:
     folder = default_cache() / f"forge-{content_hash(_SOURCE)}"
     program = folder / "forge"
     if program.is_file():
+        os.utime(folder)
         return program
     go = find_go("to build the forge for the tests")
     with build_lock(default_cache(), progress):
@@ -145,7 +146,8 @@ def build_forge(*, progress: Progress = to_stderr) -> Path:
             tags = ("sqlite", "sqlite_unlock_notify")
             stamps = {"main.version": version}
             go_build(go, _SOURCE, ".", partial, progress=progress, stamps=stamps, tags=tags, cgo=True)
-            (folder / "assets").write_text(_assets(go))
+            for name in ("templates", "options"):
+                shutil.copytree(_module_folder(go) / name, folder / "assets" / name, dirs_exist_ok=True)
             partial.rename(program)
     return program
 
@@ -161,7 +163,7 @@ def start_forge(folder: Path) -> Forge:
         internal = subprocess.run(
             [program, "generate", "secret", "INTERNAL_TOKEN"], capture_output=True, text=True, check=True
         )
-        assets = (program.parent / "assets").read_text()
+        assets = program.parent / "assets"
         config.write_text(
             _CONFIG.format(folder=folder, port=port, assets=assets, internal=internal.stdout.strip(), **secret)
         )
@@ -230,8 +232,8 @@ def _free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def _assets(go: str) -> str:
-    """The folder of Gitea's module: templates and options are read from there at run time."""
+def _module_folder(go: str) -> Path:
+    """The folder of Gitea's module: it reads templates and options from files at run time."""
     argv = [go, "list", "-m", "-f", "{{.Dir}}", _GITEA]
     found = subprocess.run(argv, cwd=_SOURCE, capture_output=True, text=True, check=True)
-    return found.stdout.strip()
+    return Path(found.stdout.strip())

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from taut.localplane import building
-from taut.localplane.building import build, build_lock, built, content_hash, find_source, go_build, module_version
+from taut.localplane.building import (
+    build,
+    build_lock,
+    built,
+    content_hash,
+    find_source,
+    go_build,
+    module_version,
+    remove_unused,
+)
 from taut.model.errors import TautError
 
 GO_MOD = "module example.test/tiny\n\ngo 1.24\n"
@@ -77,6 +88,19 @@ def test_one_builds_and_the_others_wait(tmp_path: Path) -> None:
     waiter.join()
     assert order == ["first", "second"]
     assert said == ["localplane: another process is building; waiting for it"]
+
+
+def test_builds_that_nobody_uses_are_removed(module: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    used, unused = cache / content_hash(module), cache / "unused"
+    long_ago = time.time() - 90 * 24 * 3600
+    for folder in (used, unused):
+        folder.mkdir(parents=True)
+        os.utime(folder, (long_ago, long_ago))
+    build(source=module, cache=cache)
+    remove_unused(cache)
+    assert used.is_dir()
+    assert not unused.exists()
 
 
 def test_versions_come_from_the_module(module: Path) -> None:
