@@ -41,7 +41,10 @@ class Deletion(StrEnum):
 
 
 def impersonation(who: str | Impersonation | None, namespace: str = "") -> Impersonation | None:
-    """Read `namespace:name`, or a name in `namespace`, of a service account; a full user name (`system:…`) stays one."""
+    """Read `namespace:name`, or a name in `namespace`, of a service account; a full user name (`system:…`) stays one.
+
+    Raises BadInput when the service account's namespace is not known: a cluster-scoped object has none to lend.
+    """
     if who is None or isinstance(who, Impersonation):
         return who
     if who.startswith("system:serviceaccount:"):
@@ -49,7 +52,13 @@ def impersonation(who: str | Impersonation | None, namespace: str = "") -> Imper
     elif who.startswith("system:"):
         return Impersonation(who)
     head, colon, name = who.partition(":")
-    return service_account(head, name) if colon else service_account(namespace, who)
+    space, account = (head, name) if colon else (namespace, who)
+    if not space or not account:
+        raise BadInput(
+            f"the service account {who!r} that writes cluster-scoped objects needs its namespace",
+            advice="write it as namespace:name",
+        )
+    return service_account(space, account)
 
 
 class Writer:
