@@ -13,7 +13,7 @@ from taut.controller.state import AppState
 from taut.model.application import SyncMode
 from taut.model.drift import DriftOutcome, DriftRecord
 from taut.model.manifests import Body
-from taut.model.plan import Action, Change, FieldChange
+from taut.model.plan import Action, Change, FieldChange, Plan
 from taut.model.refs import ObjectRef
 from taut.planning.drift import DriftFinding, find_drift
 from taut.planning.ignore import NOTHING, resolve
@@ -34,29 +34,45 @@ class DriftLog:
         self._redactor = redactor
         self._clock = clock
 
-    async def note(self, state: AppState, planned: Planned, drifted: Iterable[Change]) -> None:
-        """Compare what has drifted now with the open records: new ones are stored, those that are no more are settled."""
+    async def note(self, state: AppState, planned: Planned, *, fresh: bool) -> None:
+        """Compare what has drifted now with the open records: new ones are stored, those that are no more are settled.
+
+        With `fresh` content of Git only objects of which Git says what it said at the last apply can drift; what was
+        found in the others is settled by what Git says now.
+        """
         found: dict[tuple[ObjectRef, str], DriftRecord] = {}
-        for change in drifted:
-            for record in self._records(state, change, planned.bodies.get(change.ref)):
-                found[(record.ref, record.path)] = record
+        for change in planned.plan.writes:
+            if not fresh or _as_applied(state, change):
+                for record in self._records(state, change, planned.bodies.get(change.ref)):
+                    found[(record.ref, record.path)] = record
         new = [r for key, r in found.items() if _differs(state.drift.get(key), r)]
-        gone = {key: r for key, r in state.drift.items() if key not in found}
-        replaced = [state.drift[(r.ref, r.path)] for r in new if (r.ref, r.path) in state.drift]
-        if gone or replaced:
-            await self._settle(state, [*gone.values(), *replaced], DriftOutcome.REVERTED, "put back by somebody else")
+        again = [state.drift[(r.ref, r.path)] for r in new if (r.ref, r.path) in state.drift]
+        await self._settle(state, again, DriftOutcome.REVERTED, "changed once more")
+        await self._settle_gone(state, planned.plan, [r for key, r in state.drift.items() if key not in found], fresh)
         for record in await self._store.add_drift(new) if new else ():
             state.drift[(record.ref, record.path)] = record
             what = record.path or "the whole object"
             text = f"{record.who or 'somebody'} changed {what}" if not record.missing else f"{what} was removed"
             await self._store.add_event(state.key, record.noticed_at, "drift", text, object=str(record.ref))
 
+    async def _settle_gone(self, state: AppState, plan: Plan, gone: list[DriftRecord], fresh: bool) -> None:
+        """Settle records that are not found any more: put back by somebody, or what Git says by now."""
+        changes = {c.ref: c for c in plan.changes}
+        adopted, reverted = list[DriftRecord](), list[DriftRecord]()
+        for record in gone:
+            change = changes.get(record.ref)
+            if not fresh or (change is not None and _as_applied(state, change)):
+                reverted.append(record)
+            elif not _still_differs(record, change):
+                adopted.append(record)
+        await self._settle(state, reverted, DriftOutcome.REVERTED, "put back by somebody else")
+        await self._settle(state, adopted, DriftOutcome.ADOPTED, "Git says now what was found")
+
     def _records(self, state: AppState, change: Change, body: Body | None) -> list[DriftRecord]:
         if change.hook or change.action in (Action.DELETE, Action.RELEASE, Action.ADOPT):
             return []
-        heals = state.app.spec.sync.mode is SyncMode.AUTOMATIC and state.app.spec.sync.heal
-        reason = "" if heals else "report-only" if state.app.spec.sync.mode is SyncMode.REPORT else "self-heal is off"
         now = self._clock()
+        outcome, reason = _prospect(state, change.ref, now)
         return [
             DriftRecord(
                 id=0,
@@ -69,7 +85,7 @@ class DriftLog:
                 operation=f.owner.operation,
                 changed_at=_unix(f.owner.time),
                 noticed_at=now,
-                outcome=DriftOutcome.OPEN if heals else DriftOutcome.REPORTED,
+                outcome=outcome,
                 reason=reason,
                 missing=f.missing,
                 secret=f.secret,
@@ -99,14 +115,19 @@ class DriftLog:
             times.append(now)
             times[:] = [t for t in times if t > now - CONTESTED_WINDOW]
             if len(times) >= CONTESTED_HEALS:
-                state.contested_until = now + CONTESTED_WINDOW
+                state.contested[record.ref] = now + CONTESTED_WINDOW
                 times.clear()
                 text = f"{record.path or record.ref} was healed {CONTESTED_HEALS} times in ten minutes: taut backs off"
                 await self._store.add_event(state.key, now, "contested", text, object=str(record.ref))
 
-    async def adopted(self, state: AppState) -> None:
-        """Git has new content: what drifted before is what the new content is compared with, and no drift any more."""
-        await self._settle(state, list(state.drift.values()), DriftOutcome.ADOPTED, "Git has new content")
+    async def unhealed(self, state: AppState, refs: Iterable[ObjectRef], why: str) -> None:
+        """Say why taut could not put these objects back."""
+        chosen = set(refs)
+        records = [r for r in state.drift.values() if r.ref in chosen and r.reason != why]
+        for record in records:
+            state.drift[(record.ref, record.path)] = replace(record, reason=why)
+        if records:
+            await self._store.settle_drift([r.id for r in records], DriftOutcome.OPEN, 0.0, why)
 
     async def _settle(self, state: AppState, records: list[DriftRecord], outcome: DriftOutcome, reason: str) -> None:
         if not records:
@@ -115,6 +136,35 @@ class DriftLog:
         for record in records:
             state.drift.pop((record.ref, record.path), None)
         await self._store.settle_drift([r.id for r in records], outcome, now, reason)
+
+
+def _as_applied(state: AppState, change: Change) -> bool:
+    """Whether Git says of the object what it said at the last apply."""
+    item = state.items.get(change.ref)
+    return item is not None and not item.pending and item.desired_hash == change.desired_hash != ""
+
+
+def _still_differs(record: DriftRecord, change: Change | None) -> bool:
+    """Whether what was found is not what Git's new content says either; the sync puts it right then."""
+    if change is None or change.action in (Action.DELETE, Action.RELEASE, Action.UNCHANGED):
+        return False
+    if change.action is Action.CREATE:
+        return record.missing
+    return any(f.path == record.path for f in change.fields)
+
+
+def _prospect(state: AppState, ref: ObjectRef, now: float) -> tuple[DriftOutcome, str]:
+    """What becomes of a new drift as things are: healed soon, or why not."""
+    policy = state.app.spec.sync
+    if state.suspended:
+        return DriftOutcome.REPORTED, "suspended"
+    if policy.mode is not SyncMode.AUTOMATIC:
+        return DriftOutcome.REPORTED, "report-only" if policy.mode is SyncMode.REPORT else "syncs are started by hand"
+    if not policy.heal:
+        return DriftOutcome.REPORTED, "self-heal is off"
+    if state.contested.get(ref, 0.0) > now:
+        return DriftOutcome.CONTESTED, f"healed {CONTESTED_HEALS} times in ten minutes: taut backs off"
+    return DriftOutcome.OPEN, ""
 
 
 def _from_plan(change: FieldChange) -> DriftFinding:

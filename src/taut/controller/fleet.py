@@ -14,11 +14,12 @@ from taut.model.errors import TargetError, Where
 from taut.model.health import HealthStatus
 from taut.model.plan import InventoryItem
 from taut.model.project import Project
-from taut.model.refs import AppKey, ObjectRef
+from taut.model.refs import AppKey, KindRef, ObjectRef
 from taut.model.status import AppStatus, SyncStatus
 from taut.store.store import Store
 from taut.targets.kubernetes.cluster import Cluster, Event
 
+JOB = KindRef("batch", "Job")
 NO_PROJECT = Project(name="default")
 
 
@@ -32,8 +33,10 @@ class Fleet:
         self.states: dict[AppKey, AppState] = {}
         self.projects: dict[str, Project] = {}
         self.cycles: dict[AppKey, str] = {}
+        self.known_roots: frozenset[str] = frozenset()
+        """The roots that were read completely: each of their applications is here."""
         self._owners: dict[ObjectRef, AppKey] = {}
-        self._wanted: dict[ObjectRef, AppKey] = {}
+        self._wanted: dict[ObjectRef, tuple[AppKey, ...]] = {}
         self._dependants: dict[AppKey, set[AppKey]] = {}
         self._needs: dict[AppKey, frozenset[AppKey]] = {}
         self._relinked: set[AppKey] = set()
@@ -57,43 +60,76 @@ class Fleet:
         state.items.pop(ref, None)
         if self._owners.get(ref) == state.key:
             del self._owners[ref]
+        self._wake_claimants(ref, state.key)
 
     def want(self, state: AppState, desired: Desired | None) -> None:
         """Learn what an application wants from now on."""
-        if state.desired is not None:
-            for ref in state.desired.refs:
-                if self._wanted.get(ref) == state.key:
-                    del self._wanted[ref]
+        before = state.desired.refs if state.desired is not None else frozenset[ObjectRef]()
+        after = desired.refs if desired is not None else frozenset[ObjectRef]()
+        for ref in before - after:
+            others = tuple(k for k in self._wanted.get(ref, ()) if k != state.key)
+            if others:
+                self._wanted[ref] = others
+                self._wake_claimants(ref, state.key)
+            else:
+                self._wanted.pop(ref, None)
+        for ref in after - before:
+            self._wanted[ref] = (*self._wanted.get(ref, ()), state.key)
         state.desired = desired
-        if desired is not None:
-            for ref in desired.refs:
-                self._wanted.setdefault(ref, state.key)
 
     def claimant(self, ref: ObjectRef, *, other_than: AppKey) -> AppKey | None:
         """Another application whose desired state holds `ref` now: the object is handed over to it, not deleted."""
-        key = self._wanted.get(ref)
-        state = self.states.get(key) if key is not None and key != other_than else None
-        return key if state is not None and not state.removed else None
+        for key in self._wanted.get(ref, ()):
+            state = self.states.get(key) if key != other_than else None
+            if state is not None and not state.removed:
+                return key
+        return None
+
+    def _wake_claimants(self, ref: ObjectRef, other_than: AppKey) -> None:
+        """Whoever is held because of this object is looked at again."""
+        for key in self._wanted.get(ref, ()):
+            if key != other_than and key in self.states:
+                self._queue.add(key, Reason.DEPENDENCY)
 
     def gives_up(self, key: AppKey, ref: ObjectRef) -> bool:
-        """Whether the application that owns `ref` no longer wants it, and says so from what Git has now."""
+        """Whether the application that owns `ref` no longer wants it, and says so from what Git has now.
+
+        An application that is not here counts only when it would have to be: its root was read. Others may belong to
+        another taut.
+        """
         owner = self.states.get(key)
-        if owner is None or owner.removed:
+        if owner is None:
+            return key.root in self.known_roots
+        if owner.removed:
             return True
         return owner.desired is not None and not owner.stale and ref not in owner.desired.refs
 
     def undecided(self, state: AppState) -> AppKey | None:
         """Another application of the root that has not been looked at since the last commit: it may claim what would be deleted."""
         for key, other in self.states.items():
-            if key.root == state.key.root and other is not state and other.stale and not other.problems:
+            if key.root != state.key.root or other is state or other.removed:
+                continue
+            if other.stale and not other.problems:
                 return key
         return None
 
     def on_event(self, event: Event) -> None:
-        """Something changed in a cluster: look at the application that owns the object."""
+        """Something changed in a cluster: look at the application that owns the object, and at those that wait for it."""
         owner = self._owners.get(event.ref)
         if owner is not None:
+            self._note_completion(self.states.get(owner), event)
             self._queue.add(owner, Reason.LIVE)
+        for key in self._wanted.get(event.ref, ()):
+            if key != owner:
+                self._queue.add(key, Reason.LIVE)
+
+    def _note_completion(self, state: AppState | None, event: Event) -> None:
+        """A Job may be removed in the moment it completes (a time to live of 0): the event alone tells that it did."""
+        seen = event.new or event.old
+        if state is None or seen is None or event.ref.kind_ref != JOB or seen.health is None:
+            return
+        if seen.health.status is HealthStatus.HEALTHY:
+            state.completed[event.ref] = seen.uid
 
     # Clusters and projects
 

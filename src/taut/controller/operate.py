@@ -240,6 +240,8 @@ class Operator:
         state.ran |= {s.run_key for s in run.steps if s.hook and s.state is StepState.DONE}
         if ended.state is OperationState.SUCCEEDED:
             await self._drift.healed(state, [s.ref for s in run.steps])
+        elif ended.state is OperationState.FAILED:
+            await self._drift.unhealed(state, [s.ref for s in run.steps], ended.message)
         state.recreate |= run.immutable
         state.operation_state = ended.state.value
         state.operation_message = ended.message

@@ -146,6 +146,8 @@ class Reconciler:
             state.asked = None
 
     def _decide(self, state: AppState, plan: Plan, fresh: bool) -> tuple[Decision, tuple[Hold, ...]]:
+        now = self._p.clock()
+        state.contested = {r: until for r, until in state.contested.items() if until > now}
         holds = holds_after(plan, state.approvals)
         if state.removal_hold is not None and state.removed:
             holds = (*holds, *holds_after(replace(plan, holds=(state.removal_hold,)), state.approvals))
@@ -165,7 +167,9 @@ class Reconciler:
             suspended=state.suspended,
             removed=state.removed,
             held=next((h.message for h in holds if h.approvable), "") if stops(holds) else "",
-            dependency=self._unsure(state) or self._p.fleet.unmet_dependency(state) or self._undecided(state, plan.changes),
+            dependency=self._unsure(state)
+            or self._p.fleet.unmet_dependency(state)
+            or self._undecided(state, plan.changes),
             window_closed="" if window.open else window.reason,
             window_recheck=max(window.until - self._p.clock(), 1.0) if window.until else 0.0,
             failures=state.record.failures if same else 0,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from taut.model.application import SyncMode, SyncPolicy
 from taut.model.durations import seconds
@@ -60,13 +60,16 @@ class Facts:
     failure: str = ""
     stopped: str = ""
     """Somebody aborted the last try of this content."""
-    contested_until: float = 0.0
+    contested: Mapping[ObjectRef, float] = field(default_factory=dict)
+    """Objects that somebody keeps changing, and until when (Unix seconds) they are not healed."""
 
 
 def decide(plan: Plan, facts: Facts) -> Decision:
     """Start, wait, or nothing to do. A person's wish passes mode, pauses between tries and contention; never a hold or a suspension."""
     changes = _wanted(plan, facts)
     if not changes and not facts.removed:
+        return Nothing()
+    if not facts.fresh and not facts.removed and all(c.action is Action.RELEASE for c in changes):
         return Nothing()
     if facts.suspended:
         return NotNow("suspended: nothing is written until it is resumed")
@@ -80,7 +83,18 @@ def decide(plan: Plan, facts: Facts) -> Decision:
         pause = _pause(facts)
         if pause is not None:
             return pause
+        if not facts.fresh and not facts.removed:
+            return _heal(changes, facts)
     return Start(_kind(facts), changes)
+
+
+def _heal(changes: tuple[Change, ...], facts: Facts) -> Decision:
+    """Heal what is not fought over; the rest waits."""
+    calm = tuple(c for c in changes if facts.contested.get(c.ref, 0.0) <= facts.now)
+    if calm:
+        return Start(OperationKind.HEAL, calm)
+    left = min(facts.contested[c.ref] for c in changes) - facts.now
+    return NotNow("contested: somebody keeps changing what taut heals; taut backs off", recheck=left)
 
 
 def _kind(facts: Facts) -> OperationKind:
@@ -108,12 +122,8 @@ def _pause(facts: Facts) -> NotNow | None:
         return NotNow("report-only: differences are shown and nothing is written")
     if policy.mode is SyncMode.MANUAL:
         return NotNow("differs from Git; waits for: taut sync")
-    if not facts.fresh:
-        if not policy.heal:
-            return NotNow("drifted; self-heal is off, waits for: taut sync")
-        if facts.contested_until > facts.now:
-            left = facts.contested_until - facts.now
-            return NotNow("contested: somebody keeps changing what taut heals; taut backs off", recheck=left)
+    if not facts.fresh and not policy.heal:
+        return NotNow("drifted; self-heal is off, waits for: taut sync")
     return _between_tries(facts)
 
 

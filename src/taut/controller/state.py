@@ -66,8 +66,13 @@ class AppState:
     holds: tuple[Hold, ...] = ()
     run: Run | None = None
     problems: tuple[Problem, ...] = ()
+    """What the last step stumbled over. `all_problems` is what people see."""
     document_problems: tuple[Problem, ...] = ()
     """What is wrong with the application's own document; the last good one is used meanwhile."""
+    source_problems: tuple[Problem, ...] = ()
+    """Sources that did not answer when they were looked at last; what was fetched before is used meanwhile."""
+    target_problems: tuple[Problem, ...] = ()
+    """The cluster is away; what it told last is what taut knows."""
     stale: bool = True
     """Something that Git wants could have changed since `desired` was found."""
     marks: int = 0
@@ -110,6 +115,13 @@ class AppState:
         """Git may want something else from now on."""
         self.stale = True
         self.marks += 1
+
+    @property
+    def all_problems(self) -> tuple[Problem, ...]:
+        """Everything that is wrong, each thing once: first what others wait for."""
+        every = (*self.document_problems, *self.problems, *self.source_problems, *self.target_problems)
+        seen: set[str] = set()
+        return tuple(p for p in every if not (p.what in seen or seen.add(p.what)))
 
     @property
     def suspended(self) -> bool:

@@ -50,7 +50,7 @@ def app_health(state: AppState, look: Look) -> Health:
             health = Health(health.status, text)
         found.append(health)
     if not found and state.desired is None:
-        return Health(HealthStatus.UNKNOWN if state.problems else HealthStatus.PROGRESSING, "")
+        return Health(HealthStatus.UNKNOWN if state.all_problems else HealthStatus.PROGRESSING, "")
     if not found and state.desired is not None and state.desired.objects:
         return Health(HealthStatus.MISSING, "nothing is deployed yet")
     return worst(found)
@@ -60,7 +60,7 @@ def sync_status(state: AppState) -> SyncStatus:
     """Synced, OutOfSync, or Unknown while desired or live is not known."""
     if state.removed:
         return SyncStatus.OUT_OF_SYNC
-    if state.problems and any(p.stage in ("source", "render", "plan", "target", "document") for p in state.problems):
+    if any(p.stage in ("source", "render", "plan", "target", "document") for p in state.all_problems):
         return SyncStatus.UNKNOWN
     if state.desired is None:
         return SyncStatus.UNKNOWN
@@ -77,10 +77,11 @@ def held_for(state: AppState) -> tuple[HeldFor, ...]:
 
 def sentence(state: AppState, health: Health) -> str:
     """What, why, and what taut does next."""
-    if state.problems:
-        first = state.problems[0]
+    problems = state.all_problems
+    if problems:
+        first = problems[0]
         text = f"{first.where}: {first.what}" if first.where else first.what
-        more = len(state.problems) - 1
+        more = len(problems) - 1
         tail = f" (and {more} more)" if more else ""
         advice = f" — {first.advice}" if first.advice else ""
         return text + tail + advice
@@ -127,14 +128,14 @@ def status_of(state: AppState, look: Look) -> AppStatus:
         revision=state.record.revision,
         desired_revision=desired.revision.label if desired else "",
         message=sentence(state, health),
-        problems=state.problems,
+        problems=state.all_problems,
         warnings=state.warnings,
         last_sync=rfc3339(state.record.last_sync),
         objects=len(state.items),
         out_of_sync=len(state.out_of_sync),
         drift=len(state.drift),
         suspended=state.suspended,
-        contested=state.contested_until > 0,
+        contested=bool(state.contested),
         source_url=first.url if first else "",
         source_path=(first.chart or first.path) if first else "",
         labels=state.app.labels,

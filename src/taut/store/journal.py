@@ -57,7 +57,9 @@ def settle_drift(
 
 def drift(connection: sqlite3.Connection, app: str | None, open_only: bool, limit: int) -> list[DriftRecord]:
     """Drift records, newest first, of one application or of all."""
-    wheres = (["app = ?"] if app is not None else []) + (["outcome = 'open'"] if open_only else [])
+    wheres = (["app = ?"] if app is not None else []) + (
+        ["outcome IN ('open', 'reported', 'contested')"] if open_only else []
+    )
     where = f"WHERE {' AND '.join(wheres)} " if wheres else ""
     rows = connection.execute(
         f"SELECT id, outcome, healed_at, reason, record FROM drift {where}ORDER BY id DESC LIMIT ?",  # noqa: S608 (fixed words only)

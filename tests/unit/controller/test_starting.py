@@ -54,7 +54,7 @@ def test_starts(given: Facts, kind: OperationKind) -> None:
         (facts(dependency="waits for db"), "waits for db"),
         (facts(window_closed="closed until six"), "closed until six"),
         (facts(window_closed="closed", asked=True), "closed"),
-        (facts(fresh=False, contested_until=1100.0), "contested"),
+        (facts(fresh=False, contested={A: 1100.0, B: 1200.0}), "contested"),
         (facts(failures=1, failure="broke", retry_at=1007.0), "next try in 7 s"),
         (facts(failures=6, failure="broke"), "waits for a new commit"),
     ],
@@ -73,6 +73,19 @@ def test_pruning_off_leaves_deletions_out() -> None:
     decision = decide(UPDATE, facts(SyncPolicy(prune=False)))
     assert isinstance(decision, Start)
     assert [c.ref for c in decision.changes] == [A]
+
+
+def test_what_is_not_fought_over_is_healed_meanwhile() -> None:
+    decision = decide(UPDATE, facts(fresh=False, contested={A: 1100.0, B: 900.0}))
+    assert isinstance(decision, Start)
+    assert [c.ref for c in decision.changes] == [B]
+    assert isinstance(decide(UPDATE, facts(fresh=True, contested={A: 1100.0, B: 1100.0})), Start)
+
+
+def test_letting_go_of_an_object_is_no_healing() -> None:
+    plan = Plan(KEY, (Change(A, Action.RELEASE),))
+    assert isinstance(decide(plan, facts(fresh=False)), Nothing)
+    assert isinstance(decide(plan, facts()), Start)
 
 
 def test_only_the_asked_objects() -> None:
