@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import orjson
 
 from taut.documents.yaml import dump_all, load_one
 from taut.model.application import HelmOptions, HelmParameter, Renderer, Source
-from taut.model.errors import BadInput, TautError, Where
+from taut.model.errors import BadInput, Where
 from taut.model.live import Capabilities
 from taut.render.engine import Rendered, RenderEngine, RenderJob, RenderSource
 from taut.render.reach import normal
@@ -83,24 +82,18 @@ def render(
     The repository that PATH is in is what it may refer to; without one, the current folder. Exit codes: 0 done, 1 it does not render,
     2 bad input.
     """
-    try:
-        root, inside = _split(path)
-        options = (
-            HelmOptions(values=_values(values), parameters=tuple(_parameter(p) for p in parameters))
-            if values or parameters
-            else None
-        )
-        source = Source(path=inside or ".", renderer=Renderer(renderer), helm_options=options)
-        capabilities = Capabilities(
-            kube_version or Capabilities().kube_version, tuple(v for text in api_versions for v in text.split(",") if v)
-        )
-        job = RenderJob(
-            name or _name(path), namespace, (RenderSource(source, snapshot(root)),), capabilities=capabilities
-        )
-        rendered = asyncio.run(_render(job, kustomize))
-    except TautError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(error.code)
+    root, inside = _split(path)
+    options = (
+        HelmOptions(values=_values(values), parameters=tuple(_parameter(p) for p in parameters))
+        if values or parameters
+        else None
+    )
+    source = Source(path=inside or ".", renderer=Renderer(renderer), helm_options=options)
+    capabilities = Capabilities(
+        kube_version or Capabilities().kube_version, tuple(v for text in api_versions for v in text.split(",") if v)
+    )
+    job = RenderJob(name or _name(path), namespace, (RenderSource(source, snapshot(root)),), capabilities=capabilities)
+    rendered = asyncio.run(_render(job, kustomize))
     for warning in rendered.warnings:
         click.echo(f"warning: {warning}", err=True)
     _print([m.body for m in rendered.manifests], output)

@@ -40,9 +40,9 @@ def matches(path: str, patterns: Iterable[str]) -> bool:
 
 def _expanded(pattern: str, whole: str) -> list[str]:
     """The pattern without braces: one for each alternative."""
-    todo, done = [pattern], []
-    while todo:
-        current = todo.pop()
+    pending, done = [pattern], []
+    while pending:
+        current = pending.pop()
         opening = current.rfind("{")
         if opening < 0:
             if "}" in current:
@@ -52,10 +52,10 @@ def _expanded(pattern: str, whole: str) -> list[str]:
         closing = current.find("}", opening)
         if closing < 0:
             raise BadInput(f"the pattern {whole!r} has a '{{' without its '}}'")
-        todo += [
+        pending += [
             current[:opening] + part + current[closing + 1 :] for part in current[opening + 1 : closing].split(",")
         ]
-        if len(todo) + len(done) > _MAX_ALTERNATIVES:
+        if len(pending) + len(done) > _MAX_ALTERNATIVES:
             raise BadInput(f"the pattern {whole!r} has more than {_MAX_ALTERNATIVES} alternatives")
     return done
 

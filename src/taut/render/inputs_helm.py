@@ -214,13 +214,13 @@ def _expand(reach: Reach, pattern: str) -> list[str]:
     fixed = pattern[: _WILD.search(pattern).start()].rpartition("/")[0] if _WILD.search(pattern) else pattern  # pyright: ignore[reportOptionalMemberAccess] (searched just before)
     glob = compile_glob(pattern)
     found: list[str] = []
-    todo = [fixed]
-    while todo:
-        folder = todo.pop()
+    pending = [fixed]
+    while pending:
+        folder = pending.pop()
         for entry in reach.listing(folder):
             path = _in(folder, entry.name)
             if entry.kind is EntryKind.FOLDER:
-                todo.append(path)
+                pending.append(path)
             elif glob.matches(path):
                 found.append(path)
     return sorted(found)

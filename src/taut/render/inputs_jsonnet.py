@@ -65,19 +65,19 @@ def resolve_jsonnet(reach: Reach, path: str, options: JsonnetOptions) -> Jsonnet
     """
     libs = tuple(normal(lib) for lib in options.libs)
     files = entry_points(reach, path, options)
-    todo = list(files)
+    pending = list(files)
     for variable in (*options.ext_vars, *options.tlas):
         if variable.code:
-            todo += _imports(reach, variable.value, "", libs)
+            pending += _imports(reach, variable.value, "", libs)
     seen: set[str] = set()
-    while todo:
-        file = todo.pop()
+    while pending:
+        file = pending.pop()
         if file in seen:
             continue
         seen.add(file)
         data = reach.take(file)
         if data is not None:
-            todo += _imports(reach, data.decode(errors="replace"), file.rpartition("/")[0], libs)
+            pending += _imports(reach, data.decode(errors="replace"), file.rpartition("/")[0], libs)
     return JsonnetInputs(reach.files(), reach.links(), files, libs)
 
 

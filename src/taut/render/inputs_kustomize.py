@@ -248,9 +248,9 @@ def resolve(
 def generate(reach: Reach, folder: str) -> dict[str, Any]:
     """The kustomization that Flux makes where there is none: all files with objects, folders that have one as bases."""
     resources: list[str] = []
-    todo = [folder]
-    while todo:
-        current = todo.pop()
+    pending = [folder]
+    while pending:
+        current = pending.pop()
         for entry in reach.listing(current):
             path = f"{current}/{entry.name}" if current else entry.name
             relative = path[len(folder) :].lstrip("/")
@@ -260,7 +260,7 @@ def generate(reach: Reach, folder: str) -> dict[str, Any]:
                 if any(reach.find(f"{path}/{name}") for name in NAMES):
                     resources.append(relative)
                 else:
-                    todo.append(path)
+                    pending.append(path)
             elif entry.name.endswith((".yaml", ".yml")) and _has_objects(reach.take(path) or b"", path):
                 resources.append(relative)
     return {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": sorted(resources)}

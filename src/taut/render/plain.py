@@ -66,9 +66,9 @@ def document_limits(limits: Limits) -> DocumentLimits:
 def _files(reach: Reach, root: str, options: PlainOptions, warnings: list[str]) -> Iterator[str]:
     """The paths of the files to read. Folders that are links are entered once; a circle is an error."""
     seen: set[str] = set()
-    todo: list[tuple[str, int]] = [(root, 0)]
-    while todo:
-        folder, depth = todo.pop()
+    pending: list[tuple[str, int]] = [(root, 0)]
+    while pending:
+        folder, depth = pending.pop()
         if depth > _MAX_DEPTH:
             raise RenderError(
                 "the folders are nested too deeply", where=Where(repository=reach.repository, file=folder)
@@ -85,7 +85,7 @@ def _files(reach: Reach, root: str, options: PlainOptions, warnings: list[str]) 
             found = reach.find(path) if entry.kind is EntryKind.SYMLINK else None
             is_folder = entry.kind is EntryKind.FOLDER or (found is not None and found.is_folder)
             if is_folder and options.recurse:
-                todo.append((found.path if found else path, depth + 1))
+                pending.append((found.path if found else path, depth + 1))
             elif entry.name.endswith(".jsonnet"):
                 warnings.append(
                     f"{path} is Jsonnet and was skipped: set renderer: jsonnet, or give it a folder of its own"

@@ -218,14 +218,14 @@ def _signal(pid: int, number: int) -> None:
 def descendants(pid: int) -> list[int]:
     """All processes below `pid`, parents before children."""
     found: list[int] = []
-    todo = [pid]
-    while todo:
-        current = todo.pop(0)
+    pending = [pid]
+    while pending:
+        current = pending.pop(0)
         try:
             for thread in os.listdir(f"/proc/{current}/task"):
                 children = [int(p) for p in Path(f"/proc/{current}/task/{thread}/children").read_text().split()]
                 found += children
-                todo += children
+                pending += children
         except OSError:
             continue
     return found

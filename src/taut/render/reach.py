@@ -68,12 +68,12 @@ class Reach:
 
         Raises RenderError for a link that leaves the repository, and for a path that does.
         """
-        todo = [part for part in normal(path).split("/") if part]
+        pending = [part for part in normal(path).split("/") if part]
         at: list[str] = []
         entry: Entry | None = None
         links = 0
-        while todo:
-            part = todo.pop(0)
+        while pending:
+            part = pending.pop(0)
             if part == "..":
                 if not at:
                     raise RenderError(
@@ -91,7 +91,7 @@ class Reach:
                 return None
             if entry.kind is EntryKind.SYMLINK:
                 links += 1
-                at, todo = self._follow(here, entry, at, todo, links)
+                at, pending = self._follow(here, entry, at, pending, links)
                 entry = self.tree.entry("/".join(at)) if at else None
                 continue
             at.append(part)
@@ -103,7 +103,7 @@ class Reach:
         return Found("/".join(at), entry)
 
     def _follow(
-        self, here: str, entry: Entry, at: list[str], todo: list[str], links: int
+        self, here: str, entry: Entry, at: list[str], pending: list[str], links: int
     ) -> tuple[list[str], list[str]]:
         target = self.tree.read(here).decode(errors="replace")
         self._links[here] = entry
@@ -116,7 +116,7 @@ class Reach:
                 where=self._where(here),
                 advice="replace the link by a file, or point it to something in the repository",
             )
-        return list(at), [part for part in target.split("/") if part not in {"", "."}] + todo
+        return list(at), [part for part in target.split("/") if part not in {"", "."}] + pending
 
     def _where(self, path: str) -> Where:
         return Where(repository=self.repository, file=path)

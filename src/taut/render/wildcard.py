@@ -48,10 +48,10 @@ def fullmatch(tokens: Sequence[Token], text: str) -> bool:
 def _closed(tokens: Sequence[Token], states: set[int]) -> set[int]:
     """The states, with those that follow when a `many` takes nothing."""
     result = set(states)
-    todo = list(states)
-    while todo:
-        state = todo.pop()
+    pending = list(states)
+    while pending:
+        state = pending.pop()
         if state < len(tokens) and tokens[state].many and state + 1 not in result:
             result.add(state + 1)
-            todo.append(state + 1)
+            pending.append(state + 1)
     return result

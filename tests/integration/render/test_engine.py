@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
+from taut.cli.ending import run_command
 from taut.cli.render import render as render_command
 from taut.model.application import PlainOptions, Source, Substitute, ValuesFrom
 from taut.model.errors import BadInput, RenderError
@@ -168,7 +168,9 @@ async def test_substitution_from_the_target_with_inline_winning(plant, engine: R
         )
 
 
-def test_the_command_renders_a_working_copy(plant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_renders_a_working_copy(
+    plant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     plant(
         {
             **CHART,
@@ -182,25 +184,28 @@ def test_the_command_renders_a_working_copy(plant, tmp_path: Path, monkeypatch: 
     )
     root = tmp_path / "repository"
     monkeypatch.chdir(root)
-    run = CliRunner()
-    chart = run.invoke(render_command, ["chart", "-o", "json", "--kube-version", "v1.29.1", "-f", "v.yaml"])
-    assert chart.exit_code == 0, chart.output
-    (body,) = json.loads(chart.stdout)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = run_command(render_command, arguments)
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    code, out, _ = run("chart", "-o", "json", "--kube-version", "v1.29.1", "-f", "v.yaml")
+    (body,) = json.loads(out)
+    assert code == 0
     assert body["data"] == {"v": "file", "k": "v1.29.1"}
     assert body["metadata"]["name"] == "chart"
-    (body,) = json.loads(
-        run.invoke(render_command, ["chart", "-o", "json", "-f", "v.yaml", "--set", "v=set", "--name", "x"]).stdout
-    )
+    (body,) = json.loads(run("chart", "-o", "json", "-f", "v.yaml", "--set", "v=set", "--name", "x")[1])
     assert (body["data"]["v"], body["metadata"]["name"]) == ("set", "x")
-    overlay = run.invoke(render_command, ["over"])
-    assert "name: a-o" in overlay.stdout
-    assert overlay.stdout == run.invoke(render_command, ["over"]).stdout
-    assert run.invoke(render_command, ["bad"]).exit_code == 2
-    failed = run.invoke(render_command, ["broken"])
-    assert failed.exit_code == 1
-    assert "broken/kustomization.yaml:1" in failed.stderr
-    assert run.invoke(render_command, ["nothing"]).exit_code == 2
-    assert run.invoke(render_command, ["chart", "--set", "x"]).exit_code == 2
+    overlay = run("over")
+    assert "name: a-o" in overlay[1]
+    assert run("over") == overlay
+    code, out, err = run("broken")
+    assert (code, out) == (1, "")
+    assert "broken/kustomization.yaml:1" in err
+    assert run("bad")[0] == 2
+    assert run("nothing")[0] == 2
+    assert run("chart", "--set", "x")[0] == 2
     assert os.listdir(root / "over") == ["kustomization.yaml"]
 
 
