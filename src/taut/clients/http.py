@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from types import TracebackType
 from typing import Self
-from urllib.request import getproxies_environment, proxy_bypass_environment
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
@@ -145,9 +145,9 @@ def proxy_for(url: str) -> str | None:
     aiohttp's own way to read the environment would read passwords from a netrc file as well.
     """
     origin = web_origin(url)
-    if proxy_bypass_environment(f"{origin.host}:{origin.port}"):
+    if proxy_bypass(f"{origin.host}:{origin.port}"):
         return None
-    return getproxies_environment().get(origin.scheme)
+    return getproxies().get(origin.scheme)
 
 
 def authorization(credentials: Credentials) -> str:

@@ -82,10 +82,12 @@ class Charts:
         tree = await self._chart_tree(repository, address, version, held, fetch=fetch, everywhere=pass_credentials)
         return Snapshot(address, Revision(version.version, version.version), tree)
 
-    async def artifact(self, address: str, wanted: str | None, *, credentials: str | None, fetch: bool) -> Snapshot:
-        """An OCI artifact or chart: `wanted` is a tag, a digest or a range of versions."""
+    async def artifact(
+        self, address: str, wanted: str | None, *, credentials: str | None, fetch: bool, anonymous: bool = False
+    ) -> Snapshot:
+        """An OCI artifact or chart: `wanted` is a tag, a digest or a range of versions. `anonymous`: with no credentials at all."""
         reference = parse_reference(address)
-        held = self._credentials.for_url(reference.url, credentials)
+        held = None if anonymous else self._credentials.for_url(reference.url, credentials)
         asked = wanted or reference.digest or reference.tag or "latest"
         if not fetch and (known := await asyncio.to_thread(self._recalled_artifact, reference.url, asked)):
             return known
@@ -168,8 +170,8 @@ class Charts:
         return tree
 
     async def _chart_from_registry(self, url: str, address: str, version: ChartVersion) -> GitTree:
-        """An index may point into a registry, which has its own credentials."""
-        snapshot = await self.artifact(url, None, credentials=None, fetch=True)
+        """An index may point into a registry. It gets no credentials: who writes the index must not choose what they open."""
+        snapshot = await self.artifact(url, None, credentials=None, fetch=True, anonymous=True)
         if not isinstance(snapshot.tree, GitTree):
             raise TypeError("artifacts are Git trees")
         await asyncio.to_thread(self._artifacts.keep_tree, snapshot.tree, address, version.version, version.digest)

@@ -245,7 +245,8 @@ class Sources:
                 repository, name, version, credentials=own, pass_credentials=False, fetch=False
             )
 
-        return await chart_with_dependencies(tree, path, obtain)
+        with _damage_told(""):
+            return await chart_with_dependencies(tree, path, obtain)
 
     async def remote_base(self, url: str, *, allowed: Allowed, fetch: bool = False) -> RemoteBase:
         """Fetch a remote kustomize base, or one plain file, from a place that `allowed` accepts (it is asked with the repository's URL).
@@ -254,20 +255,24 @@ class Sources:
         """
         address = parse_remote(url)
         _must_be_allowed(address.url, allowed, "a remote base")
-        if address.file:
-            return await self._remote_file(address, allowed, fetch)
+        with _damage_told(address.url):
+            return await (self._remote_file if address.file else self._remote_folder)(address, allowed, fetch)
+
+    async def _remote_folder(self, address: RemoteAddress, allowed: Allowed, fetch: bool) -> RemoteBase:
         snapshot = await self._resolve_git(address.url, address.ref, None, None, fetch=fetch)
         if address.submodules:
             snapshot = await self._with_submodules(snapshot, allowed, 0)
         warnings: tuple[str, ...] = ()
         if address.ref is None:
-            warnings = (f"the remote base {shown(url)} is not pinned: add ?ref= with a tag or commit",)
+            warnings = (f"the remote base {shown(address.url)} is not pinned: add ?ref= with a tag or commit",)
         elif (
             not address.pinned
             and parse_version(address.ref.rpartition("/")[2]) is None
             and await self._is_branch(address)
         ):
-            warnings = (f"the remote base {shown(url)} follows the branch {address.ref!r}: name a tag or commit",)
+            warnings = (
+                f"the remote base {shown(address.url)} follows the branch {address.ref!r}: name a tag or commit",
+            )
         return RemoteBase(snapshot, address.path, warnings)
 
     async def _is_branch(self, address: RemoteAddress) -> bool:

@@ -195,3 +195,18 @@ async def test_an_index_with_strange_addresses(
     server = await serve(files_of(repository.folder))
     with pytest.raises(SourceError, match=r"is no web address|is not read over HTTP"):
         await sources.chart(server.url, "app", "1.0.0")
+
+
+async def test_an_index_that_points_into_a_registry_gets_no_credentials(
+    make_sources: MakeSources, repository: Repository, serve: Serve
+) -> None:
+    """Who writes an index must not choose what taut's credentials open."""
+    registry = await serve(files_of(repository.folder))
+    registry.password = "hunter2"
+    repository.add("app", "1.0.0", url=f"oci://127.0.0.1:{registry.port}/private/app:1.0.0")
+    server = await serve(files_of(repository.folder))
+    held = Credentials(username="me", password="hunter2")
+    sources = make_sources(Held(**{f"oci://127.0.0.1:{registry.port}": held}))
+    with pytest.raises(SourceError, match="wants credentials, and there are none"):
+        await sources.chart(server.url, "app", "1.0.0")
+    assert {request.authorization for request in registry.requests} == {""}

@@ -158,3 +158,31 @@ async def test_cookies_are_not_kept(client: HttpClient, serve: Serve) -> None:
     for _ in range(2):
         await client.get(server.url)
     assert seen == [None, None]
+
+
+async def test_the_environment_names_a_proxy_and_no_passwords(
+    client: HttpClient, serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    heads: list[str] = []
+
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\nConnection: close\r\n\r\nby the proxy")
+        await writer.drain()
+        writer.close()
+
+    server = await serve(answering(b"direct"))
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login me password hunter2\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    async with await asyncio.start_server(proxy, "127.0.0.1", 0) as listening:
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}")
+        # As in CGI, an upper-case HTTP_PROXY may come from a request when REQUEST_METHOD is set.
+        monkeypatch.delenv("REQUEST_METHOD", raising=False)
+        assert (await client.get(f"{server.url}/x")).body == b"by the proxy"
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    assert (await client.get(server.url)).body == b"direct"
+    assert heads[0].startswith(f"GET {server.url}/x ")
+    assert "authorization" not in heads[0].lower()
+    assert [request.authorization for request in server.requests] == [""]
