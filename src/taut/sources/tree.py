@@ -279,7 +279,11 @@ def create_store(path: Path, *, alone: bool = False) -> ObjectStore:
             _remove_remains(path)
         try:
             pygit2.Repository(str(path)).lookup_reference("HEAD")
-        except (pygit2.GitError, OSError, ValueError, KeyError):
+        except (pygit2.GitError, OSError, ValueError, KeyError) as error:
+            if "own" in str(error):
+                raise SourceError(
+                    "taut's folder of sources belongs to another user", advice="give it to the user that taut runs as"
+                ) from None
             path.rename(path.with_name(f"{path.name}.damaged-{time.time_ns()}"))
         else:
             return ObjectStore(path)

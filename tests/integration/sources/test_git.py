@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -466,3 +467,17 @@ async def test_what_a_killed_process_left_stops_nothing(make_sources: MakeSource
     beside = make_sources()
     assert await beside.fetch(repo.url) is False
     assert (mirror / "refs/heads/main.lock").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+async def test_a_mirror_of_another_user_is_told_and_kept(make_sources: MakeSources, repo: Repo) -> None:
+    first = make_sources()
+    await first.fetch(repo.url)
+    mirror = (await first._mirror(repo.url)).store.path
+    os.chown(mirror, 12345, 12345)
+    try:
+        with pytest.raises(SourceError, match="belongs to another user"):
+            await make_sources().fetch(repo.url)
+    finally:
+        os.chown(mirror, 0, 0)
+    assert [path.name for path in mirror.parent.iterdir()] == [mirror.name]
