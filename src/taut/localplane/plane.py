@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
 from taut.localplane.building import Progress, build, to_stderr
@@ -65,8 +66,7 @@ class Plane:
         """Stop it and wait until its processes are gone. Stopping twice is no error."""
         if _running(Layout(self.home, self.name)):
             stop(self.name, home=self.home)
-        if self.owner >= 0:
-            os.close(self.owner)
+        _close(self.owner)
         if self.process is not None:
             self.process.wait()
         self.owner, self.process, self.state = -1, None, PlaneState.STOPPED
@@ -104,7 +104,7 @@ def start(
     data outlive it, and the next start goes on with them; else everything goes when it stops.
     Raises BadInput for a bad name or when kept data would be lost, TautError when it runs already or does not come up.
     """
-    layout = Layout(home or default_home(), checked_name(name))
+    layout = _layout(name, home)
     binaries = build(progress=progress)
     lock = _take_lock_from_the_dying(layout)
     if lock is None:
@@ -124,7 +124,7 @@ def start(
 
 def stop(name: str, *, home: Path | None = None) -> None:
     """Stop the control plane `name` and wait until its processes are gone. Raises TautError when there is none that runs."""
-    layout = Layout(home or default_home(), checked_name(name))
+    layout = _layout(name, home)
     if not _running(layout):
         known = "" if layout.folder.is_dir() else " (there is none of that name)"
         raise TautError(
@@ -143,14 +143,14 @@ def stop(name: str, *, home: Path | None = None) -> None:
 
 def planes(*, home: Path | None = None) -> list[Plane]:
     """All control planes in name order, running or stopped."""
-    home = home or default_home()
+    home = (home or default_home()).absolute()
     names = sorted(f.parent.name for f in home.glob("*/settings.json"))
     return [_describe(Layout(home, name)) for name in names]
 
 
 def get(name: str, *, home: Path | None = None) -> Plane:
     """The control plane `name`. Raises TautError when there is none."""
-    layout = Layout(home or default_home(), checked_name(name))
+    layout = _layout(name, home)
     if not layout.settings.is_file():
         raise TautError(f"there is no control plane {name}", advice=f"`taut localplane start {name}` makes one")
     return _describe(layout)
@@ -158,7 +158,7 @@ def get(name: str, *, home: Path | None = None) -> Plane:
 
 def delete(name: str, *, home: Path | None = None) -> None:
     """Stop the control plane `name` if it runs, and throw its data away. Raises TautError when there is none."""
-    layout = Layout(home or default_home(), checked_name(name))
+    layout = _layout(name, home)
     if not layout.folder.is_dir():
         raise TautError(f"there is no control plane {name}")
     if _running(layout):
@@ -170,6 +170,11 @@ def delete(name: str, *, home: Path | None = None) -> None:
         shutil.rmtree(layout.folder, ignore_errors=True)
     finally:
         os.close(lock)
+
+
+def _layout(name: str, home: Path | None) -> Layout:
+    """The files of the control plane `name`. Raises BadInput for a bad name."""
+    return Layout((home or default_home()).absolute(), checked_name(name))
 
 
 def _take_lock(layout: Layout) -> int | None:
@@ -267,43 +272,55 @@ def _launch(layout: Layout, lock: int, *, detached: bool) -> tuple[subprocess.Po
     """Start the supervisor, and wait for its report. The answer is its process and the descriptor whose closing ends it (-1: none)."""
     report_read, report_write = os.pipe()
     owner_read, owner_write = (-1, -1) if detached else os.pipe()
-    inherited = [fd for fd in (report_write, owner_read, lock) if fd >= 0]
-    argv = [
-        sys.executable,
+    try:
+        process = _spawn_supervisor(layout, report_write, owner_read, lock)
+    finally:
+        _close(report_write, owner_read)
+    error = "it was given up"
+    try:
+        with os.fdopen(report_read, "rb") as report:
+            error = _failure(report.readline(), layout)
+    finally:
+        if error:
+            _close(owner_write)
+            process.terminate()
+            process.wait()
+    if error:
+        raise TautError(f"the control plane {layout.name} did not come up: {error}")
+    return process, owner_write
+
+
+def _spawn_supervisor(layout: Layout, report: int, owner: int, lock: int) -> subprocess.Popen[bytes]:
+    """Start `taut.localplane.supervisor` in a session of its own, with this process's taut, whatever the working folder is."""
+    program = [
+        "-P",
         "-m",
         "taut.localplane.supervisor",
         str(layout.home),
         layout.name,
-        str(report_write),
-        str(owner_read),
+        str(report),
+        str(owner),
         str(lock),
     ]
-    log = os.open(layout.log("supervisor"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    process = subprocess.Popen(
-        argv,
-        cwd=layout.home,
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=log,
-        pass_fds=inherited,
-        start_new_session=True,
-    )
-    for fd in (report_write, owner_read, log):
-        if fd >= 0:
-            os.close(fd)
-    try:
-        with os.fdopen(report_read, "rb") as report:
-            error = _failure(report.readline(), layout)
-    except BaseException:
-        process.terminate()
-        process.wait()
-        raise
-    if error:
-        process.wait()
-        if owner_write >= 0:
-            os.close(owner_write)
-        raise TautError(f"the control plane {layout.name} did not come up: {error}")
-    return process, owner_write
+    packages = str(Path(__file__).resolve().parents[2])
+    path = os.pathsep.join([packages, *filter(None, [os.environ.get("PYTHONPATH")])])
+    with open(layout.log("supervisor"), "ab", opener=partial(os.open, mode=0o600)) as log:
+        return subprocess.Popen(
+            [sys.executable, *program],
+            cwd=layout.home,
+            env=os.environ | {"PYTHONPATH": path},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=[fd for fd in (report, owner, lock) if fd >= 0],
+            start_new_session=True,
+        )
+
+
+def _close(*descriptors: int) -> None:
+    for descriptor in descriptors:
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def _failure(report: bytes, layout: Layout) -> str:

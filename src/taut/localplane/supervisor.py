@@ -59,6 +59,7 @@ class Supervisor:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._owner = owner
         self._lock = lock
+        self._pid = os.getpid()
         self._wakeup = self._watch_signals()
         self._poll = select.poll()
         for descriptor in (self._wakeup, owner):
@@ -188,6 +189,8 @@ class Supervisor:
 
     def _die_with_supervisor(self) -> None:
         self._libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != self._pid:
+            os._exit(1)  # it died before it was asked for
 
 
 def _usable(api: Api) -> bool:
