@@ -38,6 +38,7 @@ class SourceResult:
     warnings: tuple[str, ...] = ()
     cached: bool = False
     random: tuple[tuple[int, str], ...] = ()
+    capabilities: bool = False
 
 
 @dataclass(frozen=True)

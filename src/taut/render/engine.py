@@ -35,6 +35,7 @@ from taut.render.target_values import TargetRead, TargetValues
 from taut.render.tools import Kustomize, find_kustomize
 
 _log = logging.getLogger(__name__)
+_CLOSURE = "render_closure"
 
 
 def _nothing_is_allowed(_: str) -> bool:
@@ -81,6 +82,16 @@ class Rendered:
     """Whether no source had to be run. Plain sources are read again each time: that is as quick as looking them up."""
     target_reads: tuple[TargetRead, ...] = ()
     random: tuple[RandomField, ...] = ()
+    capabilities: bool = False
+    """Whether a source asked what the target can do (its version, its kinds): then a change of that may change what comes out."""
+
+
+def closure_of(error: BaseException) -> Closure | None:
+    """What a render that failed with `error` had looked at: while that stays the same, so does the failure, unless it was one of time,
+    memory, or a place that could not be reached. None for an error that is not from a render.
+    """
+    closure = getattr(error, _CLOSURE, None)
+    return closure if isinstance(closure, Closure) else None
 
 
 class RenderEngine:
@@ -114,9 +125,16 @@ class RenderEngine:
 
         `target` gives the ConfigMaps and Secrets that values and variables come from. Raises BadInput and RenderError with file and line,
         SourceError for what cannot be fetched, TargetError for what cannot be read. An empty result is no error.
+        `closure_of` an error tells what was read until then.
         """
-        values = TargetValues(target, job.namespace, self._keys.seal)
         reaches = [Reach(s.snapshot.tree, s.snapshot.url or s.spec.url, self._limits) for s in job.sources]
+        try:
+            return await self._all(job, reaches, TargetValues(target, job.namespace, self._keys.seal))
+        except TautError as error:
+            setattr(error, _CLOSURE, Closure(tuple(r.closure() for r in reaches)))
+            raise
+
+    async def _all(self, job: RenderJob, reaches: list[Reach], values: TargetValues) -> Rendered:
         others = {s.spec.name: r for s, r in zip(job.sources, reaches, strict=True) if s.spec.name}
         results: list[SourceResult] = []
         for source, reach in zip(job.sources, reaches, strict=True):
@@ -135,6 +153,7 @@ class RenderEngine:
             cached=all(r.cached for r in results),
             target_reads=values.reads,
             random=tuple(_random(results)),
+            capabilities=any(r.capabilities for r in results),
         )
 
     async def close(self) -> None:

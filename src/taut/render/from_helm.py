@@ -16,6 +16,8 @@ from taut.render.wire import HelmTask, Job, ValuesLayer
 
 HELM_VERSION = version("helm-python-sdk")
 HOOK = "helm.sh/hook"
+_CAPABILITIES = b"Capabilities"
+"""What a template must say to ask what the target can do; in a packed chart it cannot be seen."""
 
 
 async def from_helm(context: SourceContext) -> SourceResult:
@@ -44,7 +46,8 @@ async def from_helm(context: SourceContext) -> SourceResult:
         return Raw(reply.documents, reply.warnings, reply.random)
 
     result = await context.kept(key, make)
-    return _leave_out(replace(result, warnings=(*warnings, *result.warnings)), options)
+    asks = any(_CAPABILITIES in f.data or f.path.endswith(".tgz") for f in inputs.files)
+    return _leave_out(replace(result, warnings=(*warnings, *result.warnings), capabilities=asks), options)
 
 
 async def _with_dependencies(context: SourceContext, chart: str) -> tuple[Reach, tuple[str, ...]]:

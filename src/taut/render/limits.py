@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import msgspec
+
+GO_THREADS = str(min(4, os.cpu_count() or 1))
+"""On a machine with many cores Go would start more threads than a prison allows."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from pathlib import Path
 from taut.documents.yaml import Limits as DocumentLimits
 from taut.documents.yaml import load_documents
 from taut.model.errors import BadInput, RenderError, Where
-from taut.render.limits import Limits
+from taut.render.limits import GO_THREADS, Limits
 from taut.render.wire import KustomizeTask, OutDocument, Reply
 
 ORIGIN = "config.kubernetes.io/origin"
@@ -24,7 +24,12 @@ def build(task: KustomizeTask, root: Path, tools: Mapping[str, str], limits: Lim
     if program is None:
         raise RenderError("there is no kustomize", advice="install it, or name its path in the configuration")
     command = [program, "build", task.folder] if task.tool == "kustomize" else [program, "kustomize", task.folder]
-    environment = {"HOME": os.fspath(root.parent), "GOGC": "400", "GOMEMLIMIT": f"{limits.memory_mb * 3 // 4}MiB"}
+    environment = {
+        "HOME": os.fspath(root.parent),
+        "GOMAXPROCS": GO_THREADS,
+        "GOGC": "400",
+        "GOMEMLIMIT": f"{limits.memory_mb * 3 // 4}MiB",
+    }
     with subprocess.Popen(
         [*command, "--load-restrictor", "LoadRestrictionsNone"],
         cwd=root,

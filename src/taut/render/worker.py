@@ -15,6 +15,7 @@ import msgspec
 
 from taut.model.errors import BadInput, TautError
 from taut.render import prison as prisons
+from taut.render.limits import GO_THREADS
 from taut.render.wire import Hello, HelmTask, Job, KustomizeTask, Reply, read_frame, write_frame
 
 
@@ -90,6 +91,7 @@ def _run(job: Job, root: Path, held: prisons.Held) -> Reply:
 
         return build(job.task, root, held.tools, job.limits)
     if isinstance(job.task, HelmTask):
+        os.environ["GOMAXPROCS"] = GO_THREADS
         from taut.render.run_helm import render
 
         return render(job.task, root, job.limits)

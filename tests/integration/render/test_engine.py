@@ -13,7 +13,7 @@ from taut.cli.render import render as render_command
 from taut.model.application import PlainOptions, Source, Substitute, ValuesFrom
 from taut.model.errors import BadInput, RenderError
 from taut.render.closure import Closure
-from taut.render.engine import RenderEngine, RenderJob, RenderSource
+from taut.render.engine import RenderEngine, RenderJob, RenderSource, closure_of
 
 pytestmark = pytest.mark.integration
 
@@ -123,6 +123,16 @@ async def test_a_broken_document_is_said_with_its_place(
 async def test_a_folder_that_is_not_there(plant, engine: RenderEngine) -> None:
     with pytest.raises(RenderError, match="no such folder"):
         await engine.render(one(plant({"a": "b"}), path="nothing"))
+
+
+async def test_a_failed_render_tells_what_would_have_to_change(plant, engine: RenderEngine) -> None:
+    with pytest.raises(RenderError) as caught:
+        await engine.render(one(plant({"k/kustomization.yaml": "resources: [a.yaml]\n"}), path="k"))
+    closure = closure_of(caught.value)
+    assert closure is not None
+    assert closure.same_in([plant({"other": "x"}).tree])
+    assert not closure.same_in([plant({"k/a.yaml": MAP}).tree])
+    assert closure_of(ValueError()) is None
 
 
 class Target:
