@@ -26,15 +26,16 @@ from taut.dialects.config import Config
 from taut.model.application import Application
 from taut.model.errors import BadInput, TautError
 from taut.model.operation import Approval
-from taut.model.plan import Plan
+from taut.model.plan import HoldKind, Plan
 from taut.model.record import AppRecord
-from taut.model.refs import AppKey, ObjectRef, parse_app_key
+from taut.model.refs import AppKey, ObjectRef
 from taut.planning.redact import Redactor
 from taut.render.engine import RenderEngine
 from taut.sources.service import Sources
 from taut.store.records import AuditNote
 from taut.store.store import Store
 from taut.targets.kubernetes.cluster import Cluster, Event
+from taut.targets.kubernetes.collection import KindState
 
 log = logging.getLogger("taut.controller")
 
@@ -207,6 +208,9 @@ class Controller:
         approval = Approval(key, plan.hash, by, time.time(), reason)
         await self.store.approve(approval, AuditNote(by, "approve", str(key), f"plan {plan.hash}: {reason}"))
         state.approvals = (*state.approvals, approval)
+        if state.record.failures:
+            state.record = msgspec.structs.replace(state.record, failures=0, retry_at=0.0)
+            await self.store.put_app(state.record)
         self.queue.add(key, Reason.ASKED)
         return plan
 
@@ -227,9 +231,13 @@ class Controller:
         await self._suspended(key, by, reason, by)
 
     async def resume(self, key: AppKey, *, by: str) -> None:
-        """Undo `suspend`. Raises BadInput when it is the document that suspends."""
+        """Undo `suspend`. Raises BadInput when it is the document that suspends; one that left Git no longer does."""
         state = self.state(key)
-        if state.app.spec.suspended:
+        if state.app.spec.suspended and state.removed:
+            spec = msgspec.structs.replace(state.app.spec, suspended=False)
+            state.app = msgspec.structs.replace(state.app, spec=spec)
+            state.record = msgspec.structs.replace(state.record, spec=msgspec.json.encode(state.app))
+        elif state.app.spec.suspended:
             raise BadInput(f"{key} is suspended by its document", advice="set spec.suspended to false in Git")
         await self._suspended(key, by, "", "")
 
@@ -259,7 +267,16 @@ class Controller:
         """News from a cluster."""
         self.fleet.on_event(event)
 
+    def on_state(self, cluster: str, kind: KindState) -> None:
+        """A kind's watch is complete, fails, or works again: those who have objects of the kind are looked at."""
+        for key, state in self.fleet.states.items():
+            if state.app.spec.target.cluster == cluster and any(r.kind_ref == kind.kind for r in state.items):
+                self.queue.add(key, Reason.LIVE)
 
-def key_of(text: str) -> AppKey | None:
-    """An application's key from its text."""
-    return parse_app_key(text)
+    def on_kinds(self, cluster: str) -> None:
+        """Kinds came or went: those who wait for a kind are looked at anew."""
+        for key, state in self.fleet.states.items():
+            waits = state.problems or any(h.kind is HoldKind.SCOPE for h in state.holds)
+            if state.app.spec.target.cluster == cluster and waits:
+                state.mark_stale()
+                self.queue.add(key, Reason.LIVE)

@@ -29,6 +29,7 @@ from taut.render.limits import Limits
 from taut.sources.service import Sources
 from taut.store.store import Store
 from taut.targets.kubernetes.cluster import Cluster, Event
+from taut.targets.kubernetes.collection import KindState
 
 
 class Serve(Protocol):
@@ -88,9 +89,10 @@ async def running(config: Config) -> AsyncGenerator[Controller]:
             for each in events:
                 each(event)
 
+        news: list[ClusterNews] = []
         clusters: dict[str, Cluster] = {}
         for entry in config.clusters:
-            clusters[entry.name] = _cluster(entry, on_event)
+            clusters[entry.name] = _cluster(entry, on_event, news)
             stack.push_async_callback(clusters[entry.name].close)
         credentials = SecretCredentials(config.credentials, clusters)
         sources = Sources(store_path.with_name(store_path.name + ".sources"), credentials)
@@ -100,6 +102,7 @@ async def running(config: Config) -> AsyncGenerator[Controller]:
         redactor = Redactor(key=store.mac(b"redaction").encode())
         controller = Controller(config, Outside(store, sources, engine, clusters, redactor))
         events += [controller.on_event, credentials.on_event]
+        news.append(controller)
         controller.before_start.append(credentials.load)
         yield controller
 
@@ -122,7 +125,28 @@ def _engine(config: Config, store: Store, sources: Sources) -> RenderEngine:
     )
 
 
-def _cluster(entry: ClusterConfig, on_event: Callable[[Event], None]) -> Cluster:
+class ClusterNews(Protocol):
+    """Who hears how clusters are doing."""
+
+    def on_state(self, cluster: str, kind: KindState) -> None:
+        """A kind's watch is complete, fails, or works again."""
+        ...
+
+    def on_kinds(self, cluster: str) -> None:
+        """Kinds came or went."""
+        ...
+
+
+def _cluster(entry: ClusterConfig, on_event: Callable[[Event], None], news: list[ClusterNews]) -> Cluster:
+
+    def on_state(kind: KindState) -> None:
+        for each in news:
+            each.on_state(entry.name, kind)
+
+    def on_kinds(_came: object, _went: object) -> None:
+        for each in news:
+            each.on_kinds(entry.name)
+
     try:
         connection = _connection(entry)
     except BadInput as error:
@@ -134,6 +158,8 @@ def _cluster(entry: ClusterConfig, on_event: Callable[[Event], None]) -> Cluster
         assess=assess,
         needs_body=needs_body,
         on_event=on_event,
+        on_state=on_state,
+        on_kinds=on_kinds,
         namespaces=entry.namespaces,
     )
 
