@@ -11,9 +11,13 @@ from dataclasses import dataclass
 
 import msgspec
 
+from taut.controller.adapters import RenderCache
+from taut.controller.cluster_news import ClusterNews
 from taut.controller.drift_log import DriftLog
 from taut.controller.fleet import Fleet
+from taut.controller.kept import KeptRenders
 from taut.controller.operate import Operator
+from taut.controller.pins import Pins
 from taut.controller.planner import Planned, Planner
 from taut.controller.queue import Reason, WorkQueue
 from taut.controller.rebuild import Rebuilder
@@ -26,7 +30,7 @@ from taut.dialects.config import Config
 from taut.model.application import Application
 from taut.model.errors import BadInput, TautError
 from taut.model.operation import Approval
-from taut.model.plan import HoldKind, Plan
+from taut.model.plan import Plan
 from taut.model.record import AppRecord
 from taut.model.refs import AppKey, ObjectRef
 from taut.planning.redact import Redactor
@@ -60,11 +64,13 @@ class Controller:
         self.sources = outside.sources
         self.queue = WorkQueue()
         self.fleet = Fleet(outside.store, self.queue, outside.clusters)
-        self.wanting = Wanting(outside.sources, outside.engine, self.fleet, outside.redactor)
+        kept = KeptRenders(RenderCache(outside.store))
+        self.wanting = Wanting(outside.sources, outside.engine, self.fleet, outside.redactor, kept)
         self.planner = Planner(outside.store, self.fleet, outside.redactor)
         self.drift = DriftLog(outside.store, self.fleet, outside.redactor)
         self.operator = Operator(outside.store, self.fleet, self.queue, self.planner, self.drift)
-        parts = Parts(self.store, self.fleet, self.queue, self.wanting, self.planner, self.operator, self.drift)
+        pins = Pins(self.sources)
+        parts = Parts(self.store, self.fleet, self.queue, self.wanting, self.planner, self.operator, self.drift, pins)
         self.reconciler = Reconciler(parts)
         self.rebuilder = Rebuilder(self.store, self.fleet)
         self.roots = Roots(
@@ -72,7 +78,9 @@ class Controller:
         )
         self.watch = SourceWatch(self.sources, self.fleet, self.queue, self.roots.look)
         self.roots.on_changed = self._track
-        self.fleet.on_removed = lambda _: self._track()
+        self.fleet.on_removed = self._gone
+        self._pins = pins
+        self._news = ClusterNews(self.fleet, self.queue)
         self.before_start: list[Callable[[], Awaitable[None]]] = []
         """What must be ready before the first source is read, and needs the clusters (credentials in Secrets)."""
         self._tasks: list[asyncio.Task[None]] = []
@@ -93,6 +101,9 @@ class Controller:
         self._tasks = [asyncio.create_task(self._work(), name=f"worker {n}") for n in range(self.config.max_operations)]
         self.starting = "taut is reading its roots"
         await self.roots.look()
+        for key, state in self.fleet.states.items():
+            if state.stale:
+                self.queue.add(key, Reason.START)
         self._track()
         self.starting = ""
 
@@ -102,6 +113,10 @@ class Controller:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _gone(self, state: AppState) -> None:
+        self._track()
+        await self._pins.drop(state)
 
     def _track(self) -> None:
         self.watch.track(watched(self.roots.states, self.fleet.states.values()))
@@ -146,8 +161,9 @@ class Controller:
             state = self.fleet.states.get(operation.app)
             if state is not None:
                 self.operator.resume(state, operation, steps)
-        for key in self.fleet.states:
-            self.queue.add(key, Reason.START)
+        for key, state in self.fleet.states.items():
+            if self.fleet.barred(state) is None:  # else its project may be in a root that is not read yet
+                self.queue.add(key, Reason.START)
 
     async def _adopt(self, app: Application) -> AppState:
         """A state for an application that the store does not know."""
@@ -183,7 +199,7 @@ class Controller:
         """The plan now, made for somebody who looks at it. Raises TautError when it cannot be made."""
         state = self.state(key)
         if state.desired is None and not state.removed:
-            first = state.problems[0] if state.problems else None
+            first = next(iter(state.all_problems), None)
             raise TautError(
                 first.what if first else f"{key} was not looked at yet", advice=first.advice if first else ""
             )
@@ -265,18 +281,12 @@ class Controller:
 
     def on_event(self, event: Event) -> None:
         """News from a cluster."""
-        self.fleet.on_event(event)
+        self._news.on_event(event)
 
     def on_state(self, cluster: str, kind: KindState) -> None:
         """A kind's watch is complete, fails, or works again: those who have objects of the kind are looked at."""
-        for key, state in self.fleet.states.items():
-            if state.app.spec.target.cluster == cluster and any(r.kind_ref == kind.kind for r in state.items):
-                self.queue.add(key, Reason.LIVE)
+        self._news.on_state(cluster, kind)
 
     def on_kinds(self, cluster: str) -> None:
         """Kinds came or went: those who wait for a kind are looked at anew."""
-        for key, state in self.fleet.states.items():
-            waits = state.problems or any(h.kind is HoldKind.SCOPE for h in state.holds)
-            if state.app.spec.target.cluster == cluster and waits:
-                state.mark_stale()
-                self.queue.add(key, Reason.LIVE)
+        self._news.on_kinds(cluster)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 
 from taut.controller.queue import Reason, WorkQueue
 from taut.controller.state import AppState, Desired
 from taut.controller.status import status_of, sync_status
-from taut.dialects.projects import service_account_for
-from taut.model.errors import TargetError, Where
+from taut.dialects.projects import DEFAULT_PROJECT, Violation, project_of, service_account_for
+from taut.model.errors import BadInput, TargetError, Where
 from taut.model.health import HealthStatus
 from taut.model.plan import InventoryItem
 from taut.model.project import Project
@@ -20,7 +20,10 @@ from taut.store.store import Store
 from taut.targets.kubernetes.cluster import Cluster, Event
 
 JOB = KindRef("batch", "Job")
-NO_PROJECT = Project(name="default")
+
+
+async def _nothing(_: AppState) -> None:
+    """Nobody wants to know."""
 
 
 class Fleet:
@@ -31,7 +34,7 @@ class Fleet:
         self._queue = queue
         self.clusters = dict(clusters)
         self.states: dict[AppKey, AppState] = {}
-        self.projects: dict[str, Project] = {}
+        self.projects: dict[str, Project] = {DEFAULT_PROJECT: Project(name=DEFAULT_PROJECT)}
         self.cycles: dict[AppKey, str] = {}
         self.known_roots: frozenset[str] = frozenset()
         """The roots that were read completely: each of their applications is here."""
@@ -42,7 +45,13 @@ class Fleet:
         self._relinked: set[AppKey] = set()
         self._statuses: dict[AppKey, AppStatus] = {}
         self._listeners: set[asyncio.Queue[AppStatus | AppKey]] = set()
-        self.on_removed: Callable[[AppKey], None] = lambda _: None
+        self.allowed_projects: dict[str, tuple[str, ...]] = {}
+        """Globs on the names of the projects that a root's applications may belong to."""
+        self.parting: dict[AppKey, Project] = {}
+        """The projects of applications that are taken down, as they were: both may have left Git in one commit."""
+        self._readers: dict[ObjectRef, set[AppKey]] = {}
+        self._reads: dict[AppKey, frozenset[ObjectRef]] = {}
+        self.on_removed: Callable[[AppState], Awaitable[None]] = _nothing
 
     # Who owns what
 
@@ -52,6 +61,9 @@ class Fleet:
 
     def put_item(self, state: AppState, item: InventoryItem) -> None:
         """Take an object into an inventory (in memory; the store has it already)."""
+        before = state.items.get(item.ref)
+        if not item.pending and (before is None or before.owned_hash != item.owned_hash):
+            self._tell_readers(item.ref)  # the watch tells of what others write, not of what taut does
         state.items[item.ref] = item
         self._owners[item.ref] = state.key
 
@@ -109,7 +121,7 @@ class Fleet:
         for key, other in self.states.items():
             if key.root != state.key.root or other is state or other.removed:
                 continue
-            if other.stale and not other.problems:
+            if other.stale and not other.all_problems:
                 return key
         return None
 
@@ -122,6 +134,27 @@ class Fleet:
         for key in self._wanted.get(event.ref, ()):
             if key != owner:
                 self._queue.add(key, Reason.LIVE)
+        self._tell_readers(event.ref)
+
+    def reads(self, key: AppKey, refs: Collection[ObjectRef]) -> None:
+        """Learn which ConfigMaps and Secrets an application's render reads, whether they are there or not."""
+        before = self._reads.pop(key, frozenset())
+        if refs:
+            self._reads[key] = frozenset(refs)
+        for ref in before - frozenset(refs):
+            self._readers[ref].discard(key)
+            if not self._readers[ref]:
+                del self._readers[ref]
+        for ref in refs:
+            self._readers.setdefault(ref, set()).add(key)
+
+    def _tell_readers(self, ref: ObjectRef) -> None:
+        """What a render reads has changed: what is wanted may have."""
+        for key in self._readers.get(ref, ()):
+            state = self.states.get(key)
+            if state is not None:
+                state.mark_stale()
+                self._queue.add(key, Reason.PUSH, project=state.app.spec.project)
 
     def _note_completion(self, state: AppState | None, event: Event) -> None:
         """A Job may be removed in the moment it completes (a time to live of 0): the event alone tells that it did."""
@@ -129,7 +162,7 @@ class Fleet:
         if state is None or seen is None or event.ref.kind_ref != JOB or seen.health is None:
             return
         if seen.health.status is HealthStatus.HEALTHY:
-            state.completed[event.ref] = seen.uid
+            state.completed[event.ref] = seen
 
     # Clusters and projects
 
@@ -147,9 +180,24 @@ class Fleet:
         return cluster
 
     def project_of(self, state: AppState) -> Project:
-        """The application's project; what the default project allows when nobody declared one."""
-        name = state.app.spec.project
-        return self.projects.get(name) or (NO_PROJECT if name == "default" else Project(name=name))
+        """The application's project. Raises BadInput when there is none of its name, or its root may not use it."""
+        found = self._project(state)
+        if isinstance(found, Violation):
+            raise BadInput(found.what, where=found.where, advice=found.advice)
+        return found
+
+    def barred(self, state: AppState) -> BadInput | None:
+        """Why nothing may be written for the application at all: nobody knows what its project allows."""
+        found = self._project(state)
+        if isinstance(found, Violation):
+            return BadInput(found.what, where=found.where, advice=found.advice)
+        return None
+
+    def _project(self, state: AppState) -> Project | Violation:
+        found = project_of(state.app, self.projects, self.allowed_projects.get(state.key.root, ("*",)))
+        if isinstance(found, Violation) and state.removed:
+            return self.parting.get(state.key, found)
+        return found
 
     def impersonation_of(self, state: AppState) -> Callable[[str], str | None]:
         """Which user a write into a namespace is made as."""
@@ -225,12 +273,15 @@ class Fleet:
         for ref in list(state.items):
             self.drop_item(state, ref)
         self.want(state, None)
+        self.reads(state.key, ())
+        self.parting.pop(state.key, None)
         self.states.pop(state.key, None)
         self._statuses.pop(state.key, None)
         self._queue.forget(state.key)
         self._tell(state.key)
-        self.on_removed(state.key)
-        for key in self._needs.pop(state.key, frozenset()):
+        await self.on_removed(state)
+        freed = {k for k, s in self.states.items() if s.holds}
+        for key in self._needs.pop(state.key, frozenset()) | freed:
             if key in self.states:
                 self._queue.add(key, Reason.DEPENDENCY)
 

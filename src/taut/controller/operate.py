@@ -27,6 +27,7 @@ from taut.controller.queue import Reason, WorkQueue
 from taut.controller.starting import Start, next_try
 from taut.controller.state import AppState
 from taut.model.durations import seconds
+from taut.model.live import LiveObject
 from taut.model.manifests import canonical
 from taut.model.operation import HistoryEntry, Operation, OperationKind, OperationState, Step, StepState
 from taut.model.plan import WRITES, Action, InventoryItem, Phase, Plan
@@ -133,7 +134,7 @@ class Operator:
             ended = self._stopped(state, run)
             if ended is None:
                 await self._settle(state, run)
-                move = next_move(run.steps, run.cluster.get, self._clock(), failure=run.operation.message)
+                move = next_move(run.steps, _last_seen(state, run), self._clock(), failure=run.operation.message)
                 await self._clear_hooks(state, run, move)
                 ended = await self._act(state, run, move)
                 if ended is None and not isinstance(move, Send) and not _out_of_time(run, move):
@@ -227,16 +228,19 @@ class Operator:
         now = self._clock()
         operation = replace(run.operation, state=ended.state, finished_at=now, message=ended.message)
         record = self._record_after(state, operation, ended)
+        # What failed or was overtaken is tried again: the same plan needs no second approval.
+        again = ended.state in (OperationState.FAILED, OperationState.SUPERSEDED)
+        used = () if again else (operation.plan_hash,)
         await self._store.finish(
             operation,
             None if operation.selected else self._history(run, operation),
             record,
-            approvals_used=(operation.plan_hash,) if ended.state is OperationState.SUCCEEDED else (),
+            approvals_used=used,
             history_limit=state.app.spec.history_limit,
         )
         state.record = record
         state.run = None
-        state.approvals = tuple(a for a in state.approvals if a.plan_hash != operation.plan_hash)
+        state.approvals = tuple(a for a in state.approvals if a.plan_hash not in used)
         state.ran |= {s.run_key for s in run.steps if s.hook and s.state is StepState.DONE}
         if ended.state is OperationState.SUCCEEDED:
             await self._drift.healed(state, [s.ref for s in run.steps])
@@ -264,7 +268,8 @@ class Operator:
             stopped="",
         )
         if ended.state is OperationState.SUCCEEDED:
-            return self._record_of_success(state, record, operation)
+            pruned = state.run is not None and any(s.action is Action.DELETE for s in state.run.steps)
+            return self._record_of_success(state, record, operation, pruned=pruned)
         if ended.state is OperationState.SUPERSEDED:
             return record
         if ended.state is OperationState.ABORTED:
@@ -278,7 +283,9 @@ class Operator:
             retry_at=self._clock() + next_try(state.app.spec.sync, failures),
         )
 
-    def _record_of_success(self, state: AppState, record: AppRecord, operation: Operation) -> AppRecord:
+    def _record_of_success(
+        self, state: AppState, record: AppRecord, operation: Operation, *, pruned: bool
+    ) -> AppRecord:
         record = msgspec.structs.replace(record, failures=0, failure="", retry_at=0.0)
         desired = state.desired
         if operation.selected or operation.kind is not OperationKind.SYNC or desired is None:
@@ -289,7 +296,7 @@ class Operator:
             content_hash=operation.content_hash,
             render_key=desired.render_key,
             closure=desired.closure.to_json(),
-            rebuilt=False,
+            rebuilt=record.rebuilt and not pruned,
         )
 
     def _history(self, run: Run, operation: Operation) -> HistoryEntry:
@@ -325,6 +332,11 @@ def _out_of_time(run: Run, move: Move) -> bool:
         and bool(run.operation.message)
         and all(w.step.phase is not Phase.SYNC_FAIL for w in move.waits)
     )
+
+
+def _last_seen(state: AppState, run: Run) -> Callable[[ObjectRef], LiveObject | None]:
+    """Objects as they are; a Job that completed and was removed at once by its time to live, as it was last."""
+    return lambda ref: run.cluster.get(ref) or state.completed.get(ref)
 
 
 def _shown(waits: Sequence[Wait]) -> str:

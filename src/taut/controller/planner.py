@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from taut.controller.fleet import Fleet
@@ -15,14 +15,15 @@ from taut.model.health import HealthStatus
 from taut.model.live import LiveObject
 from taut.model.manifests import Body, Manifest
 from taut.model.operation import OperationKind, Step
-from taut.model.plan import Action, Change, InventoryItem, Phase, Plan
-from taut.model.refs import KindRef, ObjectRef
+from taut.model.plan import Action, Change, Hold, HoldKind, InventoryItem, Phase, Plan
+from taut.model.refs import AppKey, KindRef, ObjectRef
 from taut.planning.guard import Facts as GuardFacts
 from taut.planning.guard import guarded
 from taut.planning.hooks import DeletePolicy, HookSpec
 from taut.planning.ignore import autoscaled, object_rules, rules_hash
 from taut.planning.normalise import CRD
 from taut.planning.order import NAMESPACE, arrange, batches
+from taut.planning.ownership import owner_app
 from taut.planning.plan import COMPLETED, Circumstances, Survey, decide, remembered, survey, uncertain
 from taut.planning.prepare import wanted_hash
 from taut.planning.redact import Redactor
@@ -61,6 +62,7 @@ class Planner:
         held or shown: its hash must not depend on who looks. Raises TargetError when the target cannot be seen well enough to plan.
         """
         cluster = self._fleet.cluster_of(state)
+        await self._remember_completed(state)
         objects, hooks = self._wanted(state)
         await self._watch(cluster, [*objects, *hooks], state.items.values())
         found = survey(objects, hooks, state.items.values(), cluster.get, self._circumstances(state, objects, selected))
@@ -74,8 +76,7 @@ class Planner:
         plan, refusals = await self._confirm(state, cluster, found, bodies, plan, exact=exact)
         plan = self._with_namespace(state, cluster, plan)
         facts = await self._guard_facts(state, cluster, plan)
-        if state.desired and state.desired.holds and not state.removed:
-            plan = plan.with_holds(*state.desired.holds)
+        plan = plan.with_holds(*_holds_of_git(state, plan))
         plan = guarded(plan, state.app.spec.guards, facts, bodies)
         if plan.holds and uncertain(plan) and not exact:
             return await self.plan(state, selected=selected, exact=True)
@@ -101,16 +102,17 @@ class Planner:
     ) -> Circumstances:
         wanted = [w.ref for w in objects]
         elsewhere = {r: k for r in wanted if (k := self._fleet.owner(r)) is not None and k != state.key}
+        holders = elsewhere | {r: k for r in wanted if (k := self._marked(state, r)) is not None and k != state.key}
         gone = set(state.items) - set(wanted)
         fresh = state.desired is not None and state.desired.content_hash != state.record.content_hash
         return Circumstances(
             app=state.key,
             redact=self._redactor,
             revision=state.desired.revision.label if state.desired else "",
-            prune=state.app.spec.sync.prune,
+            prune=_prunes(state),
             deleting=state.removed,
             orphan=state.removed and state.app.spec.deletion is DeletionPolicy.ORPHAN,
-            moved_from={r: k for r, k in elsewhere.items() if self._fleet.gives_up(k, r)},
+            moved_from={r: k for r, k in holders.items() if self._fleet.gives_up(k, r)},
             claimed_by={r: k for r in gone if (k := self._fleet.claimant(r, other_than=state.key)) is not None},
             elsewhere=elsewhere,
             unsettled=state.desired.unsettled if state.desired else frozenset(),
@@ -187,17 +189,16 @@ class Planner:
         return policy.mode == "automatic" and item.owned_hash == live.owned_hash and item.uid == live.uid
 
     async def _guard_facts(self, state: AppState, cluster: Cluster, plan: Plan) -> GuardFacts:
-        gone = [c.ref for c in plan.changes if c.action is Action.DELETE]
-        declared = {c.ref for c in plan.changes} | set(state.items)
+        gone = {c.ref for c in plan.changes if c.action is Action.DELETE}
         instances: dict[ObjectRef, int] = {}
         undeclared: dict[ObjectRef, int] = {}
         for ref in gone:
             if ref.kind_ref == CRD:
-                count = await _instances(cluster, ref, declared)
+                count = await _instances(cluster, ref, gone)
                 if count is not None:
                     instances[ref] = count
             elif ref.kind_ref == NAMESPACE:
-                undeclared[ref] = await self._undeclared(cluster, ref.name, declared)
+                undeclared[ref] = await _left_inside(cluster, ref.name, gone)
         return GuardFacts(
             rendered=len(state.desired.objects) if state.desired else 0,
             managed=sum(not i.hook for i in state.items.values()),
@@ -207,12 +208,23 @@ class Planner:
             undeclared=undeclared,
         )
 
-    async def _undeclared(self, cluster: Cluster, namespace: str, declared: set[ObjectRef]) -> int:
-        count = 0
-        async for live in cluster.list_metadata(None, namespace, on_failure=lambda _k, _e: None):
-            if live.ref not in declared and not live.owner and not live.owner_uids and not _made_by_cluster(live):
-                count += 1
-        return count
+    def _marked(self, state: AppState, ref: ObjectRef) -> AppKey | None:
+        """The application whose mark the live object carries."""
+        live = self._fleet.cluster_of(state).get(ref)
+        return owner_app(live.owner) if live is not None and live.owner else None
+
+    async def _remember_completed(self, state: AppState) -> None:
+        """Write down which Jobs completed, before anything is concluded from their absence."""
+        done: list[InventoryItem] = []
+        for ref, job in state.completed.items():
+            item = state.items.get(ref)
+            if item is not None and not item.hook and item.uid == job.uid and not item.extra.get(COMPLETED):
+                done.append(replace(item, extra={**item.extra, COMPLETED: item.desired_hash}))
+        if done:
+            await self._store.put_items(state.key, done)
+            for item in done:
+                self._fleet.put_item(state, item)
+        state.completed.clear()
 
     # From a plan to the steps of an operation
 
@@ -283,6 +295,42 @@ class Planner:
                 self._fleet.drop_item(state, ref)
 
 
+def _prunes(state: AppState) -> bool:
+    asked = state.asked.prune if state.asked is not None else None
+    return state.app.spec.sync.prune if asked is None else asked
+
+
+def _holds_of_git(state: AppState, plan: Plan) -> Iterator[Hold]:
+    """The holds that what Git wants brings with it.
+
+    A value that a chart makes up matters only where it would replace one: not in what is made for the first time, and
+    not when the value that was applied before is put back.
+    """
+    if state.desired is None or state.removed:
+        return
+    replaced = {c.ref for c in plan.changes if c.action in _REPLACES and not _same_content(state, c)}
+    for hold in state.desired.holds:
+        if hold.kind is not HoldKind.RANDOM or replaced & set(hold.refs):
+            yield hold
+
+
+_REPLACES = frozenset({Action.UPDATE, Action.ADOPT, Action.RECREATE})
+
+
+def _same_content(state: AppState, change: Change) -> bool:
+    item = state.items.get(change.ref)
+    return item is not None and not item.pending and item.desired_hash == change.desired_hash
+
+
+async def _left_inside(cluster: Cluster, namespace: str, gone: Collection[ObjectRef]) -> int:
+    """How many objects a namespace would take with it, besides those that the plan deletes anyway."""
+    count = 0
+    async for live in cluster.list_metadata(None, namespace, on_failure=lambda _k, _e: None):
+        if live.ref not in gone and not live.owner_uids and not live.run_key and not _made_by_cluster(live):
+            count += 1
+    return count
+
+
 async def _read(cluster: Cluster, found: Survey) -> dict[ObjectRef, Body | None]:
     refs = found.need_body
     versions = found.versions
@@ -337,13 +385,13 @@ def _made_by_cluster(live: LiveObject) -> bool:
     )
 
 
-async def _instances(cluster: Cluster, ref: ObjectRef, declared: set[ObjectRef]) -> int | None:
+async def _instances(cluster: Cluster, ref: ObjectRef, gone: Collection[ObjectRef]) -> int | None:
     """How many objects of a CRD's kind exist, those that go with the same plan not counted; None when it cannot be known."""
     crd = await cluster.read(ref, "apiextensions.k8s.io/v1")
     if crd is None:
         return 0
     kind = KindRef(str(crd["spec"]["group"]), str(crd["spec"]["names"]["kind"]))
     try:
-        return len([1 async for live in cluster.list_metadata([kind]) if live.ref not in declared])
+        return len([1 async for live in cluster.list_metadata([kind]) if live.ref not in gone])
     except TargetError:
         return None

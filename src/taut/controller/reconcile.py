@@ -11,13 +11,14 @@ import msgspec
 from taut.controller.drift_log import DriftLog
 from taut.controller.fleet import Fleet
 from taut.controller.operate import Operator
+from taut.controller.pins import Pins
 from taut.controller.planner import Planned, Planner
 from taut.controller.queue import Reason, WorkQueue
 from taut.controller.starting import Decision, Facts, Nothing, NotNow, Start, decide
 from taut.controller.state import AppState, Desired
 from taut.controller.status import problem_of
-from taut.controller.wanting import Wanting
-from taut.model.errors import TargetError, TautError
+from taut.controller.wanting import Refused, Wanting
+from taut.model.errors import BadInput, RenderError, TargetError, TautError
 from taut.model.operation import OperationKind, StepState
 from taut.model.plan import Action, Change, Hold, Plan
 from taut.model.record import AppRecord
@@ -28,6 +29,8 @@ from taut.store.store import Store
 TARGET_PAUSE = 5.0
 """Seconds until a cluster that did not answer is asked again."""
 SOURCE_PAUSE = 30.0
+RENDER_PAUSE = 300.0
+"""Seconds until a failed render is tried again: it may have been one of time or memory."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Parts:
     planner: Planner
     operator: Operator
     drift: DriftLog
+    pins: Pins
     clock: Callable[[], float] = time.time
 
 
@@ -54,44 +58,63 @@ class Reconciler:
         """Take the next step of `state`. Problems end up in its status, never in the caller."""
         try:
             await self._step(state)
+            state.step_problems = ()
         except TautError as error:
             stage = "target" if isinstance(error, TargetError) else "plan"
-            state.problems = (*state.document_problems, problem_of(error, stage))
+            state.step_problems = (problem_of(error, stage),)
             self._p.queue.add_later(state.key, Reason.RETRY, TARGET_PAUSE)
         self._p.fleet.publish(state)
 
     async def _step(self, state: AppState) -> None:
+        barred = self._p.fleet.barred(state)
+        if barred is not None:
+            # As whom to write, and what may be written, is known by the project alone.
+            state.problems = (problem_of(barred, "document"),)
+            return
         await self._want(state)
         if state.run is not None:
             self._supersede(state)
-            ended = await self._p.operator.go_on(state)
-            if any(p.stage in ("target", "plan") for p in state.problems):
-                state.problems = ()
-            if not ended:
+            if not await self._p.operator.go_on(state):
                 return
         if state.desired is not None or state.removed:
             await self._look(state)
 
     async def _want(self, state: AppState) -> None:
         """Find what Git wants, where it could have changed; the last good answer stays when it cannot be found."""
-        if state.removed or state.document_problems or (state.desired is not None and not state.stale):
+        if state.removed or (state.desired is not None and not state.stale):
             return
         marks = state.marks
         try:
             desired = await self._p.wanting.find(state)
         except TautError as error:
-            state.problems = (problem_of(error, self._p.wanting.stage_of(error)),)
-            delay = TARGET_PAUSE if isinstance(error, TargetError) else SOURCE_PAUSE
-            self._p.queue.add_later(state.key, Reason.RETRY, delay)
+            await self._fall_back(state, error)
             return
+        await self._take(state, desired)
+        state.stale = state.marks != marks
+        state.problems = ()
+
+    async def _fall_back(self, state: AppState, error: TautError) -> None:
+        """Say what is wrong, and go on with what was good last, as far as the project allows that now."""
+        state.problems = (problem_of(error, self._p.wanting.stage_of(error)),)
+        refused = isinstance(error, Refused)
+        if not isinstance(error, BadInput):  # bad input stays bad until something moves, and that is noticed
+            pauses = {TargetError: TARGET_PAUSE, RenderError: RENDER_PAUSE}
+            self._p.queue.add_later(state.key, Reason.RETRY, pauses.get(type(error), SOURCE_PAUSE))
+        if state.desired is not None and not refused:
+            return
+        kept = await self._p.wanting.last_good(state)
+        if kept is not None:
+            await self._take(state, kept)
+        elif refused:
+            self._p.fleet.want(state, None)
+
+    async def _take(self, state: AppState, desired: Desired) -> None:
         if state.desired is None or desired.content_hash != state.desired.content_hash:
             state.recreate.clear()
         state.ran = frozenset(
             [w.run_key for w in desired.hooks if await self._p.store.run_result(w.run_key) == StepState.DONE]
         )
         self._p.fleet.want(state, desired)
-        state.stale = state.marks != marks
-        state.problems = ()
         state.warnings = desired.warnings
 
     def _supersede(self, state: AppState) -> None:
@@ -110,9 +133,8 @@ class Reconciler:
         """Plan, write drift down, decide, act."""
         selected = state.asked.objects if state.asked and state.asked.objects else None
         planned = await self._p.planner.plan(state, selected=selected)
-        if state.problems and any(p.stage in ("target", "plan") for p in state.problems):
-            state.problems = ()
         plan = planned.plan
+        state.warnings = (*(state.desired.warnings if state.desired else ()), *plan.warnings)
         fresh = state.desired is not None and state.desired.content_hash != state.record.content_hash
         if not state.removed and selected is None:
             await self._p.drift.note(state, planned, fresh=fresh)
@@ -137,6 +159,7 @@ class Reconciler:
             case Start():
                 state.plan = None
                 state.waiting = ""
+                await self._p.pins.keep(state)
                 await self._p.operator.start(state, planned.plan, decision)
                 self._p.fleet.publish(state)
                 await self._p.operator.go_on(state)
@@ -207,6 +230,7 @@ class Reconciler:
         if fresh or state.record.render_key != desired.render_key:
             state.record = _synced(state.record, desired)
             await self._p.store.put_app(state.record)
+            await self._p.pins.keep(state)
         await self._p.planner.refresh_memory(state, planned)
         self._p.fleet.mark_ready(state)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from taut.controller.carry_out import Run
 from taut.model.application import Application
 from taut.model.drift import DriftRecord
+from taut.model.live import LiveObject
 from taut.model.operation import Approval
 from taut.model.plan import Hold, InventoryItem, Plan
 from taut.model.record import AppRecord
@@ -36,6 +37,8 @@ class Desired:
     """Objects of unknown scope, under every identity they may have: not applied, and not taken for removed."""
     refs: frozenset[ObjectRef] = frozenset()
     """Of all objects, hooks not among them."""
+    capabilities: bool = False
+    """What the cluster can do is an input of the render."""
 
     @property
     def revision(self) -> Revision:
@@ -66,7 +69,11 @@ class AppState:
     holds: tuple[Hold, ...] = ()
     run: Run | None = None
     problems: tuple[Problem, ...] = ()
-    """What the last step stumbled over. `all_problems` is what people see."""
+    """Why it is not known what Git wants now; the last good answer is used meanwhile. `all_problems` is what people see."""
+    step_problems: tuple[Problem, ...] = ()
+    """What the last step stumbled over; the next one that gets through clears it."""
+    dependency_problems: tuple[Problem, ...] = ()
+    """A dependency that nobody can mean, or a circle of them."""
     document_problems: tuple[Problem, ...] = ()
     """What is wrong with the application's own document; the last good one is used meanwhile."""
     source_problems: tuple[Problem, ...] = ()
@@ -95,8 +102,8 @@ class AppState:
     heals: dict[tuple[ObjectRef, str], list[float]] = field(default_factory=dict[tuple[ObjectRef, str], list[float]])
     contested: dict[ObjectRef, float] = field(default_factory=dict[ObjectRef, float])
     """Objects that are not healed until then (Unix seconds), because somebody keeps changing them."""
-    completed: dict[ObjectRef, str] = field(default_factory=dict[ObjectRef, str])
-    """Jobs that were seen to complete, with their uid, and that the inventory does not say so of yet."""
+    completed: dict[ObjectRef, LiveObject] = field(default_factory=dict[ObjectRef, LiveObject])
+    """Jobs that were seen to complete, as they were then; the inventory may not say so yet."""
     ran: frozenset[str] = frozenset()
     """Keys of hook runs of the present content that have ended."""
     handled: int = 0
@@ -119,9 +126,9 @@ class AppState:
     @property
     def all_problems(self) -> tuple[Problem, ...]:
         """Everything that is wrong, each thing once: first what others wait for."""
-        every = (*self.document_problems, *self.problems, *self.source_problems, *self.target_problems)
-        seen: set[str] = set()
-        return tuple(p for p in every if not (p.what in seen or seen.add(p.what)))
+        wanting = (*self.document_problems, *self.dependency_problems, *self.problems, *self.source_problems)
+        every = {p.what: p for p in reversed((*wanting, *self.step_problems, *self.target_problems))}
+        return tuple(reversed(every.values()))
 
     @property
     def suspended(self) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from taut.controller.fleet import Fleet
+from taut.controller.kept import KeptRenders
 from taut.controller.state import AppState, Desired
 from taut.dialects.projects import Violation, check_application, check_manifests, repository_allowed
-from taut.model.application import Source
+from taut.model.application import ApplicationSpec, Source
 from taut.model.errors import BadInput, RenderError, SourceError, TargetError, TautError
 from taut.model.live import KindInfo
 from taut.model.manifests import Manifest, content_hash
@@ -37,6 +38,10 @@ class Snapshots(Protocol):
         ...
 
 
+class Refused(BadInput):
+    """The application's project forbids what its document asks for, or what was rendered."""
+
+
 @dataclass(frozen=True)
 class ClusterData:
     """Reads ConfigMaps and Secrets of a cluster for renderers."""
@@ -51,7 +56,15 @@ class ClusterData:
 class Wanting:
     """Answers what an application's desired state is."""
 
-    def __init__(self, sources: Snapshots, engine: RenderEngine, fleet: Fleet, redactor: Redactor) -> None:
+    def __init__(
+        self,
+        sources: Snapshots,
+        engine: RenderEngine,
+        fleet: Fleet,
+        redactor: Redactor,
+        kept: KeptRenders | None = None,
+    ) -> None:
+        self._kept = kept
         self._sources = sources
         self._engine = engine
         self._fleet = fleet
@@ -60,12 +73,44 @@ class Wanting:
         """How many renders ran a renderer, results that were kept not among them."""
 
     async def find(self, state: AppState) -> Desired:
-        """The desired state now. Raises SourceError, RenderError, BadInput and TargetError, each naming its place."""
+        """The desired state now. Raises SourceError, RenderError, BadInput and TargetError, each naming its place, and Refused."""
         project = self._fleet.project_of(state)
         _refuse(check_application(project, state.app))
         snapshots = [await self._snapshot(state, project, n) for n in range(len(state.app.spec.all_sources))]
         cluster = self._fleet.cluster_of(state)
+        unseen = await self._follow_reads(state, cluster)
         rendered = await self._render(state, project, cluster, snapshots)
+        rendered = replace(rendered, warnings=(*rendered.warnings, *unseen))
+        desired = await self._understand(state, project, cluster, rendered, snapshots)
+        if self._kept is not None:
+            self._kept.remember(state.app, rendered, desired.snapshots)
+        return desired
+
+    async def last_good(self, state: AppState) -> Desired | None:
+        """What was found last, perhaps by an earlier process, as far as the project still allows it; None when there is none."""
+        found = self._kept.recall(state.app) if self._kept is not None else None
+        if found is None:
+            return None
+        rendered, snapshots = found
+        try:
+            project = self._fleet.project_of(state)
+            _refuse(check_application(project, state.app))
+            return await self._understand(state, project, self._fleet.cluster_of(state), rendered, snapshots)
+        except TautError:
+            return None
+
+    async def _follow_reads(self, state: AppState, cluster: Cluster) -> tuple[str, ...]:
+        """Watch the ConfigMaps and Secrets that the render reads: a change of one is a change of what is wanted."""
+        refs = target_reads(state.app.spec, cluster.name)
+        self._fleet.reads(state.key, refs)
+        if not refs:
+            return ()
+        failures = await cluster.watch_kinds({ref.kind_ref for ref in refs})
+        return tuple(f"changes of a {kind} go unnoticed: {error.what}" for kind, error in failures.items())
+
+    async def _understand(
+        self, state: AppState, project: Project, cluster: Cluster, rendered: Rendered, snapshots: list[Snapshot]
+    ) -> Desired:
         normalised, scopes = await self._normalise(state, cluster, rendered.manifests)
         _refuse(check_manifests(project, state.app, ((m, scopes(m)) for m in normalised.manifests)))
         digest = self._content(normalised.manifests, state)
@@ -102,6 +147,7 @@ class Wanting:
             render_key=rendered.key,
             closure=rendered.closure,
             snapshots=tuple(snapshots),
+            capabilities=rendered.capabilities,
             warnings=(*rendered.warnings, *normalised.warnings, *understood.warnings),
             holds=(*normalised.holds, *_random_holds(state, rendered)),
             unsettled=normalised.unsettled,
@@ -159,6 +205,13 @@ class Wanting:
         return "render"
 
 
+def target_reads(spec: ApplicationSpec, cluster: str) -> frozenset[ObjectRef]:
+    """The ConfigMaps and Secrets of the target that values and variables come from."""
+    found = [v for s in spec.all_sources if s.helm_options for v in s.helm_options.values_from]
+    found += spec.substitute.vars_from if spec.substitute else ()
+    return frozenset(ObjectRef(cluster, "", v.kind, v.namespace or spec.target.namespace, v.name) for v in found)
+
+
 def _flat(manifests: Iterable[Manifest]) -> Iterable[Manifest]:
     for manifest in manifests:
         items = manifest.body.get("items")
@@ -170,7 +223,7 @@ def _flat(manifests: Iterable[Manifest]) -> Iterable[Manifest]:
 
 def _random_holds(state: AppState, rendered: Rendered) -> tuple[Hold, ...]:
     """What a chart makes up anew at each render is held: applying it would rotate it without anybody asking."""
-    if not rendered.random or not state.record.content_hash:
+    if not rendered.random:
         return ()
     cluster = state.app.spec.target.cluster
     refs: dict[ObjectRef, None] = {}
@@ -188,4 +241,4 @@ def _refuse(violations: Iterable[Violation]) -> None:
     if found:
         first = found[0]
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-        raise BadInput(first.what + more, where=first.where, advice=first.advice)
+        raise Refused(first.what + more, where=first.where, advice=first.advice)

@@ -23,8 +23,8 @@ STATEFUL_SET = KindRef("apps", "StatefulSet")
 class Facts:
     """What the guards need to know of the target; what is not in a map is unknown, and unknown asks.
 
-    `instances`: how many objects of a CRD's kind exist. `undeclared`: how many objects in a namespace no application
-    declares. `rendered`: how many objects the render gave, `managed` how many the inventory has (hooks do not count).
+    `instances`: how many objects of a CRD's kind exist. `undeclared`: how many objects in a namespace would
+    go with it, besides those that the plan deletes. `rendered`: how many objects the render gave, `managed` how many the inventory has (hooks do not count).
     """
 
     rendered: int
@@ -86,7 +86,7 @@ def _deletion(change: Change, facts: Facts, body: Body | None) -> Iterator[Hold]
     elif kind == STATEFUL_SET and _deletes_claims(body):
         yield Hold(HoldKind.DATA, f"{ref} would be deleted, and its volume claims with it", (ref,))
     elif kind == NAMESPACE:
-        yield from _emptied(HoldKind.NAMESPACE, ref, facts.undeclared.get(ref), "that no application declares")
+        yield from _emptied(HoldKind.NAMESPACE, ref, facts.undeclared.get(ref), "that nobody asked to delete")
     elif kind == CRD:
         yield from _emptied(HoldKind.CRD, ref, facts.instances.get(ref), "of its kind")
     if _asks(body, facts.deleting):

@@ -21,7 +21,7 @@ from taut.planning.ignore import ResolvedIgnore, resolve
 from taut.planning.order import arrange
 from taut.planning.ownership import owner_annotation, owner_app
 from taut.planning.prepare import for_apply
-from taut.planning.prune import Removals, destroyed_hash, removal
+from taut.planning.prune import PRUNING_OFF, Removals, destroyed_hash, removal
 from taut.planning.redact import Redactor
 from taut.planning.wanted import Wanted
 
@@ -239,7 +239,7 @@ def decide(
         app=circumstances.app,
         changes=arrange([*changes, *runs]),
         holds=(*found.holds, *holds),
-        warnings=found.warnings,
+        warnings=(*found.warnings, *_kept(changes)),
         revision=circumstances.revision,
     )
 
@@ -329,6 +329,12 @@ class _Case:
         return replace(change, action=Action.UNCHANGED, desired=None)
 
 
+def _kept(changes: Iterable[Change]) -> Iterator[str]:
+    for change in changes:
+        if change.action is Action.UNCHANGED and change.reason == PRUNING_OFF:
+            yield f"{change.ref} stays: {change.reason}"
+
+
 _DELETION_PHASES = frozenset({Phase.PRE_DELETE, Phase.POST_DELETE})
 
 
@@ -377,12 +383,19 @@ def remembered(found: Survey, plan: Plan, live: LiveLookup) -> Iterator[Inventor
     """Inventory items whose memory should be refreshed although nothing was written.
 
     Git and the target agree, but by another way than the item remembers (a manager took over an ignored field, a comment
-    changed the document): with the new hashes the next survey needs no body.
+    changed the document): with the new hashes the next survey needs no body. An object that was let go of and is declared
+    again comes back into the inventory.
     """
     for change in plan.changes:
         item, there = found.inventory.get(change.ref), live(change.ref)
-        if change.action is not Action.UNCHANGED or item is None or there is None or change.reason or item.pending:
+        if change.action is not Action.UNCHANGED or there is None or change.reason or change.hook:
             continue
-        fresh = replace(item, desired_hash=change.desired_hash, owned_hash=there.owned_hash, uid=there.uid)
+        if item is None:
+            if owner_app(there.owner) != plan.app:
+                continue
+            version = found.versions.get(change.ref, there.api_version)
+            item = InventoryItem(change.ref, version, wave=change.wave)
+        known = {"desired_hash": change.desired_hash, "owned_hash": there.owned_hash, "uid": there.uid}
+        fresh = replace(item, **known, pending=False)
         if fresh != item:
             yield fresh

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from taut.model.live import LiveObject
 from taut.model.manifests import Body
@@ -15,6 +15,8 @@ from taut.planning.options import ObjectOptions, Removal, parse_annotations
 from taut.planning.order import NAMESPACE
 from taut.planning.ownership import owner_app
 from taut.planning.redact import Redactor
+
+PRUNING_OFF: Final = "Git no longer has it, and pruning is off"
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def _verdict(item: InventoryItem, live: LiveObject | None, body: Body | None, ho
     if how.deleting and how.orphan:
         return Action.RELEASE, "the application's objects stay"
     if not how.deleting and not how.prune:
-        return Action.UNCHANGED, "Git no longer has it, and pruning is off"
+        return Action.UNCHANGED, PRUNING_OFF
     options = live_options(live, body)
     if (options.delete if how.deleting else options.prune) is Removal.NEVER:
         return Action.RELEASE, "its annotation forbids deleting it"
