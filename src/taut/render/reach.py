@@ -15,6 +15,7 @@ from taut.render.limits import Limits
 from taut.render.wire import InFile, InLink
 
 _MAX_LINKS = 40
+_MAX_DEPTH = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class Reach:
     _remote: dict[str, str] = field(default_factory=dict[str, str])
     _content: dict[str, bytes] = field(default_factory=dict[str, bytes])
     _bytes: int = 0
+    _entered: int = 0
 
     def find(self, path: str) -> Found | None:
         """What is at `path`, links followed; None (and noted as absent) when there is nothing.
@@ -156,6 +158,7 @@ class Reach:
         found = self.find(path)
         if found is None or not found.is_folder:
             return ()
+        self._enter(found.path)
         self._listings[found.path] = listing_hash(self.tree, found.path) or ""
         return self.tree.folder(found.path)
 
@@ -169,7 +172,18 @@ class Reach:
         self._walk(found.path, (found.path,))
         return len(self._content) - before
 
+    def _enter(self, folder: str) -> None:
+        """Count a folder: ten folders that each hold the next one ten times are small in Git, and endless when walked."""
+        self._entered += 1
+        if self._entered > self.limits.input_files or folder.count("/") > _MAX_DEPTH:
+            raise BadInput(
+                "there are more folders below this one, or deeper ones, than a render may read",
+                where=self._where("/".join(folder.split("/")[:3])),
+                advice="name a smaller folder as the path, or exclude some",
+            )
+
     def _walk(self, folder: str, above: tuple[str, ...]) -> None:
+        self._enter(folder)
         for entry in self.tree.folder(folder):
             path = f"{folder}/{entry.name}" if folder else entry.name
             if entry.kind is EntryKind.FOLDER:
