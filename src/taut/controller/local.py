@@ -20,7 +20,7 @@ from taut.controller.wanting import Wanting
 from taut.health.assess import assess, needs_body
 from taut.model.application import Application, Source
 from taut.model.plan import InventoryItem, Plan
-from taut.model.project import Signatures
+from taut.model.project import Project, Signatures
 from taut.model.record import AppRecord
 from taut.model.refs import AppKey
 from taut.model.snapshot import Snapshot
@@ -72,6 +72,8 @@ async def local_plan(
         await cluster.start()
         stack.push_async_callback(cluster.close)
         fleet = Fleet(store, WorkQueue(), {cluster.name: cluster})
+        # What the project allows is known to the running taut; here the plan of what is written is shown.
+        fleet.projects = {app.spec.project: Project(name=app.spec.project)}
         redactor = Redactor(key=store.mac(b"redaction").encode())
         state = AppState(app=app, record=AppRecord(key=str(app.key)))
         wanting = Wanting(WorkingCopy(root, repository, sources), engine, fleet, redactor)

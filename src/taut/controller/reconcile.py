@@ -98,8 +98,7 @@ class Reconciler:
         state.problems = (problem_of(error, self._p.wanting.stage_of(error)),)
         refused = isinstance(error, Refused)
         if not isinstance(error, BadInput):  # bad input stays bad until something moves, and that is noticed
-            pauses = {TargetError: TARGET_PAUSE, RenderError: RENDER_PAUSE}
-            self._p.queue.add_later(state.key, Reason.RETRY, pauses.get(type(error), SOURCE_PAUSE))
+            self._p.queue.add_later(state.key, Reason.RETRY, _pause_after(error))
         if state.desired is not None and not refused:
             return
         kept = await self._p.wanting.last_good(state)
@@ -251,3 +250,9 @@ def _synced(record: AppRecord, desired: Desired) -> AppRecord:
         attempted=desired.content_hash,
         attempted_revision=desired.hook_revision,
     )
+
+
+def _pause_after(error: TautError) -> float:
+    if isinstance(error, TargetError):
+        return TARGET_PAUSE
+    return RENDER_PAUSE if isinstance(error, RenderError) else SOURCE_PAUSE

@@ -7,11 +7,13 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
+import semver
 
 from taut.controller.fleet import Fleet
 from taut.controller.queue import Reason, WorkQueue
 from taut.controller.state import AppState
 from taut.controller.status import problem_of
+from taut.controller.triggers import Watched
 from taut.dialects.config import RootConfig
 from taut.dialects.for_each import (
     Expansion,
@@ -41,6 +43,8 @@ from taut.sources.service import Sources
 from taut.store.store import Store
 
 log = logging.getLogger("taut.roots")
+WITHOUT_ROOT = 60.0
+"""Seconds between looks for an application whose root is no longer configured, and which is not removed yet."""
 
 
 @dataclass(slots=True)
@@ -84,6 +88,9 @@ class Roots:
         self._store = store
         self._adopt = adopt
         self._changed: list[AppState] = []
+        self._former: dict[str, Project] = {}
+        fleet.allowed_projects = {name: s.config.allowed_projects for name, s in self.states.items()}
+        fleet.projects = usable_projects(self._configured, (), ())[0]
         self.on_changed: Callable[[], None] = lambda: None
 
     async def look(self, url: str | None = None) -> None:
@@ -150,13 +157,22 @@ class Roots:
             [p for r in self.states.values() if r.parsed for p in r.parsed.projects],
             {r.config.name for r in self.states.values() if r.config.projects},
         )
-        self._fleet.projects = projects
+        self._reproject(projects)
         for root in self.states.values():
             if root.loaded:
                 own = [p for p in problems if p.where.repository == root.config.name]
                 await self._apply_root(root, own)
         self._link()
         self._release()
+
+    def _reproject(self, projects: dict[str, Project]) -> None:
+        """Take the projects, and have every application looked at whose project says something else now."""
+        before, self._former, self._fleet.projects = self._fleet.projects, self._fleet.projects, projects
+        for state in self._fleet.states.values():
+            name = state.app.spec.project
+            if not state.removed and before.get(name) != projects.get(name):
+                state.mark_stale()
+                self._changed.append(state)
 
     async def _apply_root(self, root: RootState, problems: list[DocumentProblem]) -> None:
         parsed = root.parsed
@@ -206,7 +222,7 @@ class Roots:
             state.app = app
             await self._remember(state)
         state.document_problems = broken
-        state.problems = broken
+        state.problems = ()
         state.mark_stale()
         self._changed.append(state)
 
@@ -226,7 +242,6 @@ class Roots:
             if state.app.origin_file in doubtful:
                 about = [p.as_problem() for p in problems if p.where.file == state.app.origin_file]
                 state.document_problems = tuple(about)
-                state.problems = tuple(about)
                 self._fleet.publish(state)
             else:
                 gone.append(state)
@@ -239,6 +254,8 @@ class Roots:
         state.removal_sure = True
         if not state.removed:
             state.removed = True
+            if state.app.spec.project in self._former:
+                self._fleet.parting[state.key] = self._former[state.app.spec.project]
             state.document_problems = ()
             state.problems = ()
             # Should it come back, everything is looked at as for the first time: some of it may be gone.
@@ -257,6 +274,7 @@ class Roots:
         """Learn the dependencies anew, and which of them go round in circles."""
         states = self._fleet.states
         graph: dict[AppKey, set[AppKey]] = {}
+        faults: dict[AppKey, TautError] = {}
         for state in states.values():
             app = state.app
             graph[app.key] = set()
@@ -264,12 +282,16 @@ class Roots:
                 try:
                     graph[app.key].add(resolve(text, app.key, states))
                 except TautError as error:
-                    state.problems = (*state.problems, problem_of(error, "document"))
-        cycles: dict[AppKey, str] = {}
+                    faults[app.key] = error
         for cycle in find_cycles(graph):
             for key in cycle:
-                cycles[key] = cycle_error(cycle).what
-        self._fleet.link(graph, cycles)
+                faults[key] = cycle_error(cycle)
+        for key, state in states.items():
+            before = state.dependency_problems
+            state.dependency_problems = (problem_of(faults[key], "dependency"),) if key in faults else ()
+            if state.dependency_problems != before:
+                self._fleet.publish(state)
+        self._fleet.link(graph, {key: error.what for key, error in faults.items()})
         for key in states:
             if self._fleet.dependencies_changed(key):
                 self._queue.add(key, Reason.DEPENDENCY)
@@ -287,13 +309,21 @@ def restored(record: AppRecord) -> Application | None:
         return None
 
 
-def watched(roots: Mapping[str, RootState], states: Iterable[AppState]) -> Iterable[tuple[str, float, str | None]]:
-    """Every address that has to be looked at, with the seconds between looks and the name of its credentials."""
+def watched(roots: Mapping[str, RootState], states: Iterable[AppState]) -> Iterable[Watched]:
+    """Every address that has to be looked at, as often as the root that needs it says."""
     for root in roots.values():
         for url, credentials in root.urls.items():
-            yield url, root.config.poll_seconds, credentials
+            yield Watched(url, root.config.poll_seconds, credentials)
     for state in states:
         config = roots.get(state.key.root)
+        seconds = config.config.poll_seconds if config else WITHOUT_ROOT
         for source in state.app.spec.all_sources:
-            if source.git:
-                yield source.git, config.config.poll_seconds if config else 60.0, source.credentials
+            if source.git or not _is_fixed(source):
+                yield Watched(source.url, seconds, source.credentials, git=source.git is not None)
+
+
+def _is_fixed(source: Source) -> bool:
+    """A chart's version and an artifact's digest stay what they are: nothing to look for."""
+    if source.helm:
+        return semver.Version.is_valid((source.version or source.ref or "").removeprefix("v"))
+    return (source.ref or "").startswith("sha256:") or "@sha256:" in (source.oci or "")

@@ -103,6 +103,7 @@ async def running(config: Config) -> AsyncGenerator[Controller]:
         controller = Controller(config, Outside(store, sources, engine, clusters, redactor))
         events += [controller.on_event, credentials.on_event]
         news.append(controller)
+        credentials.on_change = controller.watch.poke_failing
         controller.before_start.append(credentials.load)
         yield controller
 

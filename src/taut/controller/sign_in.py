@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,6 +56,8 @@ class SecretCredentials:
         self._clusters = clusters
         self._read: dict[str, Credentials] = {}
         self._problems: dict[str, str] = {}
+        self.on_change: Callable[[], None] = lambda: None
+        """Called after credentials were read anew."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     def for_url(self, url: str, name: str | None = None) -> Credentials | None:
@@ -111,6 +113,10 @@ class SecretCredentials:
             return
         self._read[name] = _credentials(data)
 
+    async def _reload(self, name: str, entry: CredentialsConfig) -> None:
+        await self._load(name, entry)
+        self.on_change()
+
     def on_event(self, event: Event) -> None:
         """A Secret that holds credentials has changed: read it again."""
         for name, entry in self._entries.items():
@@ -118,7 +124,7 @@ class SecretCredentials:
             if secret is not None and event.ref == ObjectRef(
                 secret.cluster, "", "Secret", secret.namespace, secret.name
             ):
-                task = asyncio.get_running_loop().create_task(self._load(name, entry))
+                task = asyncio.get_running_loop().create_task(self._reload(name, entry))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
 

@@ -7,11 +7,12 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from taut.controller.fleet import Fleet
 from taut.controller.queue import Reason, WorkQueue
 from taut.controller.state import AppState
+from taut.controller.status import problem_of
 from taut.model.application import Source
 from taut.model.errors import TautError
 from taut.model.snapshot import Snapshot
@@ -19,7 +20,24 @@ from taut.sources.service import Sources
 from taut.sources.webhook import same_repository
 
 JITTER = 0.1
+FIRST_RETRY = 5.0
+"""Seconds until a source that did not answer is looked at again; twice as long after each further failure."""
+LONGEST_RETRY = 120.0
 log = logging.getLogger("taut.sources")
+
+
+type Place = tuple[str, ...]
+"""A repository, a chart or an artifact; the address comes first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """An address that has to be looked at. `git` tells a repository, which is fetched whole, from a place of charts and artifacts."""
+
+    url: str
+    seconds: float
+    credentials: str | None = None
+    git: bool = True
 
 
 class SourceWatch:
@@ -37,22 +55,26 @@ class SourceWatch:
         self._on_root = on_root
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._pokes: dict[str, asyncio.Event] = {}
-        self._intervals: dict[str, float] = {}
-        self._credentials: dict[str, str | None] = {}
+        self._watched: dict[str, Watched] = {}
+        self._failures: dict[str, int] = {}
+        self._versions: dict[Place, str] = {}
         self.fetches = 0
-        self.failing: dict[str, str] = {}
+        self.failing: dict[Place, TautError] = {}
+        """What is wrong with a repository, a chart or an artifact."""
 
-    def track(self, wanted: Iterable[tuple[str, float, str | None]]) -> None:
-        """Watch exactly these (address, seconds between looks, credentials' name); others are no longer looked at."""
-        intervals: dict[str, float] = {}
-        for url, seconds, credentials in wanted:
-            intervals[url] = min(seconds, intervals.get(url, seconds))
-            self._credentials.setdefault(url, credentials)
-        for url in [u for u in self._tasks if u not in intervals]:
+    def track(self, wanted: Iterable[Watched]) -> None:
+        """Watch exactly these addresses; others are no longer looked at."""
+        found: dict[str, Watched] = {}
+        for each in wanted:
+            known = found.get(each.url)
+            found[each.url] = each if known is None or each.seconds < known.seconds else known
+        for url in [u for u in self._tasks if u not in found]:
             self._tasks.pop(url).cancel()
             self._pokes.pop(url, None)
-        self._intervals = intervals
-        for url in intervals:
+            self._failures.pop(url, None)
+            self.failing = {p: e for p, e in self.failing.items() if p[0] != url}
+        self._watched = found
+        for url in found:
             if url not in self._tasks:
                 self._pokes[url] = asyncio.Event()
                 self._pokes[url].set()  # the first look is at once: what was pushed while taut was down is seen
@@ -68,6 +90,15 @@ class SourceWatch:
                 count += 1
         return count
 
+    def poke_failing(self) -> None:
+        """Look again at what did not answer: credentials have changed."""
+        for url in self._failures:
+            self._pokes[url].set()
+
+    def failure(self, url: str) -> TautError | None:
+        """What is wrong with a repository now."""
+        return self.failing.get((url,))
+
     async def close(self) -> None:
         """End all tasks."""
         for task in self._tasks.values():
@@ -77,35 +108,81 @@ class SourceWatch:
     async def _watch(self, url: str) -> None:
         while True:
             event = self._pokes[url]
-            pause = self._intervals[url] * (1 + random.uniform(-JITTER, JITTER))  # noqa: S311 (spreads load)
             with suppress(TimeoutError):
-                async with asyncio.timeout(pause):
+                async with asyncio.timeout(self._pause(url)):
                     await event.wait()
-            poked = event.is_set()
             event.clear()
-            await self._look(url, poked=poked)
+            await self._look(url)
 
-    async def _look(self, url: str, *, poked: bool) -> None:
-        try:
-            self.fetches += 1
-            moved = await self._sources.fetch(url, credentials=self._credentials.get(url))
-            recovered = self.failing.pop(url, None) is not None
-            if moved or recovered:
-                changed = await self.changed(url)
-                # All are marked before any is looked at: an application must not find one that it depends on in its old state.
-                for state in changed:
-                    state.mark_stale()
-                await self._on_root(url)
-                for state in changed:
-                    self._queue.add(state.key, Reason.PUSH, project=state.app.spec.project)
-        except TautError as error:
-            first = url not in self.failing
-            self.failing[url] = str(error)
-            if first or poked:
+    def _pause(self, url: str) -> float:
+        seconds = self._watched[url].seconds
+        failures = self._failures.get(url, 0)
+        if failures:
+            seconds = min(seconds, LONGEST_RETRY, FIRST_RETRY * 2 ** (failures - 1))
+        return seconds * (1 + random.uniform(-JITTER, JITTER))  # noqa: S311 (spreads load)
+
+    async def _look(self, url: str) -> None:
+        self.fetches += 1
+        before = {p: str(e) for p, e in self.failing.items() if p[0] == url}
+        moved, failed = await self._ask(url)
+        self.failing = {p: e for p, e in self.failing.items() if p[0] != url} | failed
+        if failed:
+            self._failures[url] = self._failures.get(url, 0) + 1
+        else:
+            self._failures.pop(url, None)
+        for place, error in failed.items():
+            if before.get(place) != str(error):
                 log.warning("%s", error)
-                for state in self._readers(url):
-                    state.mark_stale()
-                    self._queue.add(state.key, Reason.RETRY)
+        if failed or before:
+            self._tell(url)
+        if moved or before.keys() - failed.keys():
+            await self._moved(url)
+
+    async def _ask(self, url: str) -> tuple[bool, dict[Place, TautError]]:
+        """Look at an address: whether anything moved, and what cannot be read."""
+        watched = self._watched[url]
+        if watched.git:
+            try:
+                return await self._sources.fetch(url, credentials=watched.credentials), {}
+            except TautError as error:
+                return False, {(url,): error}
+        moved = False
+        failed: dict[Place, TautError] = {}
+        asked: set[str | None] = set()
+        for place, source in self._artifacts(url).items():
+            # One answer of a Helm repository tells of all its charts; a registry is asked for each tag.
+            fetch = source.oci is not None or source.credentials not in asked
+            asked.add(source.credentials)
+            try:
+                found = await self._sources.resolve(source, fetch=fetch)
+            except TautError as error:
+                failed[place] = error
+                asked.discard(source.credentials)
+                continue
+            moved |= self._versions.get(place) != found.revision.id
+            self._versions[place] = found.revision.id
+        return moved, failed
+
+    def _artifacts(self, url: str) -> dict[Place, Source]:
+        """The charts and artifacts that applications read at an address."""
+        every = (s for state in self._readers(url) for s in state.app.spec.all_sources if s.url == url)
+        return {place_of(s): s for s in every if not s.git}
+
+    async def _moved(self, url: str) -> None:
+        changed = await self.changed(url)
+        # All are marked before any is looked at: an application must not find one that it depends on in its old state.
+        for state in changed:
+            state.mark_stale()
+        await self._on_root(url)
+        for state in changed:
+            self._queue.add(state.key, Reason.PUSH, project=state.app.spec.project)
+
+    def _tell(self, url: str) -> None:
+        """Say on every application that reads from `url` what is wrong with its sources now, or no longer."""
+        for state in self._readers(url):
+            errors = [e for s in state.app.spec.all_sources if (e := self.failing.get(place_of(s))) is not None]
+            state.source_problems = tuple(problem_of(e, "source") for e in errors)
+            self._fleet.publish(state)
 
     def _readers(self, url: str) -> list[AppState]:
         return [s for s in self._fleet.states.values() if any(x.url == url for x in s.app.spec.all_sources)]
@@ -122,7 +199,7 @@ class SourceWatch:
             return False
         snapshots: list[Snapshot] = []
         for source in state.app.spec.all_sources:
-            where = Source(**{f: getattr(source, f) for f in _ADDRESS})
+            where = address_of(source)
             if where not in resolved:
                 try:
                     resolved[where] = await self._sources.resolve(source, fetch=False)
@@ -141,3 +218,15 @@ class SourceWatch:
 
 
 _ADDRESS = ("git", "helm", "oci", "ref", "tag_prefix", "chart", "version", "credentials", "submodules")
+
+
+def address_of(source: Source) -> Source:
+    """What decides which snapshot a source is, and nothing else of it."""
+    return Source(**{f: getattr(source, f) for f in _ADDRESS})
+
+
+def place_of(source: Source) -> Place:
+    """What is looked at as one: a repository, or one chart or artifact at its address."""
+    if source.git:
+        return (source.git,)
+    return (source.url, *(str(getattr(source, f) or "") for f in _ADDRESS))

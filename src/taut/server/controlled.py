@@ -9,13 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from taut.controller.controller import Controller
-from taut.controller.status import object_statuses, rfc3339
+from taut.controller.roots import RootState
+from taut.controller.status import object_statuses, problem_of, rfc3339
 from taut.model.drift import DriftRecord
 from taut.model.errors import BadInput
 from taut.model.live import LiveObject
 from taut.model.operation import AuditEntry, HistoryEntry
 from taut.model.refs import AppKey, KindRef, ObjectRef
-from taut.model.status import AppStatus, ObjectStatus, SyncStatus
+from taut.model.status import AppStatus, ObjectStatus, Problem, SyncStatus
 from taut.planning.guard import holds_after
 from taut.server.serve import Serving, serving
 from taut.server.views import Gone, Metric, Orphan, PlanView, RootView, Sample, SyncAnswer, SyncRequest, TreeNode
@@ -59,10 +60,17 @@ class ControllerBackend:
                 path=state.config.path,
                 revision=state.revision,
                 applications=len(state.applications),
-                problems=state.problems,
+                problems=(*state.problems, *self._away(state)),
             )
             for name, state in sorted(self._c.roots.states.items())
         ]
+
+    def _away(self, root: RootState) -> tuple[Problem, ...]:
+        """The repositories that the root is read from and that do not answer now."""
+        failures = (self._c.watch.failure(url) for url in root.urls)
+        found = (problem_of(error, "source") for error in failures if error is not None)
+        known = {p.what for p in root.problems}
+        return tuple(p for p in found if p.what not in known)
 
     async def subscribe(self) -> AsyncGenerator[AppStatus | Gone]:
         """Every change of a status from now on, until it is closed."""

@@ -1,0 +1,87 @@
+"""What clusters tell: objects that change, kinds that come and go, a connection that breaks and stands again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from taut.controller.fleet import Fleet
+from taut.controller.queue import Reason, WorkQueue
+from taut.controller.state import AppState
+from taut.model.plan import HoldKind
+from taut.model.refs import KindRef
+from taut.model.status import Problem
+from taut.targets.kubernetes.cluster import ClusterState, Event
+from taut.targets.kubernetes.collection import KindState
+
+NAMESPACE = KindRef("", "Namespace")
+
+
+class ClusterNews:
+    """Passes news on to the applications that they are about."""
+
+    def __init__(self, fleet: Fleet, queue: WorkQueue) -> None:
+        self._fleet = fleet
+        self._queue = queue
+        self._away: set[str] = set()
+
+    def on_event(self, event: Event) -> None:
+        """An object changed."""
+        self._fleet.on_event(event)
+        if event.ref.kind_ref == NAMESPACE:
+            self._look(event.ref.cluster, lambda s: not s.in_sync and event.ref.name in _namespaces(s))
+
+    def on_kinds(self, cluster: str) -> None:
+        """Kinds came or went: those who wait for a kind, or were told of the kinds when they were rendered, are looked at anew."""
+        for state in self._states(cluster):
+            if state.problems or state.step_problems or _depends_on_kinds(state):
+                state.mark_stale()
+                self._queue.add(state.key, Reason.LIVE)
+
+    def on_state(self, cluster: str, kind: KindState) -> None:
+        """A kind's watch is complete, fails, or works again: those who have objects of the kind are looked at.
+
+        A cluster none of whose watches stands is away, and every application there says so.
+        """
+        self._look(cluster, lambda s: any(ref.kind_ref == kind.kind for ref in s.items))
+        if cluster not in self._fleet.clusters:
+            return
+        state = self._fleet.clusters[cluster].state()
+        message = _trouble(state)
+        if bool(message) == (cluster in self._away):
+            return
+        (self._away.add if message else self._away.discard)(cluster)
+        what = f"the cluster {cluster} does not answer: {message}"
+        advice = "what runs there goes on; taut tries again by itself"
+        problems = (Problem(what=what, advice=advice, stage="target"),) if message else ()
+        for each in self._states(cluster):
+            each.target_problems = problems
+            self._fleet.publish(each)
+        if not message:
+            self._look(cluster, lambda _: True)
+
+    def _states(self, cluster: str) -> list[AppState]:
+        return [s for s in self._fleet.states.values() if s.app.spec.target.cluster == cluster]
+
+    def _look(self, cluster: str, chosen: Callable[[AppState], bool]) -> None:
+        for state in self._states(cluster):
+            if chosen(state):
+                self._queue.add(state.key, Reason.LIVE)
+
+
+def _depends_on_kinds(state: AppState) -> bool:
+    desired = state.desired
+    return desired is None or desired.capabilities or any(h.kind is HoldKind.SCOPE for h in state.holds)
+
+
+def _namespaces(state: AppState) -> set[str]:
+    refs = state.desired.refs if state.desired is not None else ()
+    return {state.app.spec.target.namespace, *(ref.namespace for ref in refs)}
+
+
+def _trouble(state: ClusterState) -> str:
+    """Why nothing is heard of the cluster; empty as long as one watch stands."""
+    if not state.reachable:
+        return state.message
+    begun = [k for k in state.kinds.values() if k.synced or k.failing_since]
+    failing = [k for k in begun if k.failing_since]
+    return failing[0].message if failing and len(failing) == len(begun) else ""

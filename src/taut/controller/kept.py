@@ -1,0 +1,127 @@
+"""The last good render of every application, sealed in the cache of renders.
+
+When Git cannot be read, or holds what does not render, the last good state keeps running and keeps being healed. While taut runs it
+has that state in memory; after a restart it is found here. Losing it costs the healing until the fault is mended, nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import msgspec
+
+from taut.model.application import Application
+from taut.model.manifests import Manifest, Origin
+from taut.model.snapshot import Entry, Revision, Snapshot
+from taut.render.closure import Closure
+from taut.render.engine import RandomField, Rendered
+from taut.render.protocols import Cache
+
+
+class _Source(msgspec.Struct, frozen=True, array_like=True):
+    url: str
+    tree: str
+    id: str
+    label: str
+    author: str
+    message: str
+    time: float
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    """`target` is the cluster and the namespace: a render for another one is none for this."""
+
+    target: tuple[str, str]
+    key: str
+    closure: bytes
+    sources: list[_Source]
+    manifests: list[tuple[dict[str, object], str, str, int]]
+    warnings: tuple[str, ...] = ()
+    random: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AwayTree:
+    """A tree that is known by its hash alone: the source that holds it is away, and nothing reads it."""
+
+    hash: str
+
+    def entry(self, path: str) -> Entry | None:
+        """Nothing is known to be there."""
+        return None
+
+    def read(self, path: str) -> bytes:
+        """Raises KeyError."""
+        raise KeyError(path)
+
+    def size(self, path: str) -> int:
+        """Raises KeyError."""
+        raise KeyError(path)
+
+    def folder(self, path: str) -> tuple[Entry, ...]:
+        """Raises KeyError."""
+        raise KeyError(path)
+
+    def walk(self, path: str) -> Iterator[tuple[str, Entry]]:
+        """Nothing."""
+        yield from ()
+
+
+class KeptRenders:
+    """Remembers one render for each application: the last one that was good."""
+
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
+        self._remembered: dict[str, tuple[str, tuple[str, str]]] = {}
+
+    def remember(self, app: Application, rendered: Rendered, snapshots: tuple[Snapshot, ...]) -> None:
+        """Keep a render, unless it is the one that was kept last."""
+        target = (app.spec.target.cluster, app.spec.target.namespace)
+        name = str(app.key)
+        if self._remembered.get(name) == (rendered.key, target):
+            return
+        kept = _Kept(
+            target=target,
+            key=rendered.key,
+            closure=rendered.closure.to_json(),
+            sources=[_source(s) for s in snapshots],
+            manifests=[(m.body, m.origin.source, m.origin.file, m.origin.line) for m in rendered.manifests],
+            warnings=rendered.warnings,
+            random=tuple((r.object, r.path) for r in rendered.random),
+        )
+        self._cache.put(_place(name), msgspec.msgpack.encode(kept))
+        self._remembered[name] = (rendered.key, target)
+
+    def recall(self, app: Application) -> tuple[Rendered, list[Snapshot]] | None:
+        """The last good render for the application's target, with the snapshots that it came from; None when there is none."""
+        data = self._cache.get(_place(str(app.key)))
+        try:
+            kept = msgspec.msgpack.decode(data, type=_Kept) if data is not None else None
+        except msgspec.MsgspecError:
+            return None
+        if kept is None or kept.target != (app.spec.target.cluster, app.spec.target.namespace) or not kept.sources:
+            return None
+        rendered = Rendered(
+            manifests=tuple(Manifest(body, Origin(source, file, line)) for body, source, file, line in kept.manifests),
+            key=kept.key,
+            closure=Closure.from_json(kept.closure) or Closure(),
+            warnings=kept.warnings,
+            cached=True,
+            random=tuple(RandomField(ref, path) for ref, path in kept.random),
+        )
+        return rendered, [_snapshot(s) for s in kept.sources]
+
+
+def _place(name: str) -> str:
+    return f"last good render of {name}"
+
+
+def _source(snapshot: Snapshot) -> _Source:
+    r = snapshot.revision
+    return _Source(snapshot.url, snapshot.tree.hash, r.id, r.label, r.author, r.message, r.time)
+
+
+def _snapshot(source: _Source) -> Snapshot:
+    revision = Revision(source.id, source.label, source.author, source.message, source.time)
+    return Snapshot(source.url, revision, AwayTree(source.tree))
