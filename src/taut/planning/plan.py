@@ -28,6 +28,8 @@ from taut.planning.wanted import Wanted
 COMPLETED = "completed"
 """In an InventoryItem's `extra`: the desired hash with which a Job completed. Its TTL may remove it; that is no drift."""
 
+_DELETION_PHASES = frozenset({Phase.PRE_DELETE, Phase.POST_DELETE})
+
 type LiveLookup = Callable[[ObjectRef], LiveObject | None]
 
 
@@ -137,7 +139,9 @@ def survey(
         if there is not None and there.deleting:
             warnings.append(f"{wanted.ref} is being deleted; it is made again when it is gone")
     runs = [(h, live(h.ref)) for h in hooks if circumstances.selected is None]
-    wanted_refs |= {h.ref for h, _ in runs} | circumstances.unsettled
+    # Of an application that goes, only the hooks of its deletion are still wanted: the objects of all others go with it.
+    awaited = {h.ref for h, _ in runs if not circumstances.deleting or h.phase in _DELETION_PHASES}
+    wanted_refs |= awaited | circumstances.unsettled
     removed = [(i, live(i.ref)) for i in items.values() if i.ref not in wanted_refs and chosen(i.ref)]
     return Survey(
         circumstances, tuple(settled), tuple(open_), tuple(removed), tuple(runs), items, tuple(holds), tuple(warnings)
@@ -333,9 +337,6 @@ def _kept(changes: Iterable[Change]) -> Iterator[str]:
     for change in changes:
         if change.action is Action.UNCHANGED and change.reason == PRUNING_OFF:
             yield f"{change.ref} stays: {change.reason}"
-
-
-_DELETION_PHASES = frozenset({Phase.PRE_DELETE, Phase.POST_DELETE})
 
 
 def _hook_changes(found: Survey, writes: bool) -> tuple[list[Change], list[Hold]]:
