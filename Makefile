@@ -8,7 +8,7 @@ export UV_PYTHON_DOWNLOADS := never
 # Further arguments, as in `make test ARGS="-k health"`.
 ARGS ?=
 
-.PHONY: help setup setup-plane setup-tests demo test lint format conformance bench faults docs clean
+.PHONY: help setup setup-plane setup-tests demo test lint format conformance faults docs clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -39,9 +39,6 @@ format: setup ## Format the code, and mend what can be mended.
 
 conformance: setup ## Compare health with the peers' cases.
 	@$(PYTHON) tests/conformance $(ARGS)
-
-bench: setup-plane ## Measure what is meant to be fast.
-	@$(PYTHON) -m bench $(ARGS)
 
 faults: setup-tests ## Kill the controller at every point of a sync.
 	@.venv/bin/pytest -n 2 --dist worksteal -m faults $(ARGS)

@@ -35,7 +35,7 @@ class Renderer(StrEnum):
     JSONNET = "jsonnet"
 
 
-class PlainOptions(Spec):
+class PlainOptions(Spec, frozen=True):
     """How a folder of YAML, JSON is read. Patterns are globs on paths relative to the folder; `{a,b}` works."""
 
     recurse: bool = True
@@ -46,7 +46,7 @@ class PlainOptions(Spec):
     """Files that match one of these are left out."""
 
 
-class KustomizeImage(Spec):
+class KustomizeImage(Spec, frozen=True):
     """An image override, as in a kustomization's `images`."""
 
     name: str
@@ -59,7 +59,7 @@ class KustomizeImage(Spec):
     """Its digest instead (`sha256:…`); it wins over a tag."""
 
 
-class KustomizeReplicas(Spec):
+class KustomizeReplicas(Spec, frozen=True):
     """A replica override."""
 
     name: str
@@ -68,7 +68,7 @@ class KustomizeReplicas(Spec):
     """How many replicas it gets."""
 
 
-class PatchTarget(Spec):
+class PatchTarget(Spec, frozen=True):
     """Which objects a patch applies to; empty fields match everything."""
 
     group: str | None = None
@@ -87,7 +87,7 @@ class PatchTarget(Spec):
     """A selector on annotations."""
 
 
-class KustomizePatch(Spec):
+class KustomizePatch(Spec, frozen=True):
     """An inline patch: strategic merge or JSON 6902, as YAML text."""
 
     patch: str
@@ -98,7 +98,7 @@ class KustomizePatch(Spec):
     """kustomize's patch options, `allowNameChange` and `allowKindChange`."""
 
 
-class KustomizeOptions(Spec):
+class KustomizeOptions(Spec, frozen=True):
     """What is laid over a kustomization before it is built. The names are kustomize's own."""
 
     images: tuple[KustomizeImage, ...] = ()
@@ -129,7 +129,7 @@ class KustomizeOptions(Spec):
     """What kustomize notes on objects: `managedByLabel`, `originAnnotations`, `transformerAnnotations`."""
 
 
-class ValuesFrom(Spec):
+class ValuesFrom(Spec, frozen=True):
     """Values (or variables) read from a ConfigMap or Secret of the target, in the application's namespace unless told."""
 
     kind: str
@@ -146,7 +146,7 @@ class ValuesFrom(Spec):
     """Go on without it when it does not exist."""
 
 
-class HelmParameter(Spec):
+class HelmParameter(Spec, frozen=True):
     """One `--set` (or `--set-string`)."""
 
     name: str
@@ -157,7 +157,7 @@ class HelmParameter(Spec):
     """Take the value as text, whatever it looks like."""
 
 
-class HelmOptions(Spec):
+class HelmOptions(Spec, frozen=True):
     """How a chart is rendered. Later wins: values of the chart, valueFiles, valuesFrom, values, fileParameters, parameters."""
 
     release_name: str | None = None
@@ -190,7 +190,7 @@ class HelmOptions(Spec):
     """The namespace the chart is told; default: the target's."""
 
 
-class JsonnetVar(Spec):
+class JsonnetVar(Spec, frozen=True):
     """An external variable or top-level argument; `code` evaluates the value as Jsonnet."""
 
     name: str
@@ -201,7 +201,7 @@ class JsonnetVar(Spec):
     """Whether the value is Jsonnet, not text."""
 
 
-class JsonnetOptions(Spec):
+class JsonnetOptions(Spec, frozen=True):
     """How Jsonnet is evaluated. `libs` are folders of the repository."""
 
     ext_vars: tuple[JsonnetVar, ...] = ()
@@ -216,7 +216,7 @@ class JsonnetOptions(Spec):
     """Files that match one of these are left out."""
 
 
-class Substitute(Spec):
+class Substitute(Spec, frozen=True):
     """Flux-style variable substitution after rendering (`${var}`, `${var:=default}`, `$${var}`)."""
 
     vars: dict[str, str] = {}
@@ -227,7 +227,7 @@ class Substitute(Spec):
     """An unknown variable without a default is an error."""
 
 
-class Source(Spec):
+class Source(Spec, frozen=True):
     """Where manifests, a chart or values come from: exactly one of `git`, `helm`, `oci`."""
 
     name: str | None = None
@@ -279,7 +279,7 @@ class SyncMode(StrEnum):
     REPORT = "report"
 
 
-class Backoff(Spec):
+class Backoff(Spec, frozen=True):
     """Time between tries."""
 
     duration: Duration = "5s"
@@ -290,7 +290,7 @@ class Backoff(Spec):
     """The longest wait."""
 
 
-class Retry(Spec):
+class Retry(Spec, frozen=True):
     """How often a failed sync is tried again at the same revision; limit -1 never stops."""
 
     limit: int = 5
@@ -299,7 +299,7 @@ class Retry(Spec):
     """How long to wait between tries."""
 
 
-class SyncWindow(Spec, kw_only=True):
+class SyncWindow(Spec, frozen=True, kw_only=True):
     """When syncs may (allow) or may not (deny) start: a cron expression, its time zone and how long it stays open."""
 
     kind: Annotated[str, Meta(pattern=r"^(allow|deny)$(?!\n)")] = "allow"
@@ -314,7 +314,7 @@ class SyncWindow(Spec, kw_only=True):
     """Whether a sync by hand may start although the window forbids it."""
 
 
-class SyncPolicy(Spec):
+class SyncPolicy(Spec, frozen=True):
     """How desired becomes live."""
 
     mode: SyncMode = SyncMode.AUTOMATIC
@@ -350,7 +350,7 @@ class SyncPolicy(Spec):
     """Whether objects whose kind does not exist yet are left out of dry-runs."""
 
 
-class IgnoreRule(Spec):
+class IgnoreRule(Spec, frozen=True):
     """Fields that are not compared and, once the object exists, not applied. Empty selectors match all; globs work."""
 
     group: str = "*"
@@ -376,7 +376,7 @@ class DeletionPolicy(StrEnum):
     ORPHAN = "orphan"
 
 
-class Guards(Spec):
+class Guards(Spec, frozen=True):
     """When a plan is held for approval."""
 
     max_delete_share: Annotated[float, Meta(ge=0, le=1)] = 0.5
@@ -387,7 +387,7 @@ class Guards(Spec):
     """Whether a render without any object may delete everything."""
 
 
-class Target(Spec):
+class Target(Spec, frozen=True):
     """Where the application runs."""
 
     cluster: str = "local"
@@ -398,7 +398,7 @@ class Target(Spec):
     """Impersonated when writing, `namespace:name` or a name in the target's namespace."""
 
 
-class Folders(Spec):
+class Folders(Spec, frozen=True):
     """One application for each folder that matches; `folder.name`, `folder.path` are the variables."""
 
     include: tuple[str, ...]
@@ -407,7 +407,7 @@ class Folders(Spec):
     """Folders that are left out, with all below them."""
 
 
-class ForEach(Spec):
+class ForEach(Spec, frozen=True):
     """One document, many applications: exactly one of the three. An empty or failed result deletes nothing."""
 
     folders: str | tuple[str, ...] | Folders | None = None
@@ -422,7 +422,7 @@ class ForEach(Spec):
     """The revision that folders are looked for in; default: the source's."""
 
 
-class ApplicationSpec(Spec):
+class ApplicationSpec(Spec, frozen=True):
     """The `spec` of an Application document."""
 
     project: str = "default"

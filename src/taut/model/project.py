@@ -7,7 +7,7 @@ import msgspec
 from taut.model.application import Spec, SyncWindow
 
 
-class KindRule(Spec):
+class KindRule(Spec, frozen=True):
     """A group and a kind; globs."""
 
     group: str = "*"
@@ -16,7 +16,7 @@ class KindRule(Spec):
     """The kind."""
 
 
-class Destination(Spec):
+class Destination(Spec, frozen=True):
     """A cluster and a namespace; globs, a leading `!` denies."""
 
     cluster: str = "*"
@@ -25,7 +25,7 @@ class Destination(Spec):
     """The namespace."""
 
 
-class ServiceAccountRule(Spec, kw_only=True):
+class ServiceAccountRule(Spec, frozen=True, kw_only=True):
     """Which service account is impersonated for a destination; the first match counts. `{namespace}` is filled in."""
 
     cluster: str = "*"
@@ -36,7 +36,7 @@ class ServiceAccountRule(Spec, kw_only=True):
     """`name` in that namespace, or `namespace:name`."""
 
 
-class Signatures(Spec):
+class Signatures(Spec, frozen=True):
     """Whose signature a revision must carry: `commit` or `tag`, by one of these keys."""
 
     require: str = "none"
@@ -47,7 +47,7 @@ class Signatures(Spec):
     """Public keys, as in an allowed_signers file without the principal."""
 
 
-class ProjectSpec(Spec):
+class ProjectSpec(Spec, frozen=True):
     """The `spec` of a Project document. Empty lists of repositories, destinations and namespaced kinds mean all."""
 
     repositories: tuple[str, ...] = ("*",)
