@@ -145,7 +145,11 @@ class Fleet:
             self._readers[ref].discard(key)
             if not self._readers[ref]:
                 del self._readers[ref]
+                if ref.cluster in self.clusters:
+                    self.clusters[ref.cluster].neglect(ref)
         for ref in refs:
+            if ref not in self._readers and ref.cluster in self.clusters:
+                self.clusters[ref.cluster].attend(ref)
             self._readers.setdefault(ref, set()).add(key)
 
     def _tell_readers(self, ref: ObjectRef) -> None:

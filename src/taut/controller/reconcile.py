@@ -10,6 +10,7 @@ import msgspec
 
 from taut.controller.drift_log import DriftLog
 from taut.controller.fleet import Fleet
+from taut.controller.namespaces import missing_namespace
 from taut.controller.operate import Operator
 from taut.controller.pins import Pins
 from taut.controller.planner import Planned, Planner
@@ -189,9 +190,7 @@ class Reconciler:
             suspended=state.suspended,
             removed=state.removed,
             held=next((h.message for h in holds if h.approvable), "") if stops(holds) else "",
-            dependency=self._unsure(state)
-            or self._p.fleet.unmet_dependency(state)
-            or self._undecided(state, plan.changes),
+            dependency=self._dependency(state, plan, fresh),
             window_closed="" if window.open else window.reason,
             window_recheck=max(window.until - self._p.clock(), 1.0) if window.until else 0.0,
             failures=state.record.failures if same else 0,
@@ -201,6 +200,13 @@ class Reconciler:
             contested=state.contested,
         )
         return decide(plan, facts), holds
+
+    def _dependency(self, state: AppState, plan: Plan, fresh: bool) -> str:
+        """What has to be true first. The order of applications is one of syncs: healing what was synced waits for nobody."""
+        why = self._unsure(state)
+        if not why and (fresh or state.removed or state.asked is not None):
+            why = self._p.fleet.unmet_dependency(state)
+        return why or self._undecided(state, plan.changes) or missing_namespace(plan, self._p.fleet.cluster_of(state))
 
     def _window(self, state: AppState) -> Verdict:
         windows = (*state.app.spec.sync.windows, *self._p.fleet.project_of(state).spec.windows)

@@ -93,10 +93,13 @@ class SecretCredentials:
 
     async def load(self) -> None:
         """Read every Secret, and watch for changes."""
+        held = {ref for e in self._entries.values() if (ref := _ref(e)) is not None}
+        for ref in held:
+            self._clusters[ref.cluster].attend(ref)
+        for cluster in {ref.cluster for ref in held}:
+            await self._clusters[cluster].watch_kinds([SECRET])
         for name, entry in self._entries.items():
             await self._load(name, entry)
-        for cluster in {e.secret.cluster for e in self._entries.values() if e.secret}:
-            await self._clusters[cluster].watch_kinds([SECRET])
 
     async def _load(self, name: str, entry: CredentialsConfig) -> None:
         secret = entry.secret
@@ -120,13 +123,16 @@ class SecretCredentials:
     def on_event(self, event: Event) -> None:
         """A Secret that holds credentials has changed: read it again."""
         for name, entry in self._entries.items():
-            secret = entry.secret
-            if secret is not None and event.ref == ObjectRef(
-                secret.cluster, "", "Secret", secret.namespace, secret.name
-            ):
+            if event.ref == _ref(entry):
                 task = asyncio.get_running_loop().create_task(self._reload(name, entry))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
+
+
+def _ref(entry: CredentialsConfig) -> ObjectRef | None:
+    """The Secret that holds the credentials; None when files do."""
+    secret = entry.secret
+    return None if secret is None else ObjectRef(secret.cluster, "", "Secret", secret.namespace, secret.name)
 
 
 def _files(entry: CredentialsConfig) -> CredentialFiles:

@@ -118,6 +118,19 @@ class Cluster:
         """The object, from memory: meaningful only for kinds that are watched and synced."""
         return self._memory.get(ref)
 
+    def watched(self, kind: KindRef) -> bool:
+        """Whether the memory has all objects of a kind, so that one it does not have is not there."""
+        state = self._kinds.states().get(kind)
+        return state is not None and state.synced and not state.failing_since
+
+    def attend(self, ref: ObjectRef) -> None:
+        """Have every change of this object told to `on_event`, whoever declares it; its kind must be watched. `neglect` undoes it."""
+        self._memory.attend(ref)
+
+    def neglect(self, ref: ObjectRef) -> None:
+        """Undo one `attend`."""
+        self._memory.neglect(ref)
+
     def owned_by(self, app_key: str) -> list[LiveObject]:
         """The watched objects that carry an application's mark."""
         return self._memory.owned_by(app_key)

@@ -192,7 +192,7 @@ class Collection:
         else:
             record = (
                 foreign(meta)
-                if is_foreign(meta, ref)
+                if is_foreign(meta, ref) and not memory.attended(ref)
                 else live(meta, ref, self.api_version, self._health(raw), self._sight.protects)
             )
             memory.observe(ref, record, quiet=self._fresh and not scope.synced)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 
@@ -49,11 +49,26 @@ class Memory:
         self._apps: dict[str, set[ObjectRef]] = {}
         self._deleted: OrderedDict[str, None] = OrderedDict()
         self._writes: dict[ObjectRef, _Write] = {}
+        self._attended: Counter[ObjectRef] = Counter()
 
     def open(self, kind: KindRef, api_version: str) -> None:
         """Start to remember a kind, as it is watched in `api_version`."""
         self._kinds.setdefault(kind, {})
         self._versions[kind] = api_version
+
+    def attend(self, ref: ObjectRef) -> None:
+        """From now on every change of this object is news, whoever declares it: somebody reads what is in it. `neglect` undoes it."""
+        self._attended[ref] += 1
+
+    def neglect(self, ref: ObjectRef) -> None:
+        """Undo one `attend`."""
+        self._attended[ref] -= 1
+        if self._attended[ref] <= 0:
+            del self._attended[ref]
+
+    def attended(self, ref: ObjectRef) -> bool:
+        """Whether somebody reads what is in the object."""
+        return ref in self._attended
 
     def knows(self, kind: KindRef) -> bool:
         """Whether the kind is remembered at all."""
@@ -101,7 +116,8 @@ class Memory:
         if old is not None and _is_older(record, old):
             return
         self._store(ref, old, record)
-        if not quiet and ref not in self._writes and not _same(old, record):
+        news = not _same(old, record) or (ref in self._attended and _version(old) != _version(record))
+        if news and not quiet and ref not in self._writes:
             self._tell(ref, old, record)
 
     @contextlib.contextmanager
@@ -209,6 +225,10 @@ def _is_older(record: Record, old: Record) -> bool:
     if not isinstance(record, LiveObject) or not isinstance(old, LiveObject):
         return False
     return _later(old.resource_version, record.resource_version)
+
+
+def _version(record: Record | None) -> str:
+    return record.resource_version if isinstance(record, LiveObject) else ""
 
 
 def _same(old: Record | None, new: Record) -> bool:
