@@ -71,7 +71,8 @@ def _trouble(status: AppStatus) -> list[Text]:
 
 def _facts(status: AppStatus) -> list[tuple[str, str]]:
     health = status.health.value + (f": {status.health_message}" if status.health_message else "")
-    wanted = status.desired_revision if status.desired_revision != status.revision else ""
+    behind = status.sync is not SyncStatus.SYNCED and status.desired_revision != status.revision
+    wanted = status.desired_revision if behind else ""
     operation = status.operation + (f": {status.operation_message}" if status.operation_message else "")
     when = age(status.last_sync, clock())
     differ = f", {status.out_of_sync} differ" if status.out_of_sync else ""

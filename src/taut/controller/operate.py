@@ -102,7 +102,7 @@ class Operator:
         state.operation_state = OperationState.RUNNING.value
         state.operation_message = ""
         state.run = self._run(state, replace(operation, id=number), steps)
-        await self._store.add_event(state.key, now, "sync", f"{start.kind.value} started: {len(steps)} steps")
+        await self._store.add_event(state.key, now, "sync", f"{start.kind.value} started: {_count(steps)}")
 
     def resume(self, state: AppState, operation: Operation, steps: list[Step]) -> None:
         """Take up an operation that an earlier process left running."""
@@ -228,6 +228,11 @@ class Operator:
         now = self._clock()
         operation = replace(run.operation, state=ended.state, finished_at=now, message=ended.message)
         record = self._record_after(state, operation, ended)
+        never = [s.ref for s in run.steps if s.hook and s.state is StepState.TODO and _pending(state, s.ref)]
+        if never:
+            # They were written ahead and their time did not come (what runs after a failure, as a rule).
+            await self._store.drop_items(state.key, never)
+            self._note(state, dict.fromkeys(never))
         # What failed or was overtaken is tried again: the same plan needs no second approval.
         again = ended.state in (OperationState.FAILED, OperationState.SUPERSEDED)
         used = () if again else (operation.plan_hash,)
@@ -249,9 +254,7 @@ class Operator:
         state.recreate |= run.immutable
         state.operation_state = ended.state.value
         state.operation_message = ended.message
-        await self._store.add_event(
-            state.key, now, "sync", f"{operation.kind.value} {ended.state.value}: {ended.message}"
-        )
+        await self._store.add_event(state.key, now, "sync", _ending(operation.kind, ended))
         for ref, path, manager in run.lost:
             await self._store.add_event(state.key, now, "takeover", f"took {path} over from {manager}", object=str(ref))
         self._queue.add(state.key, Reason.LIVE)
@@ -339,6 +342,11 @@ def _last_seen(state: AppState, run: Run) -> Callable[[ObjectRef], LiveObject | 
     return lambda ref: run.cluster.get(ref) or state.completed.get(ref)
 
 
+def _pending(state: AppState, ref: ObjectRef) -> bool:
+    item = state.items.get(ref)
+    return item is not None and item.pending
+
+
 def _shown(waits: Sequence[Wait]) -> str:
     return "; ".join(f"{w.step.ref} {w.message}" for w in waits)
 
@@ -346,3 +354,11 @@ def _shown(waits: Sequence[Wait]) -> str:
 def _enters(step: Step) -> bool:
     """Whether the step's object enters the inventory when it is written: ahead of it, so that nothing is ever leaked."""
     return step.tracked and step.action in WRITES and step.action is not Action.DELETE
+
+
+def _count(steps: Sequence[Step]) -> str:
+    return "1 step" if len(steps) == 1 else f"{len(steps)} steps"
+
+
+def _ending(kind: OperationKind, ended: Ended) -> str:
+    return f"{kind.value} {ended.state.value}" + (f": {ended.message}" if ended.message else "")

@@ -75,15 +75,22 @@ def held_for(state: AppState) -> tuple[HeldFor, ...]:
     )
 
 
+def first_url(state: AppState) -> str:
+    """The address of the application's first source: people know it, so a sentence need not begin with it."""
+    sources = state.app.spec.all_sources
+    return sources[0].url if sources else ""
+
+
 def sentence(state: AppState, health: Health) -> str:
     """What, why, and what taut does next."""
     problems = state.all_problems
     if problems:
         first = problems[0]
-        text = f"{first.where}: {first.what}" if first.where else first.what
-        more = len(problems) - 1
+        place = first.where.removeprefix(first_url(state)).removeprefix(", ")
+        text = f"{first.what} ({place})" if place else first.what
+        more = len(state.problems) - 1
         tail = f" (and {more} more)" if more else ""
-        advice = f" — {first.advice}" if first.advice else ""
+        advice = f"; {first.advice}" if first.advice else ""
         return text + tail + advice
     if state.holds:
         hold = state.holds[0]
