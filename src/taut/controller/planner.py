@@ -246,7 +246,7 @@ class Planner:
                     continue
                 want = wanted.get(change.ref)
                 hook = want.hook if want and change.hook else None
-                runs = change.hook and change.action is not Action.DELETE
+                runs = bool(change.run_key)
                 step = Step(
                     number=len(found),
                     ref=change.ref,
