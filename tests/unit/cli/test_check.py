@@ -21,7 +21,7 @@ def put(base: Path, **files: str) -> Path:
 
 
 def test_a_good_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    put(tmp_path, taut__a_yaml=APPLICATION.format(name="a"), apps__x_yaml="kind: ConfigMap\napiVersion: v1\n")
+    put(tmp_path, taut__a_yaml=APPLICATION.format(name="a"), apps__x_yaml="kind: ConfigMap\napiVersion: v1\nmetadata: {name: x}\n")
     assert run_command(cli, ["check", str(tmp_path)]) == 0
     assert capsys.readouterr().out == "Nothing is wrong in 2 files with 1 application.\n"
 
@@ -110,3 +110,13 @@ def test_a_path_that_is_not_there_is_wrong_usage(tmp_path: Path):
 def test_hostile_files_are_problems(tmp_path: Path, content: bytes):
     (tmp_path / "a.yaml").write_bytes(content)
     assert not check_folder(tmp_path).good
+
+
+def test_what_does_not_render_is_a_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    document = APPLICATION.format(name="a").replace("git: 'https://x/y'", "git: 'https://x/y', path: apps")
+    put(tmp_path, taut__a_yaml=document, apps__kustomization_yaml="resources: [gone.yaml]\n")
+    assert run_command(cli, ["check", str(tmp_path)]) == 2
+    said = capsys.readouterr().out
+    assert "kustomization.yaml:1" in said
+    assert "gone.yaml does not exist" in said
+    assert run_command(cli, ["check", "--no-render", str(tmp_path)]) == 0
