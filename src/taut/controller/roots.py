@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 import semver
@@ -89,19 +90,26 @@ class Roots:
         self._adopt = adopt
         self._changed: list[AppState] = []
         self._former: dict[str, Project] = {}
+        self._looking = asyncio.Lock()
+        self._owed = False
         fleet.allowed_projects = {name: s.config.allowed_projects for name, s in self.states.items()}
         fleet.projects = usable_projects(self._configured, (), ())[0]
         self.on_changed: Callable[[], None] = lambda: None
 
     async def look(self, url: str | None = None) -> None:
-        """Read anew every root that depends on `url` (None: all), and bring the fleet to what they declare."""
-        changed = False
-        for root in self.states.values():
-            if url is None or url in root.urls:
-                changed |= await self._read(root)
-        if changed:
-            await self._apply()
-            self.on_changed()
+        """Read anew every root that depends on `url` (None: all), and bring the fleet to what they declare.
+
+        One look at a time: two that declare the same new application would each make a state for it. What was read and could
+        not be carried out (the store failed) is carried out by the next look.
+        """
+        async with self._looking:
+            for root in list(self.states.values()):
+                if url is None or url in root.urls:
+                    self._owed |= await self._read(root)
+            if self._owed:
+                await self._apply()
+                self._owed = False
+                self.on_changed()
 
     async def _read(self, root: RootState) -> bool:
         config = root.config
@@ -167,7 +175,8 @@ class Roots:
 
     def _reproject(self, projects: dict[str, Project]) -> None:
         """Take the projects, and have every application looked at whose project says something else now."""
-        before, self._former, self._fleet.projects = self._fleet.projects, self._fleet.projects, projects
+        before, self._fleet.projects = self._fleet.projects, projects
+        self._former |= before
         for state in self._fleet.states.values():
             name = state.app.spec.project
             if not state.removed and before.get(name) != projects.get(name):
@@ -218,6 +227,8 @@ class Roots:
         elif state.app == app and not state.removed and state.document_problems == broken:
             return
         else:
+            if state.removed:
+                await self._come_back(state)
             state.removed = False
             state.app = app
             await self._remember(state)
@@ -225,6 +236,13 @@ class Roots:
         state.problems = ()
         state.mark_stale()
         self._changed.append(state)
+
+    async def _come_back(self, state: AppState) -> None:
+        """Its removal may have begun: what is gone was deleted by taut, and is no drift."""
+        items = [replace(item, pending=True) for item in state.items.values()]
+        await self._store.put_items(state.key, items)
+        for item in items:
+            self._fleet.put_item(state, item)
 
     async def _remember(self, state: AppState) -> None:
         spec = msgspec.json.encode(state.app)

@@ -58,6 +58,7 @@ class SourceWatch:
         self._watched: dict[str, Watched] = {}
         self._failures: dict[str, int] = {}
         self._versions: dict[Place, str] = {}
+        self._owed: set[str] = set()
         self.fetches = 0
         self.failing: dict[Place, TautError] = {}
         """What is wrong with a repository, a chart or an artifact."""
@@ -72,6 +73,7 @@ class SourceWatch:
             self._tasks.pop(url).cancel()
             self._pokes.pop(url, None)
             self._failures.pop(url, None)
+            self._owed.discard(url)
             self.failing = {p: e for p, e in self.failing.items() if p[0] != url}
         self._watched = found
         for url in found:
@@ -92,7 +94,7 @@ class SourceWatch:
 
     def poke_failing(self) -> None:
         """Look again at what did not answer: credentials have changed."""
-        for url in self._failures:
+        for url in self._failures.keys() & self._pokes.keys():
             self._pokes[url].set()
 
     def failure(self, url: str) -> TautError | None:
@@ -112,7 +114,13 @@ class SourceWatch:
                 async with asyncio.timeout(self._pause(url)):
                     await event.wait()
             event.clear()
-            await self._look(url)
+            try:
+                await self._look(url)
+            except Exception as error:  # noqa: BLE001 (a watch that dies unseen would leave taut deaf to this source)
+                # Of an error that taut does not know only the kind is said: its text may hold a value.
+                known = isinstance(error, TautError)
+                log.warning("%s: what moved was not taken in: %s", url, error if known else type(error).__name__)
+                self._failures[url] = self._failures.get(url, 0) + 1
 
     def _pause(self, url: str) -> float:
         seconds = self._watched[url].seconds
@@ -136,7 +144,10 @@ class SourceWatch:
         if failed or before:
             self._tell(url)
         if moved or before.keys() - failed.keys():
+            self._owed.add(url)  # told once: what is not taken in now is owed until it is
+        if url in self._owed:
             await self._moved(url)
+            self._owed.discard(url)
 
     async def _ask(self, url: str) -> tuple[bool, dict[Place, TautError]]:
         """Look at an address: whether anything moved, and what cannot be read."""
@@ -211,7 +222,7 @@ class SourceWatch:
             snapshots.append(found)
         if state.desired is not desired or not desired.closure.same_in([s.tree for s in snapshots]):
             return False
-        if self._fleet.project_of(state).spec.signatures.require != "none":
+        if self._fleet.barred(state) is not None or self._fleet.project_of(state).spec.signatures.require != "none":
             return False
         state.desired = replace(desired, snapshots=tuple(snapshots))
         return True
