@@ -32,9 +32,10 @@ from taut.model.manifests import canonical
 from taut.model.operation import HistoryEntry, Operation, OperationKind, OperationState, Step, StepState
 from taut.model.plan import WRITES, Action, InventoryItem, Phase, Plan
 from taut.model.record import AppRecord
-from taut.model.refs import ObjectRef
+from taut.model.refs import KindRef, ObjectRef
 from taut.store.records import AuditNote
 from taut.store.store import Store
+from taut.targets.kubernetes.cluster import Cluster
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,7 @@ class Operator:
             operation=operation,
             steps=list(steps),
             cluster=self._fleet.cluster_of(state),
+            clusters=self._fleet.clusters,
             impersonate=self._fleet.impersonation_of(state),
             propagation=state.app.spec.sync.propagation,
         )
@@ -134,6 +136,8 @@ class Operator:
             ended = self._stopped(state, run)
             if ended is None:
                 await self._settle(state, run)
+                ended = self._stopped(state, run)
+            if ended is None:
                 move = next_move(run.steps, _last_seen(state, run), self._clock(), failure=run.operation.message)
                 await self._clear_hooks(state, run, move)
                 ended = await self._act(state, run, move)
@@ -196,7 +200,7 @@ class Operator:
     async def _settle(self, state: AppState, run: Run) -> None:
         """Bring steps that are SENT up to what became of them."""
         for step in [s for s in run.steps if s.state is StepState.SENT]:
-            live = run.cluster.get(step.ref)
+            live = run.at(step.ref).get(step.ref)
             if step.hook:
                 await self._settle_hook(state, run, step)
             elif step.action is Action.DELETE:
@@ -296,7 +300,7 @@ class Operator:
         return msgspec.structs.replace(
             record,
             revision=operation.revision,
-            content_hash=operation.content_hash,
+            content_hash="" if self._planner.awaits_an_end(state) else operation.content_hash,
             render_key=desired.render_key,
             closure=desired.closure.to_json(),
             rebuilt=record.rebuilt and not pruned,
@@ -322,10 +326,13 @@ class Operator:
 
 async def _see(run: Run, steps: Iterable[Step]) -> None:
     """Watch the kinds of these steps. Raises TargetError when one cannot be seen; a kind that is not served is seen to be empty."""
-    failures = await run.cluster.watch_kinds({s.ref.kind_ref for s in steps})
-    for error in failures.values():
-        if error.reason != "UnknownKind":
-            raise error
+    kinds: dict[Cluster, set[KindRef]] = {}
+    for step in steps:
+        kinds.setdefault(run.at(step.ref), set()).add(step.ref.kind_ref)
+    for cluster, wanted in kinds.items():
+        for error in (await cluster.watch_kinds(wanted)).values():
+            if error.reason != "UnknownKind":
+                raise error
 
 
 def _out_of_time(run: Run, move: Move) -> bool:
@@ -339,7 +346,7 @@ def _out_of_time(run: Run, move: Move) -> bool:
 
 def _last_seen(state: AppState, run: Run) -> Callable[[ObjectRef], LiveObject | None]:
     """Objects as they are; a Job that completed and was removed at once by its time to live, as it was last."""
-    return lambda ref: run.cluster.get(ref) or state.completed.get(ref)
+    return lambda ref: run.at(ref).get(ref) or state.completed.get(ref)
 
 
 def _pending(state: AppState, ref: ObjectRef) -> bool:

@@ -226,6 +226,12 @@ class Planner:
                 self._fleet.put_item(state, item)
         state.completed.clear()
 
+    def awaits_an_end(self, state: AppState) -> bool:
+        """Whether something that Git wants is being deleted, and can be made again only when it is gone."""
+        objects, _ = self._wanted(state)
+        look = self._fleet.cluster_of(state).get
+        return any((live := look(w.ref)) is not None and live.deleting for w in objects)
+
     # From a plan to the steps of an operation
 
     def steps(self, state: AppState, plan: Plan, start: Start) -> list[tuple[Step, Manifest | None]]:

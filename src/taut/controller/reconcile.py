@@ -24,6 +24,7 @@ from taut.model.operation import OperationKind, StepState
 from taut.model.plan import Action, Change, Hold, Plan
 from taut.model.record import AppRecord
 from taut.planning.guard import holds_after, stops
+from taut.planning.plan import BEING_DELETED
 from taut.planning.windows import Verdict, is_open
 from taut.store.store import Store
 
@@ -111,6 +112,7 @@ class Reconciler:
     async def _take(self, state: AppState, desired: Desired) -> None:
         if state.desired is None or desired.content_hash != state.desired.content_hash:
             state.recreate.clear()
+            state.in_sync = False  # until it was compared with what is live
         state.ran = frozenset(
             [w.run_key for w in desired.hooks if await self._p.store.run_result(w.run_key) == StepState.DONE]
         )
@@ -139,7 +141,7 @@ class Reconciler:
         if not state.removed and selected is None:
             await self._p.drift.note(state, planned, fresh=fresh)
         decision, holds = self._decide(state, plan, fresh)
-        differing = [c.ref for c in plan.changes if c.action not in (Action.UNCHANGED, Action.RELEASE)]
+        differing = [c.ref for c in plan.changes if _differs(c)]
         state.out_of_sync = frozenset(differing)
         state.holds = holds
         state.in_sync = not differing and not any(not h.approvable for h in holds)
@@ -232,12 +234,18 @@ class Reconciler:
         desired = state.desired
         if state.removed or desired is None:
             return
-        if fresh or state.record.render_key != desired.render_key:
+        complete = not self._p.planner.awaits_an_end(state)
+        if complete and (fresh or state.record.render_key != desired.render_key):
             state.record = _synced(state.record, desired)
             await self._p.store.put_app(state.record)
             await self._p.pins.keep(state)
         await self._p.planner.refresh_memory(state, planned)
         self._p.fleet.mark_ready(state)
+
+
+def _differs(change: Change) -> bool:
+    """Whether the object is not what Git says."""
+    return change.action not in (Action.UNCHANGED, Action.RELEASE) or change.reason == BEING_DELETED
 
 
 def _synced(record: AppRecord, desired: Desired) -> AppRecord:

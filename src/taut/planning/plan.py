@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Final
 
 from taut.model.health import HealthStatus
 from taut.model.live import RUN_KEY, LiveObject
@@ -29,6 +30,9 @@ COMPLETED = "completed"
 """In an InventoryItem's `extra`: the desired hash with which a Job completed. Its TTL may remove it; that is no drift."""
 
 _DELETION_PHASES = frozenset({Phase.PRE_DELETE, Phase.POST_DELETE})
+
+BEING_DELETED: Final = "it is being deleted"
+"""The reason of an UNCHANGED object that is not what Git says: it is made again when it is gone."""
 
 type LiveLookup = Callable[[ObjectRef], LiveObject | None]
 
@@ -164,7 +168,7 @@ def _settle(
             return _unchanged(wanted, None, "it completed, and its time to live removed it")
         return _create(wanted, circumstances)
     if live.deleting:
-        return _unchanged(wanted, live, "it is being deleted")
+        return _unchanged(wanted, live, BEING_DELETED)
     if wanted.options.once:
         return _unchanged(wanted, live, "it is made once, and exists")
     return _unchanged(wanted, live, "") if is_unchanged(wanted, item, live) else None

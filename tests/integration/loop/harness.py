@@ -117,7 +117,7 @@ class Taut:
     ) -> str:
         """Commit these Application documents (all of them: others go) and other files; the answer is the commit."""
         filled = [self._filled(a) for a in applications]
-        return self.repo.commit({"taut/applications.yaml": yaml(*filled) or "{}", **(files or {})}, message)
+        return self.repo.commit({"taut/applications.yaml": yaml(*filled) or "# nothing\n", **(files or {})}, message)
 
     def _filled(self, document: dict[str, Any]) -> dict[str, Any]:
         if document.get("kind") != "Application":
@@ -183,6 +183,8 @@ class Taut:
                 if (status.sync, status.health) != ("Synced", "Healthy"):
                     return False
                 if at and (state.desired is None or state.desired.revision.id != at):
+                    return False
+                if at and state.desired is not None and status.desired_revision != state.desired.revision.label:
                     return False
             return True
 
