@@ -44,6 +44,8 @@ class Run:
     """Numbers of hook steps whose object was removed, or cannot be."""
     immutable: set[ObjectRef] = field(default_factory=set[ObjectRef])
     """Objects whose update the API server refused because a field cannot be changed."""
+    bodies: dict[ObjectRef, Body] = field(default_factory=dict[ObjectRef, Body], repr=False)
+    """What the plan read, until it is used: nobody reads an object twice that nobody changed. Secret values are in it."""
 
     def put(self, step: Step) -> None:
         """Replace the step of the same number."""
@@ -105,13 +107,22 @@ class StepSender:
         who = run.impersonate(step.ref.namespace)
         before: Body | None = None
         if step.action in (Action.UPDATE, Action.ADOPT):
-            before = await run.cluster.read(step.ref, step.api_version)
+            before = self._as_planned(run, step) or await run.cluster.read(step.ref, step.api_version)
             if before is not None and (step.action is Action.ADOPT or not owned_hash(managed_fields(before))):
                 before = await run.cluster.absorb(before, impersonate=who) or before
         applied, _ = await run.cluster.apply(body, impersonate=who, before=before)
         for path, owner in applied.lost:
             run.lost.append((step.ref, path, owner.manager))
         return await self._done(run, step, self._item(step, applied.live))
+
+    def _as_planned(self, run: Run, step: Step) -> Body | None:
+        """The live object as the plan read it, if it is still that very version."""
+        body, live = run.bodies.pop(step.ref, None), run.cluster.get(step.ref)
+        if body is None or live is None or body.get("apiVersion") != step.api_version:
+            return None
+        metadata = body["metadata"]
+        same = (metadata.get("uid"), metadata.get("resourceVersion")) == (live.uid, live.resource_version)
+        return body if same else None
 
     def _item(self, step: Step, live: LiveObject) -> InventoryItem | None:
         if not step.tracked:

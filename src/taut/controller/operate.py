@@ -11,7 +11,7 @@ import msgspec
 from taut.controller.carry_out import UNREACHABLE_PAUSE, Run, StepSender
 from taut.controller.drift_log import DriftLog
 from taut.controller.fleet import Fleet
-from taut.controller.planner import Planner
+from taut.controller.planner import Planned, Planner
 from taut.controller.progress import (
     Finish,
     Hold,
@@ -30,7 +30,7 @@ from taut.model.durations import seconds
 from taut.model.live import LiveObject
 from taut.model.manifests import canonical
 from taut.model.operation import HistoryEntry, Operation, OperationKind, OperationState, Step, StepState
-from taut.model.plan import WRITES, Action, InventoryItem, Phase, Plan
+from taut.model.plan import WRITES, Action, InventoryItem, Phase
 from taut.model.record import AppRecord
 from taut.model.refs import KindRef, ObjectRef
 from taut.store.records import AuditNote
@@ -66,8 +66,9 @@ class Operator:
         self._clock = clock
         self._sender = StepSender(store, clock)
 
-    async def start(self, state: AppState, plan: Plan, start: Start) -> None:
+    async def start(self, state: AppState, planned: Planned, start: Start) -> None:
         """Write the operation ahead: from here on a restart continues it."""
+        plan = planned.plan
         work = self._planner.steps(state, plan, start)
         now = self._clock()
         desired = state.desired
@@ -103,6 +104,7 @@ class Operator:
         state.operation_state = OperationState.RUNNING.value
         state.operation_message = ""
         state.run = self._run(state, replace(operation, id=number), steps)
+        state.run.bodies = {s.ref: b for s in steps if (b := planned.bodies.get(s.ref)) is not None}
         await self._store.add_event(state.key, now, "sync", f"{start.kind.value} started: {_count(steps)}")
 
     def resume(self, state: AppState, operation: Operation, steps: list[Step]) -> None:

@@ -162,7 +162,7 @@ class Reconciler:
                 state.plan = None
                 state.waiting = ""
                 await self._p.pins.keep(state)
-                await self._p.operator.start(state, planned.plan, decision)
+                await self._p.operator.start(state, planned, decision)
                 self._p.fleet.publish(state)
                 await self._p.operator.go_on(state)
                 return

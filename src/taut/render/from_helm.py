@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from importlib.metadata import version
 
+import msgspec
+
 from taut.documents.yaml import dump
 from taut.model.application import HelmOptions
 from taut.model.manifests import Manifest
+from taut.render.asking import asks
 from taut.render.closure import entry_hash
 from taut.render.context import Raw, SourceContext, SourceResult
 from taut.render.inputs_helm import chart_folder, file_parameters, missing, missing_error, resolve_chart, values_layers
@@ -16,8 +19,6 @@ from taut.render.wire import HelmTask, Job, ValuesLayer
 
 HELM_VERSION = version("helm-python-sdk")
 HOOK = "helm.sh/hook"
-_CAPABILITIES = b"Capabilities"
-"""What a template must say to ask what the target can do; in a packed chart it cannot be seen."""
 
 
 async def from_helm(context: SourceContext) -> SourceResult:
@@ -39,15 +40,17 @@ async def from_helm(context: SourceContext) -> SourceResult:
         schema=not options.skip_schema_validation,
     )
     content = [(f.path, context.keys.seal(f.data)) for f in inputs.files] if complete is not reach else []
-    key = context.keys.of("helm", HELM_VERSION, task, reach.closure().to_json(), content)
+    asking = asks([*((f.path, f.data) for f in inputs.files), *((layer.origin, layer.text) for layer in task.layers)])
+    # A kind that comes or goes must not have every chart rendered anew: only those that ask for it.
+    known = task if asking else msgspec.structs.replace(task, kube_version="", api_versions=())
+    key = context.keys.of("helm", HELM_VERSION, known, reach.closure().to_json(), content)
 
     async def make() -> Raw:
         reply = await context.done(Job(inputs.files, inputs.links, task, context.limits))
         return Raw(reply.documents, reply.warnings, reply.random)
 
     result = await context.kept(key, make)
-    asks = any(_CAPABILITIES in f.data or f.path.endswith(".tgz") for f in inputs.files)
-    return _leave_out(replace(result, warnings=(*warnings, *result.warnings), capabilities=asks), options)
+    return _leave_out(replace(result, warnings=(*warnings, *result.warnings), capabilities=asking), options)
 
 
 async def _with_dependencies(context: SourceContext, chart: str) -> tuple[Reach, tuple[str, ...]]:

@@ -1,0 +1,107 @@
+"""A repository like real ones: green from empty, and what it costs, then and after restarts."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from integration.loop.harness import Taut
+from support import real_repository as real
+from support.audit import Asked, AuditLog, by_verb
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+
+PATIENCE = 90.0
+DISCOVERY = 7
+"""Questions of a start about the cluster itself: its version, and its kinds (`/api`, `/apis`) at most three times."""
+CRD_LOOKS = 12
+"""How often taut looks at most whether the kind of a new CRD is served."""
+
+
+def group(taut: Taut) -> str:
+    """The API group of the test's own CRDs."""
+    return f"{taut.namespace}.example.test"
+
+
+def kinds(taut: Taut) -> int:
+    """How many kinds are watched: those of all objects, and the CRDs, APIServices and Namespaces."""
+    found = {r.kind_ref for s in taut.controller.fleet.states.values() for r in s.items}
+    return len(found) + 3
+
+
+def objects(taut: Taut) -> int:
+    """How many objects all applications have."""
+    return sum(len(s.items) for s in taut.controller.fleet.states.values())
+
+
+async def settled(taut: Taut) -> None:
+    """Wait until nothing is left to do."""
+    await taut.until(lambda: taut.controller.queue.idle, "the queue is empty")
+
+
+def is_one_object(asked: Asked) -> bool:
+    """A GET of one object."""
+    return asked.verb == "get" and bool(asked.name)
+
+
+async def test_a_repository_like_real_ones(taut: Taut) -> None:
+    taut.declare(*real.applications(), files={**real.files(group(taut))})
+    log = AuditLog(taut.plane.audit_log)
+
+    async with taut.run():
+        await taut.synced(*real.NAMES, seconds=PATIENCE)
+        await settled(taut)
+        count, kinds_watched = objects(taut), kinds(taut)
+        assert count > 400
+        _one_write_an_object(log, count, kinds_watched)
+        order = {n: (await taut.history(n))[0] for n in real.NAMES}
+        for document in real.applications():
+            name = document["metadata"]["name"]
+            for needed in document["spec"]["dependsOn"]:
+                assert order[needed].started_at + order[needed].duration <= order[name].started_at
+
+    log.mark()
+    async with taut.run():
+        await taut.synced(*real.NAMES, seconds=PATIENCE)
+        await settled(taut)
+        assert taut.controller.wanting.renders == 0
+        assert log.writes() == []
+        _one_look_a_kind(log, kinds_watched)
+
+    name = real.APIS[3]
+    path = f"environments/production/{name}/kustomization.yaml"
+    text = taut.repo.read(path).decode()
+    commit = taut.repo.commit({path: text.replace("count: 1", "count: 2")}, "more of one")
+    log.mark()
+    async with taut.run():
+        await taut.synced(name, at=commit, seconds=PATIENCE)
+        await taut.synced(*real.NAMES, seconds=PATIENCE)
+        await settled(taut)
+        assert taut.controller.wanting.renders == 1
+        assert [(a.verb, a.plural, a.name) for a in log.writes()] == [("patch", "deployments.apps", f"{name}-service")]
+        assert len(log.requests(is_one_object)) <= 1, "only what differs is read"
+        assert [e.kind for e in await taut.history(name)] == ["sync", "sync"]
+
+
+def _one_write_an_object(log: AuditLog, count: int, kinds_watched: int) -> None:
+    """From empty: a write for each object, a look at each kind, and a handful of questions besides."""
+    writes = Counter((a.plural, a.name) for a in log.writes())
+    assert sum(writes.values()) == count, [w for w, n in writes.items() if n > 1]
+    assert {a.verb for a in log.writes()} == {"patch"}
+    assert log.requests(is_one_object) == [], "no object is read before it is made"
+    lists = Counter(a.path for a in log.requests(lambda a: a.verb == "list"))
+    assert set(lists.values()) == {1}, "a new store looks for marks once in every kind, wherever its objects are"
+    rest = log.requests(lambda a: not a.writes and a.verb != "list")
+    assert len([a for a in rest if a.watches]) <= kinds_watched, by_verb(rest)
+    assert len(rest) <= kinds_watched + DISCOVERY + 2 * CRD_LOOKS, Counter(
+        (a.path, a.status) for a in rest if not a.watches
+    )
+
+
+def _one_look_a_kind(log: AuditLog, kinds_watched: int) -> None:
+    """After a restart in sync: each kind is looked at once, no object by itself."""
+    asked = log.requests()
+    assert log.requests(is_one_object) == []
+    assert len([a for a in asked if a.initial]) <= kinds_watched
+    assert len(asked) <= kinds_watched + DISCOVERY, Counter((a.path, a.status) for a in asked if not a.initial)
