@@ -67,7 +67,7 @@ def next_move(steps: Sequence[Step], look: Look, now: float, *, failure: str = "
     current = _current_group(normal)
     waits = _waits(current, look, now)
     failures = [f"{s.ref}: {s.message}" for s in normal if s.state is StepState.FAILED]
-    failures += [f"{w.step.ref}: {w.message}" for w in waits if w.failed]
+    failures += [f"{w.step.ref} {w.message}" for w in waits if w.failed]
     in_flight = [w for w in waits if not w.failed and w.step.state is StepState.SENT]
     if failures:
         if in_flight:
@@ -151,7 +151,7 @@ def _wait_sent(step: Step, live: LiveObject | None, now: float) -> Wait:
     if step.hook:
         state = live.health.message if live is not None and live.health else ""
         return Wait(step, "hook is running" + (f": {state}" if state else ""))
-    return Wait(step, "was sent; the answer is not known yet")
+    return Wait(step, f"is tried again: {step.message}" if step.message else "was sent; the answer is not known yet")
 
 
 def settle_hook(step: Step, live: LiveObject | None, result: str | None = None) -> Step:

@@ -69,7 +69,8 @@ def decide(plan: Plan, facts: Facts) -> Decision:
     changes = _wanted(plan, facts)
     if not changes and not facts.removed:
         return Nothing()
-    if not facts.fresh and not facts.removed and all(c.action is Action.RELEASE for c in changes):
+    tried = not facts.fresh or facts.failures or facts.stopped
+    if tried and not facts.removed and all(c.action is Action.RELEASE for c in changes):
         return Nothing()
     if facts.suspended:
         return NotNow("suspended: nothing is written until it is resumed")

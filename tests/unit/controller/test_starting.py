@@ -86,6 +86,15 @@ def test_letting_go_of_an_object_is_no_healing() -> None:
     plan = Plan(KEY, (Change(A, Action.RELEASE),))
     assert isinstance(decide(plan, facts(fresh=False)), Nothing)
     assert isinstance(decide(plan, facts()), Start)
+    assert isinstance(decide(plan, facts(failures=9, failure="x")), Nothing)
+
+
+def test_what_was_aborted_waits_for_a_word() -> None:
+    endless = SyncPolicy(retry=Retry(limit=-1))
+    stopped = decide(UPDATE, facts(endless, stopped="aborted by ada"))
+    assert isinstance(stopped, NotNow)
+    assert "aborted by ada" in stopped.why
+    assert isinstance(decide(UPDATE, facts(endless, stopped="aborted by ada", asked=True)), Start)
 
 
 def test_only_the_asked_objects() -> None:
