@@ -84,7 +84,7 @@ class SourceContext:
         return kind(
             self.target.masked(reply.error),
             where=Where(repository=self.reach.repository, file=reply.file, line=reply.line),
-            advice=reply.advice,
+            advice=reply.advice or "correct it in Git; taut render shows the same before a push",
         )
 
 

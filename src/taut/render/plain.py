@@ -105,8 +105,7 @@ def _wanted(path: str, options: PlainOptions) -> bool:
 def _read(
     file: str, documents: list[Document], repository: str, manifests: list[Manifest], warnings: list[str]
 ) -> None:
-    objects = [d for d in documents if is_object(d.body)]
-    if not objects:
+    if not any(_is_meant(d.body) for d in documents):
         warnings.append(f"{file} holds no Kubernetes object and was skipped")
         return
     for document in documents:
@@ -120,6 +119,11 @@ def _read(
             warnings.append(f"{file}:{document.line} is for a tool ({document.body['kind']}) and was skipped")
             continue
         manifests.append(Manifest(document.body, Origin(repository, file, document.line)))
+
+
+def _is_meant(body: object) -> bool:
+    """Whether somebody meant to write an object, perhaps one with a slip: leaving that out would delete what it was."""
+    return isinstance(body, dict) and ("apiVersion" in body or {"kind", "metadata"} <= body.keys())
 
 
 def is_object(body: object) -> bool:

@@ -43,6 +43,7 @@ _SECRET_VALUES = (
     (re.compile(r"(Invalid value|Duplicate value|Unsupported value): .*: ", re.DOTALL), r"\1: ••••••: "),
     (re.compile(r"cannot unmarshal .* into", re.DOTALL), "cannot unmarshal another type into"),
 )
+_UNTYPED = "failed to create typed patch object"
 _CONFLICT = re.compile(r'conflict with "(?P<manager>[^"]*)"(?: with subresource "(?P<sub>[^"]*)")?')
 
 
@@ -59,6 +60,9 @@ def status_error(
     reason = str(body.get("reason") or "") if is_status else ""
     reason = reason or _REASONS.get(status, "")
     message = str(body.get("message") or "") if is_status else ""
+    if status == 500 and _UNTYPED in message:
+        # What the object says is wrong, and stays wrong: that is no trouble of the server's, whatever it calls it.
+        status, reason = 422, "Invalid"
     if not message:
         message = f"the server answered {status} {reason}".rstrip()
     details = body.get("details") or {} if is_status else {}
