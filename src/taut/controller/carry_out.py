@@ -34,18 +34,26 @@ class Run:
     operation: Operation
     steps: list[Step]
     cluster: Cluster
+    clusters: Mapping[str, Cluster]
+    """All there are: what an application leaves behind when it moves is removed from the cluster that it was in."""
     impersonate: Callable[[str], str | None]
     propagation: str = "background"
     waiting: str = ""
     superseded: bool = False
     lost: list[tuple[ObjectRef, str, str]] = field(default_factory=list[tuple[ObjectRef, str, str]])
     """(object, field, manager): who lost a field to taut."""
+    removed: set[str] = field(default_factory=set[str])
+    """Uids whose deletion the API server accepted: their going is told by the watch, and asking again is of no use."""
     cleared: set[int] = field(default_factory=set[int])
     """Numbers of hook steps whose object was removed, or cannot be."""
     immutable: set[ObjectRef] = field(default_factory=set[ObjectRef])
     """Objects whose update the API server refused because a field cannot be changed."""
     bodies: dict[ObjectRef, Body] = field(default_factory=dict[ObjectRef, Body], repr=False)
     """What the plan read, until it is used: nobody reads an object twice that nobody changed. Secret values are in it."""
+
+    def at(self, ref: ObjectRef) -> Cluster:
+        """The object's cluster."""
+        return self.clusters.get(ref.cluster, self.cluster)
 
     def put(self, step: Step) -> None:
         """Replace the step of the same number."""
@@ -96,7 +104,7 @@ class StepSender:
             return await self._failed(run, step, error)
 
     def _still_there(self, run: Run, step: Step) -> bool:
-        live = run.cluster.get(step.ref)
+        live = run.at(step.ref).get(step.ref)
         return live is not None and live.uid == step.uid
 
     async def _body(self, run: Run, step: Step) -> Body:
@@ -202,13 +210,16 @@ class StepSender:
         return changed
 
     async def _remove(self, run: Run, step: Step, uid: str, propagation: str) -> None:
-        await run.cluster.delete(
+        if uid in run.removed:
+            return
+        await run.at(step.ref).delete(
             step.ref,
             step.api_version,
             uid=uid,
             propagation=propagation,
             impersonate=run.impersonate(step.ref.namespace),
         )
+        run.removed.add(uid)
 
     async def _delete(self, run: Run, step: Step) -> dict[ObjectRef, InventoryItem | None]:
         if not step.uid:

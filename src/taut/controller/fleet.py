@@ -12,6 +12,7 @@ from taut.controller.status import status_of, sync_status
 from taut.dialects.projects import DEFAULT_PROJECT, Violation, project_of, service_account_for
 from taut.model.errors import BadInput, TargetError, Where
 from taut.model.health import HealthStatus
+from taut.model.live import LiveObject
 from taut.model.plan import InventoryItem
 from taut.model.project import Project
 from taut.model.refs import AppKey, KindRef, ObjectRef
@@ -183,6 +184,11 @@ class Fleet:
             )
         return cluster
 
+    def look(self, ref: ObjectRef) -> LiveObject | None:
+        """The object, from its own cluster's memory: an application that moved still has objects where it was."""
+        cluster = self.clusters.get(ref.cluster)
+        return cluster.get(ref) if cluster is not None else None
+
     def project_of(self, state: AppState) -> Project:
         """The application's project. Raises BadInput when there is none of its name, or its root may not use it."""
         found = self._project(state)
@@ -253,7 +259,7 @@ class Fleet:
             return f"waits for {key}, which does not exist"
         if other.stale or other.run is not None or sync_status(other) is not SyncStatus.SYNCED:
             return f"waits for {key} to be synced"
-        health = status_of(other, self.cluster_of(other).get).health
+        health = status_of(other, self.look).health
         if health not in (HealthStatus.HEALTHY, HealthStatus.SUSPENDED):
             return f"waits for {key}, which is {health.value}"
         return ""
@@ -295,8 +301,7 @@ class Fleet:
         """Derive the status anew and tell who listens, when it changed."""
         if state.key not in self.states:
             return
-        cluster = self.clusters.get(state.app.spec.target.cluster)
-        status = status_of(state, cluster.get if cluster else lambda _: None)
+        status = status_of(state, self.look)
         before = self._statuses.get(state.key)
         if status == before:
             return

@@ -64,20 +64,22 @@ class Planner:
         cluster = self._fleet.cluster_of(state)
         await self._remember_completed(state)
         objects, hooks = self._wanted(state)
-        await self._watch(cluster, [*objects, *hooks], state.items.values())
-        found = survey(objects, hooks, state.items.values(), cluster.get, self._circumstances(state, objects, selected))
-        bodies = await _read(cluster, found)
+        await self._watch(cluster, [*objects, *hooks], [r for r in state.items if r.cluster == cluster.name])
+        items, unseen = await self._left_elsewhere(state, cluster)
+        look = self._fleet.look
+        found = survey(objects, hooks, items, look, self._circumstances(state, objects, selected))
+        bodies = await self._read(cluster, found)
         scaled = await self._autoscalers(cluster, found, bodies)
         if scaled:
             objects = tuple(_with_rules(w, scaled, self._redactor) for w in objects)
             circumstances = self._circumstances(state, objects, selected)
-            found = survey(objects, hooks, state.items.values(), cluster.get, circumstances)
+            found = survey(objects, hooks, items, look, circumstances)
         plan = decide(found, bodies, immutable=state.recreate)
         plan, refusals = await self._confirm(state, cluster, found, bodies, plan, exact=exact)
         plan = self._with_namespace(state, cluster, plan)
         facts = await self._guard_facts(state, cluster, plan)
         plan = plan.with_holds(*_holds_of_git(state, plan))
-        plan = guarded(plan, state.app.spec.guards, facts, bodies)
+        plan = guarded(replace(plan, warnings=(*plan.warnings, *unseen)), state.app.spec.guards, facts, bodies)
         if plan.holds and uncertain(plan) and not exact:
             return await self.plan(state, selected=selected, exact=True)
         return Planned(plan, found, bodies, refusals)
@@ -88,14 +90,44 @@ class Planner:
             return (), ()
         return (() if state.removed else desired.objects), desired.hooks
 
-    async def _watch(self, cluster: Cluster, wanted: Iterable[Wanted], items: Iterable[InventoryItem]) -> None:
-        kinds = {w.ref.kind_ref for w in wanted} | {i.ref.kind_ref for i in items}
+    async def _watch(self, cluster: Cluster, wanted: Iterable[Wanted], items: Iterable[ObjectRef]) -> None:
+        kinds = {w.ref.kind_ref for w in wanted} | {ref.kind_ref for ref in items}
         if any(w.ref.namespace for w in wanted):
             kinds.add(NAMESPACE)
         failures = await cluster.watch_kinds(kinds)
         for error in failures.values():
             if error.reason != "UnknownKind":
                 raise error
+
+    async def _left_elsewhere(self, state: AppState, cluster: Cluster) -> tuple[list[InventoryItem], list[str]]:
+        """The inventory that can be judged now: an application that moved to another cluster has objects where it was.
+
+        What is in a cluster that does not answer stays remembered, and holds up nothing but the application's end: it may have
+        moved because of that. What is in a cluster that the configuration no longer has is let go of, for nobody can reach it.
+        """
+        items = [i for i in state.items.values() if i.ref.cluster == cluster.name]
+        warnings: list[str] = []
+        for name in sorted({r.cluster for r in state.items} - {cluster.name}):
+            there = [i for i in state.items.values() if i.ref.cluster == name]
+            try:
+                if name in self._fleet.clusters:
+                    await self._watch(self._fleet.clusters[name], (), [i.ref for i in there])
+                else:
+                    warnings.append(
+                        f"{len(there)} objects are left in {name}, a cluster that the configuration has not"
+                    )
+                items += there
+            except TargetError as error:
+                if state.removed:
+                    raise
+                warnings.append(f"{len(there)} objects in the cluster {name} wait until it answers: {error.what}")
+        return items, warnings
+
+    async def _read(self, cluster: Cluster, found: Survey) -> dict[ObjectRef, Body | None]:
+        refs, versions = found.need_body, found.versions
+        places = (self._fleet.clusters.get(r.cluster, cluster) for r in refs)
+        bodies = await asyncio.gather(*(c.read(r, versions.get(r, "")) for c, r in zip(places, refs, strict=True)))
+        return dict(zip(refs, bodies, strict=True))
 
     def _circumstances(
         self, state: AppState, objects: Iterable[Wanted], selected: frozenset[ObjectRef] | None
@@ -104,6 +136,10 @@ class Planner:
         elsewhere = {r: k for r in wanted if (k := self._fleet.owner(r)) is not None and k != state.key}
         holders = elsewhere | {r: k for r in wanted if (k := self._marked(state, r)) is not None and k != state.key}
         gone = set(state.items) - set(wanted)
+        claimed = {r: k for r in gone if (k := self._fleet.claimant(r, other_than=state.key)) is not None}
+        # One cluster may have two names: what is wanted under the one is not removed under the other.
+        uids = {live.uid for r in wanted if (live := self._fleet.look(r)) is not None}
+        claimed |= {r: state.key for r in gone if (live := self._fleet.look(r)) is not None and live.uid in uids}
         fresh = state.desired is not None and state.desired.content_hash != state.record.content_hash
         return Circumstances(
             app=state.key,
@@ -113,7 +149,7 @@ class Planner:
             deleting=state.removed,
             orphan=state.removed and state.app.spec.deletion is DeletionPolicy.ORPHAN,
             moved_from={r: k for r, k in holders.items() if self._fleet.gives_up(k, r)},
-            claimed_by={r: k for r in gone if (k := self._fleet.claimant(r, other_than=state.key)) is not None},
+            claimed_by=claimed,
             elsewhere=elsewhere,
             unsettled=state.desired.unsettled if state.desired else frozenset(),
             selected=selected,
@@ -125,7 +161,8 @@ class Planner:
         self, cluster: Cluster, found: Survey, bodies: Mapping[ObjectRef, Body | None]
     ) -> tuple[IgnoreRule, ...]:
         """Rules for replicas that a live autoscaler manages; asked for only where one has written replicas."""
-        namespaces = {r.namespace for r, b in bodies.items() if b is not None and _scaled_by_controller(b)}
+        ours = [(r, b) for r, b in bodies.items() if b is not None and r.cluster == cluster.name]
+        namespaces = {r.namespace for r, b in ours if _scaled_by_controller(b)}
         rules: list[IgnoreRule] = []
         for namespace in namespaces:
             async for scaler in cluster.list_metadata([AUTOSCALER], namespace):
@@ -193,12 +230,13 @@ class Planner:
         instances: dict[ObjectRef, int] = {}
         undeclared: dict[ObjectRef, int] = {}
         for ref in gone:
+            place = self._fleet.clusters.get(ref.cluster, cluster)
             if ref.kind_ref == CRD:
-                count = await _instances(cluster, ref, gone)
+                count = await _instances(place, ref, gone)
                 if count is not None:
                     instances[ref] = count
             elif ref.kind_ref == NAMESPACE:
-                undeclared[ref] = await _left_inside(cluster, ref.name, gone)
+                undeclared[ref] = await _left_inside(place, ref.name, gone)
         return GuardFacts(
             rendered=len(state.desired.objects) if state.desired else 0,
             managed=sum(not i.hook for i in state.items.values()),
@@ -216,7 +254,8 @@ class Planner:
     async def _remember_completed(self, state: AppState) -> None:
         """Write down which Jobs completed, before anything is concluded from their absence."""
         done: list[InventoryItem] = []
-        for ref, job in state.completed.items():
+        seen = dict(state.completed)
+        for ref, job in seen.items():
             item = state.items.get(ref)
             if item is not None and not item.hook and item.uid == job.uid and not item.extra.get(COMPLETED):
                 done.append(replace(item, extra={**item.extra, COMPLETED: item.desired_hash}))
@@ -224,7 +263,8 @@ class Planner:
             await self._store.put_items(state.key, done)
             for item in done:
                 self._fleet.put_item(state, item)
-        state.completed.clear()
+        # What was seen to complete meanwhile is written down the next time.
+        state.completed = {ref: job for ref, job in state.completed.items() if seen.get(ref) is not job}
 
     def awaits_an_end(self, state: AppState) -> bool:
         """Whether something that Git wants is being deleted, and can be made again only when it is gone."""
@@ -236,7 +276,6 @@ class Planner:
 
     def steps(self, state: AppState, plan: Plan, start: Start) -> list[tuple[Step, Manifest | None]]:
         """The steps that carry out `start`, in order, with what each applies."""
-        cluster = self._fleet.cluster_of(state)
         wanted = {w.ref: w for w in (*state.desired.objects, *state.desired.hooks)} if state.desired else {}
         chosen = {c.ref for c in start.changes}
         policy = state.app.spec.sync
@@ -246,7 +285,7 @@ class Planner:
         for number, batch in enumerate(batches(plan.changes)):
             for change in batch.changes:
                 unchanged = change.action is Action.UNCHANGED
-                if (unchanged and not _unhealthy(cluster.get(change.ref))) or (
+                if (unchanged and not _unhealthy(self._fleet.look(change.ref))) or (
                     not unchanged and change.ref not in chosen
                 ):
                     continue
@@ -282,10 +321,9 @@ class Planner:
 
     async def refresh_memory(self, state: AppState, planned: Planned) -> None:
         """Remember anew what Git and the target agree on, and that Jobs completed, so that the next look needs no read."""
-        cluster = self._fleet.cluster_of(state)
-        fresh = {i.ref: i for i in remembered(planned.found, planned.plan, cluster.get)}
+        fresh = {i.ref: i for i in remembered(planned.found, planned.plan, self._fleet.look)}
         for ref, item in state.items.items():
-            live = cluster.get(ref)
+            live = self._fleet.look(ref)
             if ref.kind_ref == JOB and not item.hook and live is not None and _complete(live):
                 base = fresh.get(ref, item)
                 if base.extra.get(COMPLETED) != base.desired_hash:
@@ -335,13 +373,6 @@ async def _left_inside(cluster: Cluster, namespace: str, gone: Collection[Object
         if live.ref not in gone and not live.owner_uids and not live.run_key and not _made_by_cluster(live):
             count += 1
     return count
-
-
-async def _read(cluster: Cluster, found: Survey) -> dict[ObjectRef, Body | None]:
-    refs = found.need_body
-    versions = found.versions
-    bodies = await asyncio.gather(*(cluster.read(r, versions.get(r, "")) for r in refs))
-    return dict(zip(refs, bodies, strict=True))
 
 
 def _with_rules(wanted: Wanted, rules: tuple[IgnoreRule, ...], redact: Redactor) -> Wanted:

@@ -38,11 +38,14 @@ def object_health(item: InventoryItem, live: LiveObject | None) -> Health:
 
 
 def app_health(state: AppState, look: Look) -> Health:
-    """The worst of the application's objects, with the object named in the message. Hooks and ignored objects do not count."""
+    """The worst of the application's objects, with the object named in the message.
+
+    Hooks, ignored objects and what is left in a cluster that the application moved away from do not count.
+    """
     found: list[Health] = []
     ignored = {w.ref for w in state.desired.objects if w.options.ignore_health} if state.desired else set()
     for ref, item in state.items.items():
-        if item.hook or ref in ignored:
+        if item.hook or ref in ignored or ref.cluster != state.app.spec.target.cluster:
             continue
         health = object_health(item, look(ref))
         if health.status is not HealthStatus.HEALTHY:

@@ -80,7 +80,7 @@ class ControllerBackend:
     async def objects(self, key: AppKey) -> Sequence[ObjectStatus]:
         """The objects of an application."""
         state = self._c.state(key)
-        return object_statuses(state, self._c.fleet.cluster_of(state).get)
+        return object_statuses(state, self._c.fleet.look)
 
     async def tree(self, key: AppKey) -> Sequence[TreeNode]:
         """The objects of an application and what they made, down to Pods; parents before children."""

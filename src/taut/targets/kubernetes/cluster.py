@@ -115,8 +115,8 @@ class Cluster:
         await self._kinds.forget(kinds)
 
     def get(self, ref: ObjectRef) -> LiveObject | None:
-        """The object, from memory: meaningful only for kinds that are watched and synced."""
-        return self._memory.get(ref)
+        """The object, from memory: meaningful only for kinds that are watched and synced. None for another cluster's object."""
+        return self._memory.get(ref) if ref.cluster == self.name else None
 
     def watched(self, kind: KindRef) -> bool:
         """Whether the memory has all objects of a kind, so that one it does not have is not there."""
