@@ -169,6 +169,18 @@ class Fleet:
         if seen.health.status is HealthStatus.HEALTHY:
             state.completed[event.ref] = seen
 
+    def attend(self, state: AppState) -> None:
+        """Hear of every change of what is not as Git says.
+
+        Where a field has drifted taut owns it no more, and metadata alone does not tell that somebody put it back.
+        """
+        wanted = state.out_of_sync | {ref for ref, _ in state.drift}
+        for ref in wanted - state.attended:
+            self.clusters[ref.cluster].attend(ref)
+        for ref in state.attended - wanted:
+            self.clusters[ref.cluster].neglect(ref)
+        state.attended = wanted
+
     # Clusters and projects
 
     def cluster_of(self, state: AppState) -> Cluster:
@@ -278,17 +290,20 @@ class Fleet:
             self._owners[ref] = state.key
 
     async def removed(self, state: AppState) -> None:
-        """The application is taken down completely: forget it."""
-        await self._store.drop_app(state.key)
+        """The application is taken down completely: forget it, all at once, for Git may declare it anew at any moment."""
         for ref in list(state.items):
             self.drop_item(state, ref)
         self.want(state, None)
         self.reads(state.key, ())
         self.parting.pop(state.key, None)
         self.states.pop(state.key, None)
+        state.out_of_sync = frozenset()
+        state.drift.clear()
+        self.attend(state)
         self._statuses.pop(state.key, None)
         self._queue.forget(state.key)
         self._tell(state.key)
+        await self._store.drop_app(state.key)
         await self.on_removed(state)
         freed = {k for k, s in self.states.items() if s.holds}
         for key in self._needs.pop(state.key, frozenset()) | freed:

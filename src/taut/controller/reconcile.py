@@ -83,6 +83,11 @@ class Reconciler:
 
     async def _want(self, state: AppState) -> None:
         """Find what Git wants, where it could have changed; the last good answer stays when it cannot be found."""
+        if state.removed and state.desired is None:
+            # After a restart the hooks of its deletion are known from what was rendered last.
+            kept = await self._p.wanting.last_good(state)
+            if kept is not None:
+                await self._take(state, kept)
         if state.removed or (state.desired is not None and not state.stale):
             return
         marks = state.marks
@@ -143,6 +148,7 @@ class Reconciler:
         decision, holds = self._decide(state, plan, fresh)
         differing = [c.ref for c in plan.changes if _differs(c)]
         state.out_of_sync = frozenset(differing)
+        self._p.fleet.attend(state)
         state.holds = holds
         state.in_sync = not differing and not any(not h.approvable for h in holds)
         await self._follow(state, planned, decision, fresh)

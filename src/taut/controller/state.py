@@ -110,6 +110,8 @@ class AppState:
     in_sync: bool = False
     """The last look found no difference."""
     out_of_sync: frozenset[ObjectRef] = frozenset()
+    attended: frozenset[ObjectRef] = frozenset()
+    """Objects of which every change is heard, because they are not as taut left them."""
     ready_revision: str = ""
     """The revision at which the application was last seen synced and healthy (dependants wait for it)."""
 

@@ -116,9 +116,11 @@ class Memory:
         if old is not None and _is_older(record, old):
             return
         self._store(ref, old, record)
-        news = not _same(old, record) or (ref in self._attended and _version(old) != _version(record))
-        if news and not quiet and ref not in self._writes:
+        if not quiet and ref not in self._writes and self._is_news(ref, old, record):
             self._tell(ref, old, record)
+
+    def _is_news(self, ref: ObjectRef, old: Record | None, record: Record) -> bool:
+        return not _same(old, record) or (ref in self._attended and _version(old) != _version(record))
 
     @contextlib.contextmanager
     def writing(self, ref: ObjectRef) -> Generator[Callable[[LiveObject], None]]:
@@ -145,7 +147,7 @@ class Memory:
         now = self._record(ref)
         if ref.kind_ref not in self._kinds or now is expected:
             return
-        if now is None or not _same(expected, now):
+        if now is None or self._is_news(ref, expected, now):
             self._tell(ref, expected, now)
 
     def remove(self, ref: ObjectRef, uid: str, *, quiet: bool = False) -> None:
