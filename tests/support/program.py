@@ -39,14 +39,17 @@ class Program:
     """One folder with a `taut.yaml`, and the `taut run` in it. A context manager: leaving it stops the process."""
 
     folder: Path
-    config: Mapping[str, Any]
+    config: Mapping[str, Any] | None
+    """None: there is a taut.yaml already."""
     process: subprocess.Popen[bytes] | None = None
     extra: dict[str, str] = field(default_factory=dict)
+    """More variables of its environment."""
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "run").mkdir(exist_ok=True)
-        self.config_file.write_text(dump(dict(self.config)))
+        if self.config is not None:
+            self.config_file.write_text(dump(dict(self.config)))
 
     @property
     def config_file(self) -> Path:

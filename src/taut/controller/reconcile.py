@@ -17,10 +17,11 @@ from taut.controller.planner import Planned, Planner
 from taut.controller.queue import Reason, WorkQueue
 from taut.controller.starting import Decision, Facts, Nothing, NotNow, Start, decide
 from taut.controller.state import AppState, Desired
-from taut.controller.status import problem_of
+from taut.controller.status import app_health, problem_of
 from taut.controller.wanting import Refused, Wanting
 from taut.model.errors import BadInput, RenderError, TargetError, TautError
-from taut.model.operation import OperationKind, StepState
+from taut.model.health import HealthStatus
+from taut.model.operation import OperationKind, OperationState, StepState
 from taut.model.plan import Action, Change, Hold, Plan
 from taut.model.record import AppRecord
 from taut.planning.guard import holds_after, stops
@@ -65,6 +66,8 @@ class Reconciler:
             stage = "target" if isinstance(error, TargetError) else "plan"
             state.step_problems = (problem_of(error, stage),)
             self._p.queue.add_later(state.key, Reason.RETRY, TARGET_PAUSE)
+        if state.run is None and (state.problems or state.step_problems):
+            _answer(state)
         self._p.fleet.publish(state)
 
     async def _step(self, state: AppState) -> None:
@@ -138,20 +141,33 @@ class Reconciler:
 
     async def _look(self, state: AppState) -> None:
         """Plan, write drift down, decide, act."""
-        selected = state.asked.objects if state.asked and state.asked.objects else None
-        planned = await self._p.planner.plan(state, selected=selected)
-        plan = planned.plan
+        planned = await self._planned(state)
+        plan, selected = planned.plan, planned.found.circumstances.selected
         state.warnings = (*(state.desired.warnings if state.desired else ()), *plan.warnings)
         fresh = state.desired is not None and state.desired.content_hash != state.record.content_hash
         if not state.removed and selected is None:
             await self._p.drift.note(state, planned, fresh=fresh)
         decision, holds = self._decide(state, plan, fresh)
+        if selected is not None and isinstance(decision, Nothing):
+            # Nothing is to be done for what was asked for; how the others are is another question.
+            _answer(state)
+            await self._look(state)
+            return
         differing = [c.ref for c in plan.changes if _differs(c)]
         state.out_of_sync = frozenset(differing)
         self._p.fleet.attend(state)
         state.holds = holds
         state.in_sync = not differing and not any(not h.approvable for h in holds)
         await self._follow(state, planned, decision, fresh)
+
+    async def _planned(self, state: AppState) -> Planned:
+        """The plan of what is asked for, else of everything. A wish whose plan was held has ended when the plan is another one."""
+        asked = state.asked
+        planned = await self._p.planner.plan(state, selected=asked.objects if asked and asked.objects else None)
+        if asked is None or asked.held in ("", planned.plan.hash):
+            return planned
+        state.asked = None
+        return await self._p.planner.plan(state) if asked.objects else planned
 
     async def _follow(self, state: AppState, planned: Planned, decision: Decision, fresh: bool) -> None:
         match decision:
@@ -164,6 +180,10 @@ class Reconciler:
                 state.waiting = "" if held else why
                 if recheck:
                     self._p.queue.add_later(state.key, Reason.TIMER, recheck)
+                if held and state.asked is not None:
+                    state.handled = max(state.handled, state.asked.number)
+                    state.asked = replace(state.asked, held=planned.plan.hash)
+                return
             case Start():
                 state.plan = None
                 state.waiting = ""
@@ -172,9 +192,7 @@ class Reconciler:
                 self._p.fleet.publish(state)
                 await self._p.operator.go_on(state)
                 return
-        if state.asked is not None and not isinstance(decision, NotNow):
-            state.handled = max(state.handled, state.asked.number)
-            state.asked = None
+        _answer(state)
 
     def _decide(self, state: AppState, plan: Plan, fresh: bool) -> tuple[Decision, tuple[Hold, ...]]:
         now = self._p.clock()
@@ -241,12 +259,23 @@ class Reconciler:
         if state.removed or desired is None:
             return
         complete = not self._p.planner.awaits_an_end(state)
+        healthy = app_health(state, self._p.fleet.look).status is HealthStatus.HEALTHY
+        if complete and healthy and state.operation_state == OperationState.FAILED:
+            # What the operation did not see to its end has come true without it.
+            state.operation_state = state.operation_message = ""
         if complete and (fresh or state.record.render_key != desired.render_key):
             state.record = _synced(state.record, desired)
             await self._p.store.put_app(state.record)
             await self._p.pins.keep(state)
         await self._p.planner.refresh_memory(state, planned)
         self._p.fleet.mark_ready(state)
+
+
+def _answer(state: AppState) -> None:
+    """Whoever asked for a sync can see what came of it."""
+    if state.asked is not None:
+        state.handled = max(state.handled, state.asked.number)
+        state.asked = None
 
 
 def _differs(change: Change) -> bool:

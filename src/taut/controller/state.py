@@ -54,6 +54,8 @@ class Asked:
     number: int = 0
     objects: frozenset[ObjectRef] = frozenset()
     prune: bool | None = None
+    held: str = ""
+    """The hash of the plan that was held when it was asked for: the wish goes on when that very plan is approved."""
 
 
 @dataclass(slots=True)
