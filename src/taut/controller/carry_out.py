@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import orjson
 
-from taut.model.errors import TargetError
+from taut.model.errors import BadInput, TargetError
 from taut.model.live import LiveObject
 from taut.model.manifests import Body
 from taut.model.operation import Operation, Step, StepState
@@ -81,9 +81,12 @@ class StepSender:
         quiet = [replace(s, message="") for s in steps]
         for step in quiet:
             run.put(step)
-        results = await asyncio.gather(*(self._send_one(run, s) for s in quiet))
+        # All are waited for, also when the store fails for one: the next try must not meet requests of this one.
+        results = await asyncio.gather(*(self._send_one(run, s) for s in quiet), return_exceptions=True)
         changed: dict[ObjectRef, InventoryItem | None] = {}
         for result in results:
+            if isinstance(result, BaseException):
+                raise result
             changed |= result
         return changed
 
@@ -102,6 +105,9 @@ class StepSender:
             return await self._apply(run, step)
         except TargetError as error:
             return await self._failed(run, step, error)
+        except BadInput as error:  # no request could be made of it, and none ever will
+            refused = TargetError(error.what, where=error.where, advice=error.advice, status=400, reason="BadRequest")
+            return await self._failed(run, step, refused)
 
     def _still_there(self, run: Run, step: Step) -> bool:
         live = run.at(step.ref).get(step.ref)

@@ -27,7 +27,7 @@ from taut.controller.state import AppState, Asked
 from taut.controller.triggers import SourceWatch
 from taut.controller.wanting import Wanting
 from taut.dialects.config import Config
-from taut.model.application import Application
+from taut.model.application import Application, SyncMode
 from taut.model.errors import BadInput, TautError
 from taut.model.operation import Approval
 from taut.model.plan import Plan
@@ -189,6 +189,10 @@ class Controller:
         state = self.state(key)
         if state.suspended:
             raise BadInput(f"{key} is suspended", advice=f"taut resume {key.name}")
+        if state.app.spec.sync.mode is SyncMode.REPORT:
+            raise BadInput(
+                f"{key} is report-only: nothing is written", advice="set spec.sync.mode to manual or automatic in Git"
+            )
         number = next(self._requests)
         state.asked = Asked(by=by, number=number, objects=objects, prune=prune)
         await self.store.audit(by, "sync", str(key), ", ".join(str(o) for o in objects))
@@ -232,12 +236,14 @@ class Controller:
 
     async def abort(self, key: AppKey, *, by: str) -> bool:
         """Stop the running operation before its next step; False when none runs."""
-        state = self.state(key)
-        if state.run is None:
+        run = self.state(key).run
+        if run is None:
             return False
         await self.store.audit(by, "abort", str(key), "")
-        state.run.operation = await self.store.update_operation(
-            state.run.operation.id, abort_requested=True, message=f"aborted by {by}"
+        if self.state(key).run is not run:
+            return False  # it ended meanwhile
+        run.operation = await self.store.update_operation(
+            run.operation.id, abort_requested=True, message=f"aborted by {by}"
         )
         self.queue.add(key, Reason.ASKED)
         return True

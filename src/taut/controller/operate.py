@@ -242,6 +242,7 @@ class Operator:
         # What failed or was overtaken is tried again: the same plan needs no second approval.
         again = ended.state in (OperationState.FAILED, OperationState.SUPERSEDED)
         used = () if again else (operation.plan_hash,)
+        before = state.record
         await self._store.finish(
             operation,
             None if operation.selected else self._history(run, operation),
@@ -249,6 +250,10 @@ class Operator:
             approvals_used=used,
             history_limit=state.app.spec.history_limit,
         )
+        if state.record is not before:
+            # Somebody suspended it, or Git changed its document, while this was stored: both count.
+            record = state.record = self._record_after(state, operation, ended)
+            await self._store.put_app(record)
         state.record = record
         state.run = None
         state.approvals = tuple(a for a in state.approvals if a.plan_hash not in used)
@@ -264,7 +269,7 @@ class Operator:
         for ref, path, manager in run.lost:
             await self._store.add_event(state.key, now, "takeover", f"took {path} over from {manager}", object=str(ref))
         self._queue.add(state.key, Reason.LIVE)
-        if ended.state is OperationState.SUCCEEDED and operation.kind is OperationKind.DELETE:
+        if ended.state is OperationState.SUCCEEDED and operation.kind is OperationKind.DELETE and state.removed:
             await self._fleet.removed(state)
 
     def _record_after(self, state: AppState, operation: Operation, ended: Ended) -> AppRecord:

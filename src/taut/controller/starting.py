@@ -65,7 +65,7 @@ class Facts:
 
 
 def decide(plan: Plan, facts: Facts) -> Decision:
-    """Start, wait, or nothing to do. A person's wish passes mode, pauses between tries and contention; never a hold or a suspension."""
+    """Start, wait, or nothing to do. A person's wish passes a manual mode, pauses and contention; never a hold, a suspension or report-only."""
     changes = _wanted(plan, facts)
     if not changes and not facts.removed:
         return Nothing()
@@ -74,6 +74,8 @@ def decide(plan: Plan, facts: Facts) -> Decision:
         return Nothing()
     if facts.suspended:
         return NotNow("suspended: nothing is written until it is resumed")
+    if facts.policy.mode is SyncMode.REPORT and not facts.removed:
+        return NotNow("report-only: differences are shown and nothing is written")
     if facts.held:
         return NotNow(facts.held, held=True)
     if facts.window_closed:
@@ -119,8 +121,6 @@ def _pause(facts: Facts) -> NotNow | None:
     policy = facts.policy
     if facts.removed:
         return _between_tries(facts)
-    if policy.mode is SyncMode.REPORT:
-        return NotNow("report-only: differences are shown and nothing is written")
     if policy.mode is SyncMode.MANUAL:
         return NotNow("differs from Git; waits for: taut sync")
     if not facts.fresh and not policy.heal:

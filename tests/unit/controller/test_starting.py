@@ -28,7 +28,6 @@ def facts(policy: SyncPolicy = SyncPolicy(), **more: object) -> Facts:
         (facts(), OperationKind.SYNC),
         (facts(fresh=False), OperationKind.HEAL),
         (facts(MANUAL, asked=True), OperationKind.SYNC),
-        (facts(REPORT, asked=True), OperationKind.SYNC),
         (facts(fresh=False, asked=True), OperationKind.SYNC),
         (facts(removed=True), OperationKind.DELETE),
         (facts(failures=9, asked=True, failure="x"), OperationKind.SYNC),
