@@ -117,7 +117,7 @@ class Wanting:
         revision = snapshots[0].revision.id
         if state.run is not None and state.run.operation.content_hash == digest:
             revision = state.run.operation.hook_revision or revision
-        elif state.record.attempted == digest and state.record.attempted_revision:
+        elif (state.removed or state.record.attempted == digest) and state.record.attempted_revision:
             revision = state.record.attempted_revision
         understood = interpret(
             normalised.manifests,
@@ -149,7 +149,7 @@ class Wanting:
             snapshots=tuple(snapshots),
             capabilities=rendered.capabilities,
             warnings=(*rendered.warnings, *normalised.warnings, *understood.warnings),
-            holds=(*normalised.holds, *_random_holds(state, rendered)),
+            holds=(*normalised.holds, *_random_holds(state, rendered, understood)),
             unsettled=normalised.unsettled,
             refs=frozenset(w.ref for w in understood.objects),
         )
@@ -221,8 +221,11 @@ def _flat(manifests: Iterable[Manifest]) -> Iterable[Manifest]:
             yield manifest
 
 
-def _random_holds(state: AppState, rendered: Rendered) -> tuple[Hold, ...]:
-    """What a chart makes up anew at each render is held: applying it would rotate it without anybody asking."""
+def _random_holds(state: AppState, rendered: Rendered, understood: Interpreted) -> tuple[Hold, ...]:
+    """What a chart makes up anew at each render is held: applying it would rotate it without anybody asking.
+
+    The renderer names objects as the chart wrote them: most charts leave the namespace to the target.
+    """
     if not rendered.random:
         return ()
     cluster = state.app.spec.target.cluster
@@ -230,7 +233,8 @@ def _random_holds(state: AppState, rendered: Rendered) -> tuple[Hold, ...]:
     for found in rendered.random:
         ref = parse_object_id(found.object, cluster)
         if ref is not None:
-            refs[ref] = None
+            same = (w.ref for w in understood.objects if w.ref._replace(namespace=ref.namespace) == ref)
+            refs |= {r: None for r in same if ref.namespace or r.namespace in ("", state.app.spec.target.namespace)}
     fields = ", ".join(f"{r.object} {r.path}".strip() for r in rendered.random[:3])
     message = f"the chart makes up a new value at each render ({fields}); set it in the values, or ignore the field"
     return (Hold(HoldKind.RANDOM, message, tuple(refs)),)

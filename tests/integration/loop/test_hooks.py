@@ -101,6 +101,38 @@ async def test_deletion_hooks_run_although_taut_was_down_when_the_application_le
         assert order.index("create jobs.batch/goodbye") < order.index("delete configmaps/settings")
 
 
+async def test_deletion_hooks_survive_a_restart_between_removal_and_deletion(taut: Taut, writes: Writes) -> None:
+    """`db` waits until `web` is gone, and taut ends meanwhile: Git does not have the hook any more."""
+    taut.declare(
+        application("db"),
+        application("web", dependsOn=["db"]),
+        application("other"),
+        files={
+            "apps/db/all.yaml": yaml(config_map("db"), hook("backup", "PreDelete"), hook("bye", "PostDelete")),
+            "apps/web/all.yaml": yaml(config_map("web", finalizers=["example.com/slow"])),
+            "apps/other/all.yaml": yaml(config_map("other")),
+        },
+    )
+    async with taut.run():
+        await taut.synced("db", "web", "other")
+        taut.declare(application("other"), files={"apps/db": None, "apps/web": None})
+        await taut.poke()
+        await taut.says("db", "waits until", "/web is gone")
+    async with taut.run():
+        await taut.says("db", "waits until", "/web is gone")
+        assert writes.runs() == Counter()
+        taut.patch("configmaps", "web", {"metadata": {"finalizers": None}})
+        await taut.until(lambda: taut.state("db") is None, "it is gone")
+        order = [w for w in writes.order() if "/db" in w or "jobs" in w]
+        assert order[-5:] == [
+            "create jobs.batch/backup",
+            "delete jobs.batch/backup",
+            "delete configmaps/db",
+            "create jobs.batch/bye",
+            "delete jobs.batch/bye",
+        ]
+
+
 async def test_delete_policies_after_success(taut: Taut, writes: Writes) -> None:
     hooks = [
         hook("default", "PreSync"),
