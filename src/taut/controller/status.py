@@ -91,7 +91,7 @@ def sentence(state: AppState, health: Health) -> str:
         first = problems[0]
         place = first.where.removeprefix(first_url(state)).removeprefix(", ")
         text = f"{first.what} ({place})" if place else first.what
-        more = len(state.problems) - 1
+        more = len(problems) - 1
         tail = f" (and {more} more)" if more else ""
         advice = f"; {first.advice}" if first.advice else ""
         return text + tail + advice

@@ -59,6 +59,7 @@ class SourceWatch:
         self._failures: dict[str, int] = {}
         self._versions: dict[Place, str] = {}
         self._owed: set[str] = set()
+        self._moves: dict[str, int] = {}
         self.fetches = 0
         self.failing: dict[Place, TautError] = {}
         """What is wrong with a repository, a chart or an artifact."""
@@ -78,6 +79,7 @@ class SourceWatch:
         self._watched = found
         for url in found:
             if url not in self._tasks:
+                self._moves[url] = self._sources.moves(url)
                 self._pokes[url] = asyncio.Event()
                 self._pokes[url].set()  # the first look is at once: what was pushed while taut was down is seen
                 self._tasks[url] = asyncio.create_task(self._watch(url), name=f"source {url}")
@@ -154,9 +156,12 @@ class SourceWatch:
         watched = self._watched[url]
         if watched.git:
             try:
-                return await self._sources.fetch(url, credentials=watched.credentials), {}
+                await self._sources.fetch(url, credentials=watched.credentials)
             except TautError as error:
                 return False, {(url,): error}
+            # Others fetch too, when they miss something: what that brought is news here all the same.
+            before, self._moves[url] = self._moves[url], self._sources.moves(url)
+            return before != self._moves[url], {}
         moved = False
         failed: dict[Place, TautError] = {}
         asked: set[str | None] = set()

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import re
 import threading
+from collections import Counter
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -102,6 +103,7 @@ class Sources:
         self._processes = Processes()
         self._mirrors: dict[str, Mirror] = {}
         self._opening = threading.Lock()
+        self._moves: Counter[str] = Counter()
         self._flights: dict[str, SingleFlight[Fetched]] = {}
 
     async def close(self) -> None:
@@ -315,7 +317,13 @@ class Sources:
     async def _fetch(self, url: str, credentials: str | None) -> Fetched:
         mirror = await self._mirror(url)
         held = self._credentials.for_url(url, credentials)
-        return await self._in_flight(mirror, credentials or "", lambda: mirror.fetch(held))
+        fetched = await self._in_flight(mirror, credentials or "", lambda: mirror.fetch(held))
+        self._moves[url] += fetched.moved
+        return fetched
+
+    def moves(self, url: str) -> int:
+        """Grows whenever a fetch of the repository, whoever asked for it, brought or took anything: who compares misses no news."""
+        return self._moves[url]
 
     async def _fetch_commit(self, mirror: Mirror, commit: str, credentials: str | None) -> None:
         held = self._credentials.for_url(mirror.url.text, credentials)

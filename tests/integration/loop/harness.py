@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,13 +113,14 @@ class Taut:
     # Git
 
     def declare(
-        self, *applications: dict[str, Any], files: dict[str, Content] | None = None, message: str = "change"
+        self, *applications: dict[str, Any], files: Mapping[str, Content] | None = None, message: str = "change"
     ) -> str:
         """Commit these Application documents (all of them: others go) and other files; the answer is the commit."""
-        filled = [self._filled(a) for a in applications]
+        filled = [self.filled(a) for a in applications]
         return self.repo.commit({"taut/applications.yaml": yaml(*filled) or "# nothing\n", **(files or {})}, message)
 
-    def _filled(self, document: dict[str, Any]) -> dict[str, Any]:
+    def filled(self, document: dict[str, Any]) -> dict[str, Any]:
+        """The document with its source and target filled in."""
         if document.get("kind") != "Application":
             return document
         spec = document["spec"]
@@ -131,7 +132,7 @@ class Taut:
         spec["target"].setdefault("namespace", self.namespace)
         return document
 
-    async def push(self, files: dict[str, Content], message: str = "change") -> str:
+    async def push(self, files: Mapping[str, Content], message: str = "change") -> str:
         """Commit files and tell taut, as a webhook would."""
         commit = self.repo.commit(files, message)
         self.controller.watch.poke()

@@ -332,7 +332,7 @@ async def test_dependencies_across_roots(taut: Taut) -> None:
         application("web", dependsOn=[f"{base}//db"]),
         files={"apps/web/a.yaml": yaml(config_map("web")), "apps/db/a.yaml": yaml(never_ready("db"))},
     )
-    other = taut._filled(application("db"))
+    other = taut.filled(application("db"))
     taut.repo.commit({"base/apps.yaml": yaml(other)})
     async with taut.run():
         await taut.says("web", "waits for", f"{base}/db")
