@@ -28,7 +28,11 @@ from taut.server.views import Details, Gone, PlanView, SyncAnswer, SyncRequest
 @click.option("--wait", is_flag=True, help="Wait until it ended.")
 @click.option("--timeout", default="10m", show_default=True, help="How long --wait waits.")
 @click.option("--dry-run", is_flag=True, help="Only show what it would change.")
-@click.option("--no-prune", is_flag=True, help="Delete nothing this time.")
+@click.option(
+    "--prune/--no-prune",
+    default=None,
+    help="Delete what Git no longer has, or nothing, this time; default: as its policy says.",
+)
 def sync(
     client: Client,
     *,
@@ -38,10 +42,10 @@ def sync(
     wait: bool,
     timeout: str,
     dry_run: bool,
-    no_prune: bool,
+    prune: bool | None,
 ) -> int:
     """Sync an application now, whatever its mode says. Ends with 4 when the plan is held for approval."""
-    request = SyncRequest(objects=objects, prune=not no_prune, dry_run=dry_run)
+    request = SyncRequest(objects=objects, prune=prune, dry_run=dry_run)
     if dry_run:
         return _dry_run(client, name, request, output)
     if not wait:

@@ -155,6 +155,7 @@ class Planner:
             selected=selected,
             ran=state.ran,
             run_hooks=None if fresh or state.removed else False,
+            rebuilt=state.record.rebuilt and not state.record.content_hash,
         )
 
     async def _autoscalers(

@@ -44,6 +44,7 @@ class Circumstances:
     `moved_from`: objects that another application gives up in the same commit, `claimed_by` the other way round.
     `elsewhere`: objects in other applications' inventories. `unsettled`: objects of unknown scope, which are not removed.
     `selected`: only these objects (no hooks). `ran`: keys of hook runs that finished. `run_hooks` None: with any write.
+    `rebuilt`: the store was lost, and with it which hooks ran: what others changed since is no reason to run them again.
     """
 
     app: AppKey
@@ -59,6 +60,7 @@ class Circumstances:
     selected: frozenset[ObjectRef] | None = None
     ran: frozenset[str] = frozenset()
     run_hooks: bool | None = None
+    rebuilt: bool = False
 
     @property
     def removals(self) -> Removals:
@@ -242,7 +244,8 @@ def decide(
         case = _Case(wanted, live, found.inventory.get(ref), body, circumstances)
         changes.append(case.change(answers.get(ref), immutable=ref in immutable))
     changes += [removal(item, live, bodies.get(item.ref), circumstances.removals) for item, live in found.removed]
-    runs, holds = _hook_changes(found, any(c.action in WRITES and not c.hook for c in changes))
+    writes = (c for c in changes if c.action in WRITES and not c.hook)
+    runs, holds = _hook_changes(found, any(not (circumstances.rebuilt and _is_by_others(c)) for c in writes))
     return Plan(
         app=circumstances.app,
         changes=arrange([*changes, *runs]),
@@ -335,6 +338,11 @@ class _Case:
         if unowned(self.sent, managed_fields(self.body), self.ignore):
             return replace(change, reason="the values are right, and taut takes the fields over")
         return replace(change, action=Action.UNCHANGED, desired=None)
+
+
+def _is_by_others(change: Change) -> bool:
+    """Whether an update puts back only what other managers wrote: Git did not change it."""
+    return change.action is Action.UPDATE and bool(change.fields) and all(f.owner for f in change.fields)
 
 
 def _kept(changes: Iterable[Change]) -> Iterator[str]:

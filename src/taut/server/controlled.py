@@ -107,8 +107,7 @@ class ControllerBackend:
         if request.dry_run:
             return SyncAnswer(message="This is what a sync would do now.", plan=await self.plan(key))
         refs = frozenset(self._object(key, text) for text in request.objects)
-        prune = None if request.prune else False
-        number = await self._c.ask_sync(key, by=request.by or "api", objects=refs, prune=prune)
+        number = await self._c.ask_sync(key, by=request.by or "api", objects=refs, prune=request.prune)
         return SyncAnswer(message=f"taut syncs {key.name}.", request=number)
 
     def _object(self, key: AppKey, text: str) -> ObjectRef:

@@ -180,7 +180,8 @@ class SyncRequest(View, frozen=True, forbid_unknown_fields=True):
     """A sync that a person asks for. `objects` are texts `KIND/NAME`, `KIND.GROUP/NAME` or `KIND NAMESPACE/NAME`; empty: all of it."""
 
     objects: tuple[str, ...] = ()
-    prune: bool = True
+    prune: bool | None = None
+    """Whether what Git no longer has is deleted this time; without it, the application's policy says so."""
     dry_run: bool = False
     by: str = ""
 

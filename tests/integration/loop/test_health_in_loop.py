@@ -18,6 +18,12 @@ def pods(fate: str) -> dict[str, str]:
     return {FATE: fate}
 
 
+def workload(name: str, fate: str) -> dict[str, Any]:
+    body = deployment(name)
+    body["spec"]["template"]["metadata"]["annotations"] = pods(fate)
+    return body
+
+
 def claim(name: str, storage_class: str) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
@@ -50,9 +56,9 @@ async def health(taut: Taut, name: str, status: str, *words: str) -> AppStatus:
 
 async def test_each_object_that_is_not_well_is_named(taut: Taut) -> None:
     apps = {
-        "crash": deployment("crash", **pods("crash")),
-        "slow": deployment("slow", **pods("never-ready")),
-        "pull": deployment("pull", **pods("image-pull")),
+        "crash": workload("crash", "crash"),
+        "slow": workload("slow", "never-ready"),
+        "pull": workload("pull", "image-pull"),
         "fails": failing_job("fails"),
         "unbound": claim("unbound", "no-such-class"),
         "bound": claim("bound", "standard"),
@@ -76,7 +82,7 @@ async def test_each_object_that_is_not_well_is_named(taut: Taut) -> None:
 
 
 async def test_a_rollout_that_makes_no_progress_is_degraded_and_recovers(taut: Taut) -> None:
-    stuck = deployment("web", **pods("crash"))
+    stuck = workload("web", "crash")
     stuck["spec"]["progressDeadlineSeconds"] = 1
     taut.declare(application("web"), files={"apps/web/x.yaml": yaml(stuck)})
     async with taut.run():
@@ -92,7 +98,7 @@ async def test_the_worst_object_counts_and_ignored_ones_do_not(taut: Taut) -> No
     """Degraded is worse than Missing, Missing worse than Progressing; an object may be left out."""
     policy = {"wait": False, "heal": False}
     files = {
-        "apps/web/slow.yaml": yaml(deployment("slow", **pods("never-ready"))),
+        "apps/web/slow.yaml": yaml(workload("slow", "never-ready")),
         "apps/web/cm.yaml": yaml(config_map("settings")),
     }
     taut.declare(application("web", sync=policy), files=files)
@@ -133,7 +139,7 @@ async def test_health_is_heard_of_without_a_sync(taut: Taut) -> None:
 async def test_healing_one_object_does_not_wait_for_another(taut: Taut) -> None:
     """Beside a workload that is never ready: the heal writes its object alone, and ends."""
     files = {
-        "apps/web/slow.yaml": yaml(deployment("slow", **pods("never-ready"))),
+        "apps/web/slow.yaml": yaml(workload("slow", "never-ready")),
         "apps/web/cm.yaml": yaml(config_map("settings", {"a": "1"})),
     }
     taut.declare(application("web", sync={"wait": False}), files=files)

@@ -104,6 +104,26 @@ async def test_what_left_git_while_the_store_was_lost_is_found_and_asked_for(tau
         await taut.synced("web")
 
 
+async def test_no_hook_runs_again_because_the_store_was_lost(taut: Taut) -> None:
+    """Not even when there is something to heal, its object is gone, and Git has moved on elsewhere meanwhile."""
+    hook = annotate(job("migrate"), hook="PreSync", hook_delete_policy="HookSucceeded")
+    taut.declare(application("web"), files=files() | {"apps/web/hook.yaml": yaml(hook)})
+    async with taut.run():
+        await taut.synced("web")
+        await taut.until(lambda: taut.get("jobs", "migrate", "batch/v1") is None, "the hook's object is gone")
+    lose_the_store(taut)
+    taut.repo.commit({"README.md": "elsewhere\n"})
+    taut.patch("configmaps", "settings", {"data": {"a": "9"}}, manager="somebody")
+    async with taut.run():
+        await taut.synced("web")
+        assert (taut.get("configmaps", "settings") or {})["data"] == {"a": "1"}
+        assert [w for w in writes(taut) if w[0] == "create"] == [("create", "jobs/migrate")]
+        # A change of Git is a reason.
+        commit = await taut.push({"apps/web/more.yaml": yaml(config_map("more"))})
+        await taut.synced("web", at=commit)
+        assert len([w for w in writes(taut) if w[0] == "create"]) == 2
+
+
 async def test_a_copy_is_not_taken_into_a_rebuilt_inventory(taut: Taut) -> None:
     taut.declare(application("web"), files=files())
     async with taut.run():
