@@ -39,7 +39,7 @@ READ_VERBS = frozenset({"GET", "HEAD"})
 class Order:
     """What a process is to do.
 
-    It runs the taut of `config` until `app` is what the commit `goal` says. With `push` (path of a repository) it first waits until
+    It runs the taut of `config` until `app` is what the commit `goal` says, or is `gone`. With `push` (path of a repository) it first waits until
     the application is what the branch says, counts from there on, and moves the branch to `goal`.
     It kills itself `before` or after write number `number`, or (0) at the first write that no line of the file `seen` names yet.
     Every counted write is a line of `log`.
@@ -51,6 +51,7 @@ class Order:
     goal: str
     log: str
     push: str = ""
+    gone: bool = False
     number: int = 0
     before: bool = False
     seen: str = ""
@@ -185,8 +186,10 @@ async def carry_out(order: Order, killer: Killer) -> None:
     async with running(load_config(Path(order.config))) as controller:
         await controller.start()
 
-        def reached(commit: str) -> Callable[[], bool]:
+        def reached(commit: str, *, gone: bool = False) -> Callable[[], bool]:
             def fact() -> bool:
+                if gone:
+                    return key not in controller.fleet.states
                 status, state = controller.fleet.status(key), controller.fleet.states.get(key)
                 return (
                     status is not None
@@ -208,7 +211,7 @@ async def carry_out(order: Order, killer: Killer) -> None:
             killer.armed = True
             repo.references.create("refs/heads/main", pygit2.Oid(hex=order.goal), force=True)
             controller.watch.poke()
-        await until(reached(order.goal))
+        await until(reached(order.goal, gone=order.gone))
         await until(lambda: controller.queue.idle)
         killer.armed = False
         await controller.close()

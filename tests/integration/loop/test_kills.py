@@ -125,6 +125,40 @@ class Place:
         self.config.write_text(dump(taut._config()))
         self.writes = Writes(taut)
 
+    def leave_git(self) -> None:
+        """Let the application's removal be the commit under fire, in place of the sync."""
+        taut = self.taut
+        hooks = [annotate(job(p.lower()), hook=p) for p in ("PreSync", "PreDelete", "PostDelete")]
+        taut.declare(
+            application("web"),
+            application("other"),
+            files={"apps/web/hooks.yaml": yaml(*hooks), "apps/other/o.yaml": yaml(config_map("other"))},
+        )
+        taut.repo.branch("next")
+        declared = yaml(taut.filled(application("other")))
+        self.goal = taut.repo.commit({"taut/applications.yaml": declared, "apps/web": None}, branch="next")
+
+    async def check_gone(self) -> None:
+        """Start again, and prove that the application has left as if nothing had happened."""
+        async with self.taut.run():
+            await self.taut.synced("other", at=self.goal)
+            await self.taut.until(lambda: self.taut.state("web") is None, "it is gone")
+            await self.taut.until(lambda: self.taut.controller.queue.idle, "it is quiet")
+            store = self.taut.controller.store
+            assert [r.key for r in await store.apps()] == [str(self.taut.key("other"))]
+            assert self.taut.key("web") not in await store.inventories()
+            assert await store.running() == []
+        left = {n for kind in ("configmaps", "jobs") for n in self._names(kind)}
+        assert left == {"other", "kube-root-ca.crt"}
+        assert self.writes.runs() == Counter(["presync", "predelete", "postdelete"]), "each hook ran once"
+
+    def _names(self, plural: str) -> list[str]:
+        base = "/apis/batch/v1" if plural == "jobs" else "/api/v1"
+        status, body = self.taut.api.request("GET", f"{base}/namespaces/{self.taut.namespace}/{plural}")
+        assert status == 200
+        metas = [i["metadata"] for i in json.loads(body)["items"]]
+        return [m["name"] for m in metas if "deletionTimestamp" not in m]
+
     def order(self, name: str, **more: Any) -> Order:
         """An order for a process that is killed here."""
         key = str(self.taut.key("web"))
@@ -286,23 +320,41 @@ async def test_the_writes_that_are_counted(places: Places) -> None:
 async def test_killed_at_every_write_in_turn(places: Places, before: bool) -> None:
     """One operation: each process is killed at the first write that none before it was killed at, until one comes through."""
     place = places.make()
+    _, verbs = await killed_in_turn(place, before=before)
+    assert (verbs["POST"], verbs["PATCH"], verbs["DELETE"]) == (2, 6, 3)
+    assert verbs["store"] >= 20
+    await place.check()
+
+
+async def killed_in_turn(place: Place, *, before: bool, gone: bool = False) -> tuple[list[str], Counter[str]]:
+    """Kill process after process; the writes at which they were killed, and how many of each sort."""
     seen = place.taut.folder / "seen"
     seen.touch()
     async with Processes.started() as processes:
         push = str(place.taut.repo.path)
         for number in itertools.count():
             assert number < 200, place.logged()
-            killed = await processes.run(place.order(str(number), push=push, before=before, seen=str(seen)))
+            killed = await processes.run(place.order(str(number), push=push, before=before, gone=gone, seen=str(seen)))
             if not killed:
                 break
             push = ""
     kills = seen.read_text().splitlines()
     verbs = Counter(line.split()[0] for line in kills)
     assert number == len(kills)
-    assert (verbs["POST"], verbs["PATCH"], verbs["DELETE"]) == (2, 6, 3)
-    assert verbs["store"] >= 20
     print(f"killed {len(kills)} times: {dict(verbs)}")
-    await place.check()
+    return kills, verbs
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
+async def test_a_removal_killed_at_every_write_in_turn(places: Places, before: bool) -> None:
+    """The same for an application that leaves Git, with the hooks of its deletion."""
+    place = places.make()
+    place.leave_git()
+    kills, verbs = await killed_in_turn(place, before=before, gone=True)
+    assert (verbs["POST"], verbs["DELETE"]) == (2, 7)
+    assert {"store begin", "store finish", "store drop_app()"} <= set(kills)
+    await place.check_gone()
 
 
 @pytest.mark.faults
