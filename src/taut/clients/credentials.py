@@ -12,13 +12,14 @@ class Credentials:
     """Whatever one server needs; empty fields are not used.
 
     `ca` (PEM) replaces the system's certificate authorities; `client_cert` and `client_key` (PEM) are for mutual TLS; `ssh_key` is a private key as
-    OpenSSH writes it; `known_hosts` the host keys that are trusted, in the form of the file of that name.
+    OpenSSH writes it, `ssh_passphrase` opens it; `known_hosts` the host keys that are trusted, in the form of the file of that name.
     """
 
     username: str = ""
     password: str = ""
     bearer: str = ""
     ssh_key: bytes = b""
+    ssh_passphrase: str = ""
     known_hosts: bytes = b""
     ca: bytes = b""
     client_cert: bytes = b""

@@ -94,7 +94,7 @@ async def running(config: Config) -> AsyncGenerator[Controller]:
         for entry in config.clusters:
             clusters[entry.name] = _cluster(entry, on_event, news)
             stack.push_async_callback(clusters[entry.name].close)
-        credentials = SecretCredentials(config.credentials, clusters)
+        credentials = SecretCredentials(config.credentials, clusters, config.roots)
         sources = Sources(store_path.with_name(store_path.name + ".sources"), credentials)
         stack.push_async_callback(sources.close)
         engine = _engine(config, store, sources)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from taut.clients.credentials import Credentials
-from taut.dialects.config import CredentialsConfig
+from taut.dialects.config import CredentialsConfig, RootConfig
 from taut.model.errors import SourceError, TargetError
 from taut.model.refs import KindRef, ObjectRef
 from taut.sources.credentials import CredentialFiles, FileCredentials
@@ -24,6 +24,7 @@ _FILES = {
     "password_file": "password",
     "token_file": "bearer",
     "ssh_key_file": "ssh_key",
+    "ssh_passphrase_file": "ssh_passphrase",
     "known_hosts_file": "known_hosts",
     "ca_file": "ca",
     "client_certificate_file": "client_cert",
@@ -50,9 +51,24 @@ _KEYS = {
 class SecretCredentials:
     """A provider of both. Secrets are read at the start, and again when their watch tells of a change."""
 
-    def __init__(self, entries: Iterable[CredentialsConfig], clusters: Mapping[str, Cluster]) -> None:
+    def __init__(
+        self,
+        entries: Iterable[CredentialsConfig],
+        clusters: Mapping[str, Cluster],
+        roots: Iterable[RootConfig] = (),
+    ) -> None:
         self._entries = {e.name: e for e in entries}
-        self._files = FileCredentials(_files(e) for e in self._entries.values() if e.secret is None)
+        named = [(r.credentials, r.git) for r in roots]
+        self._prefixes = {
+            e.name: (e.url_prefix,) if e.url_prefix else tuple(git for name, git in named if name == e.name)
+            for e in self._entries.values()
+        }
+        self._files = FileCredentials(
+            _files(e, prefix)
+            for e in self._entries.values()
+            if e.secret is None
+            for prefix in self._prefixes[e.name] or ("",)
+        )
         self._clusters = clusters
         self._read: dict[str, Credentials] = {}
         self._problems: dict[str, str] = {}
@@ -66,19 +82,20 @@ class SecretCredentials:
         Raises SourceError when the name is unknown, when they are not meant for `url`, or when they cannot be read.
         """
         if name is None:
-            fitting = [e for e in self._entries.values() if e.url_prefix and within(e.url_prefix, url)]
-            entry = max(fitting, key=lambda e: len(e.url_prefix), default=None)
-            if entry is None:
+            fitting = [(p, n) for n, prefixes in self._prefixes.items() for p in prefixes if within(p, url)]
+            if not fitting:
                 return None
+            entry = self._entries[max(fitting, key=lambda found: len(found[0]))[1]]
         else:
             entry = self._entries.get(name)
         if entry is None or entry.secret is None:
             held = self._files.for_url(url, entry.name if entry else name)
             return replace(held, username=entry.username) if held and entry and entry.username else held
-        if entry.url_prefix and not within(entry.url_prefix, url):
+        prefixes = self._prefixes[entry.name]
+        if not any(within(prefix, url) for prefix in prefixes):
             raise SourceError(
                 f"the credentials {entry.name!r} are not meant for this address",
-                advice=f"they are for {entry.url_prefix}",
+                advice=f"they are for {', '.join(prefixes) or 'no address'}: set their urlPrefix in taut's configuration",
             )
         return self._held(entry)
 
@@ -135,9 +152,9 @@ def _ref(entry: CredentialsConfig) -> ObjectRef | None:
     return None if secret is None else ObjectRef(secret.cluster, "", "Secret", secret.namespace, secret.name)
 
 
-def _files(entry: CredentialsConfig) -> CredentialFiles:
+def _files(entry: CredentialsConfig, prefix: str) -> CredentialFiles:
     files = {field: Path(path) for name, field in _FILES.items() if (path := getattr(entry, name))}
-    return CredentialFiles(entry.name, entry.url_prefix, files)
+    return CredentialFiles(entry.name, prefix, files)
 
 
 def _credentials(data: Mapping[str, bytes]) -> Credentials:
@@ -146,6 +163,8 @@ def _credentials(data: Mapping[str, bytes]) -> Credentials:
         if key in data:
             raw = data[key]
             values[field] = raw if field in _BYTES else raw.decode("utf-8", "replace").strip()
+    if "ssh_key" in values and "password" in values:
+        values["ssh_passphrase"] = values["password"]  # as Flux does
     return Credentials(**values)  # pyright: ignore[reportArgumentType] (the fields are those of the table)
 
 

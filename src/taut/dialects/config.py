@@ -107,7 +107,7 @@ class CredentialsConfig(Spec, frozen=True):
     name: PlainName
     """The name that roots and sources use."""
     url_prefix: str = ""
-    """URLs that begin with it use these credentials, the longest prefix first. Empty: only where they are named."""
+    """URLs below it use these credentials, the longest prefix first. Empty: only the repositories of the roots that name them."""
     username: str | None = None
     """The user's name."""
     username_file: str | None = None
@@ -119,7 +119,7 @@ class CredentialsConfig(Spec, frozen=True):
     ssh_key_file: str | None = None
     """A private key for ssh."""
     ssh_passphrase_file: str | None = None
-    """The passphrase of the private key."""
+    """The passphrase of the private key that `sshKeyFile` holds."""
     known_hosts_file: str | None = None
     """The SSH servers' keys; a server that is not in it is refused."""
     ca_file: str | None = None
@@ -328,6 +328,8 @@ def _credentials(credentials: CredentialsConfig, config: Config) -> Iterator[Fin
         yield Finding(("tokenFile",), "passwordFile and tokenFile exclude each other", "keep one of them")
     if credentials.username and credentials.username_file:
         yield Finding(("usernameFile",), "username and usernameFile exclude each other", "keep one of them")
+    if credentials.ssh_passphrase_file and not credentials.ssh_key_file:
+        yield Finding(("sshPassphraseFile",), "there is no key that the passphrase could open", "add sshKeyFile")
     if bool(credentials.client_certificate_file) != bool(credentials.client_key_file):
         yield Finding((), "a client certificate needs its key, and a key its certificate", "add the other")
     names = [cluster.name for cluster in config.clusters]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from taut.dialects.addresses import canonical_address
 from taut.dialects.globs import match_name, match_path
 from taut.dialects.problems import DocumentProblem, one_of
-from taut.model.application import Application
+from taut.model.application import Application, Substitute
 from taut.model.errors import Where
 from taut.model.manifests import Manifest
 from taut.model.project import Destination, KindRule, Project, ServiceAccountRule
@@ -77,7 +77,7 @@ def check_application(project: Project, app: Application) -> list[Violation]:
     if not destination_allowed(project, target.cluster, target.namespace or None):
         what = f"project {project.name} does not allow {_place(target.cluster, target.namespace)}"
         found.append(_at(app, "spec.target", what, "add it to the project's destinations, or choose another target"))
-    return found + _service_account_violations(project, app)
+    return found + _read_violations(project, app) + _service_account_violations(project, app)
 
 
 def check_manifests(
@@ -179,6 +179,27 @@ def _manifest_violations(project: Project, app: Application, manifest: Manifest,
         what = f"project {project.name} does not allow the {scope} kind {manifest.kind}"
         found.append(Violation(what, where, f"allow it in the project's {rules}, or remove the object"))
     return found
+
+
+def _read_violations(project: Project, app: Application) -> list[Violation]:
+    """Values and variables are read with taut's own rights: only from where the application may write."""
+    cluster, own = app.spec.target.cluster, app.spec.target.namespace
+    places = [
+        ("spec.sources" if app.spec.sources else "spec.source", found)
+        for source in app.spec.all_sources
+        for found in (source.helm_options.values_from if source.helm_options else ())
+    ]
+    places += [("spec.substitute.varsFrom", found) for found in (app.spec.substitute or Substitute()).vars_from]
+    return [
+        _at(
+            app,
+            field,
+            f"project {project.name} does not allow reading {found.kind} {found.name} in {_place(cluster, found.namespace)}",
+            "add the namespace to the project's destinations, or copy what is needed into the target's namespace",
+        )
+        for field, found in places
+        if found.namespace and found.namespace != own and not destination_allowed(project, cluster, found.namespace)
+    ]
 
 
 def _service_account_violations(project: Project, app: Application) -> list[Violation]:

@@ -53,6 +53,9 @@ case "$1" in
   *) exit 1 ;;
 esac
 """
+_OPEN_KEY = """#!/bin/sh
+printf '%s\\n' "$TAUT_SSH_PASSPHRASE"
+"""
 
 
 class Processes:
@@ -165,8 +168,16 @@ def prepared_environment(url: RepositoryUrl, credentials: Credentials | None) ->
         if url.scheme == "ssh":
             environment["GIT_SSH_COMMAND"] = _ssh_command(folder, url, credentials)
             environment["GIT_SSH_VARIANT"] = "ssh"
+            if credentials and credentials.ssh_key and credentials.ssh_passphrase:
+                environment |= {
+                    "SSH_ASKPASS": _program(stack, folder, "ssh-askpass", _OPEN_KEY),
+                    "SSH_ASKPASS_REQUIRE": "force",
+                    "TAUT_SSH_PASSPHRASE": credentials.ssh_passphrase,
+                }
         elif url.scheme in {"http", "https"}:
             environment |= _http_settings(folder, url, credentials)
+            if credentials and not credentials.bearer and (credentials.username or credentials.password):
+                environment["GIT_ASKPASS"] = _program(stack, folder, "askpass", _ASKPASS)
         yield environment
 
 
@@ -183,13 +194,18 @@ def _private(folder: Path, name: str, content: bytes, mode: int = 0o600) -> str:
     return str(path)
 
 
+def _program(stack: ExitStack, folder: Path, name: str, text: str) -> str:
+    """A program, without a secret in it. Containers forbid programs in /dev/shm, as a rule: then it is in the folder for temporary files."""
+    if os.statvfs(folder).f_flag & os.ST_NOEXEC:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="taut-git-")))
+    return _private(folder, name, text.encode(), 0o700)
+
+
 def _ssh_command(folder: Path, url: RepositoryUrl, credentials: Credentials | None) -> str:
     options = [
         "ssh",
         "-F",
         "/dev/null",
-        "-o",
-        "BatchMode=yes",
         "-o",
         "StrictHostKeyChecking=yes",
         "-o",
@@ -223,8 +239,13 @@ def _ssh_command(folder: Path, url: RepositoryUrl, credentials: Credentials | No
         options += ["-o", f"UserKnownHostsFile={own}"]
     if credentials and credentials.ssh_key:
         options += ["-i", _private(folder, "key", credentials.ssh_key.rstrip() + b"\n")]
+        options += ["-o", "PreferredAuthentications=publickey"]
     else:
         options += ["-o", "PubkeyAuthentication=no"]
+    if credentials and credentials.ssh_passphrase:
+        options += ["-o", "BatchMode=no", "-o", "NumberOfPasswordPrompts=1"]  # one question, answered by SSH_ASKPASS
+    else:
+        options += ["-o", "BatchMode=yes"]
     if credentials and credentials.username and not url.user:
         options += ["-l", credentials.username]
     return shlex.join(options)
@@ -242,9 +263,8 @@ def _http_settings(folder: Path, url: RepositoryUrl, credentials: Credentials | 
         if credentials.bearer:
             settings.append((f"http.{url.scheme}://{host}/.extraHeader", f"Authorization: Bearer {credentials.bearer}"))
         elif credentials.username or credentials.password:
-            askpass = _private(folder, "askpass", _ASKPASS.encode(), 0o700)
-            environment |= {"GIT_ASKPASS": askpass, "TAUT_GIT_HOST": host}
             environment |= {
+                "TAUT_GIT_HOST": host,
                 "TAUT_GIT_USERNAME": credentials.username or "git",
                 "TAUT_GIT_PASSWORD": credentials.password,
             }

@@ -42,6 +42,26 @@ async def test_fetch_and_fetch_again(make_sources: MakeSources, git_ssh_server: 
     assert not [path for path in (tmp_path / "taut").rglob("*") if path.is_file() and secret in path.read_bytes()]
 
 
+async def test_a_key_with_a_passphrase(
+    make_sources: MakeSources, git_ssh_server: GitSshServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    repo = git_ssh_server.repo("app")
+    commit = repo.commit({"a": "1"})
+    locked = tmp_path / "locked"
+    locked.write_bytes(git_ssh_server.keys.private_key.read_bytes())
+    locked.chmod(0o600)
+    subprocess.run(["ssh-keygen", "-q", "-p", "-P", "", "-N", "hunter2 it's", "-f", str(locked)], check=True)
+    known = git_ssh_server.keys.known_hosts.read_bytes()
+    held = Credentials(ssh_key=locked.read_bytes(), known_hosts=known, ssh_passphrase="hunter2 it's")  # noqa: S106
+    sources = make_sources(Held(**{prefix_of(git_ssh_server): held}))
+    assert (await sources.resolve(Source(git=repo.url), fetch=True)).revision.id == commit
+    assert "hunter2" not in caplog.text + repr(held)
+    for passphrase in ("wr0ng", ""):
+        held = Credentials(ssh_key=locked.read_bytes(), known_hosts=known, ssh_passphrase=passphrase)
+        with pytest.raises(SourceError, match="does not accept the key"):
+            await make_sources(Held(**{prefix_of(git_ssh_server): held})).fetch(repo.url)
+
+
 async def test_an_unknown_host_is_refused(make_sources: MakeSources, git_ssh_server: GitSshServer) -> None:
     repo = git_ssh_server.repo("app")
     repo.commit({"a": "1"})

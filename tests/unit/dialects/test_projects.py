@@ -12,7 +12,15 @@ from taut.dialects.projects import (
     service_account_for,
     usable_projects,
 )
-from taut.model.application import Application, ApplicationSpec, Source, Target
+from taut.model.application import (
+    Application,
+    ApplicationSpec,
+    HelmOptions,
+    Source,
+    Substitute,
+    Target,
+    ValuesFrom,
+)
 from taut.model.manifests import Manifest, Origin
 from taut.model.project import Destination, KindRule, Project, ProjectSpec, ServiceAccountRule
 from taut.model.refs import AppKey
@@ -123,6 +131,28 @@ def test_an_application_is_held_to_its_project():
     assert "https://git.example.com/team/fleet" in found[0].what
     assert str(found[1]).startswith("f.yaml:3, Application shop, spec.target: ")
     assert not check_application(rules, app("https://git.example.com/other/x", cluster="prod", namespace="team"))
+
+
+def test_values_are_read_only_from_where_the_application_may_write():
+    """taut reads them with its own rights: a document must not name the Secrets of others."""
+    own = project(destinations=(Destination(namespace="team-*"),))
+    foreign = ValuesFrom(kind="Secret", name="admin", namespace="kube-system")
+    for allowed in (ValuesFrom(kind="Secret", name="a"), ValuesFrom(kind="Secret", name="a", namespace="team-b")):
+        assert check_application(own, reading(values=allowed)) == []
+    for document, field in ((reading(values=foreign), "spec.source"), (reading(vars=foreign), "spec.substitute.varsFrom")):
+        [found] = check_application(own, document)
+        assert "Secret admin in namespace kube-system" in found.what
+        assert found.where.field == field
+    assert check_application(project(), reading(values=foreign)) == []
+
+
+def reading(*, values: ValuesFrom | None = None, vars: ValuesFrom | None = None) -> Application:
+    source = Source(
+        git="https://git.example.com/team/fleet", helm_options=HelmOptions(values_from=(values,)) if values else None
+    )
+    substitute = Substitute(vars_from=(vars,)) if vars else None
+    spec = ApplicationSpec(project="team", source=source, target=Target(namespace="team-a"), substitute=substitute)
+    return Application(key=AppKey("fleet", "", "shop"), spec=spec)
 
 
 def test_a_password_in_an_address_is_not_told():
