@@ -24,6 +24,8 @@ class Asked:
     namespace: str
     name: str
     status: int
+    impersonated: str = ""
+    """The user that it was made as, when that is not the one that signed in."""
 
     @property
     def writes(self) -> bool:
@@ -82,7 +84,9 @@ def _asked(entry: dict[str, object]) -> Asked:
     assert isinstance(ref, dict)
     plural = ".".join(filter(None, (ref.get("resource"), ref.get("apiGroup"))))
     code = entry.get("responseStatus") or {}
+    user = entry.get("impersonatedUser") or {}
     assert isinstance(code, dict)
+    assert isinstance(user, dict)
     return Asked(
         verb=str(entry["verb"]),
         path=url.path,
@@ -91,6 +95,7 @@ def _asked(entry: dict[str, object]) -> Asked:
         namespace=str(ref.get("namespace", "")),
         name=str(ref.get("name", "")),
         status=int(code.get("code", 0)),
+        impersonated=str(user.get("username", "")),
     )
 
 

@@ -119,7 +119,7 @@ class Controller:
         await self._pins.drop(state)
 
     def _track(self) -> None:
-        self.watch.track(watched(self.roots.states, self.fleet.states.values()))
+        self.watch.track(watched(self.roots.states, self.fleet))
 
     async def _work(self) -> None:
         while True:

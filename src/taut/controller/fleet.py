@@ -9,7 +9,7 @@ from contextlib import suppress
 from taut.controller.queue import Reason, WorkQueue
 from taut.controller.state import AppState, Desired
 from taut.controller.status import status_of, sync_status
-from taut.dialects.projects import DEFAULT_PROJECT, Violation, project_of, service_account_for
+from taut.dialects.projects import DEFAULT_PROJECT, Violation, project_of, repository_allowed, service_account_for
 from taut.model.errors import BadInput, TargetError, Where
 from taut.model.health import HealthStatus
 from taut.model.live import LiveObject
@@ -214,6 +214,11 @@ class Fleet:
         if isinstance(found, Violation):
             return BadInput(found.what, where=found.where, advice=found.advice)
         return None
+
+    def may_read(self, state: AppState, url: str) -> bool:
+        """Whether the application's project lists an address: from others nothing is fetched."""
+        project = self._project(state)
+        return not isinstance(project, Violation) and repository_allowed(project, url)
 
     def _project(self, state: AppState) -> Project | Violation:
         found = project_of(state.app, self.projects, self.allowed_projects.get(state.key.root, ("*",)))

@@ -28,7 +28,7 @@ from taut.dialects.for_each import (
 )
 from taut.dialects.native import ApplicationTemplate
 from taut.dialects.problems import DocumentProblem
-from taut.dialects.projects import Violation, project_of, usable_projects
+from taut.dialects.projects import DEFAULT_PROJECT, Violation, project_of, repository_allowed, usable_projects
 from taut.dialects.root import read_root
 from taut.dialects.taut import Parsed
 from taut.model.application import Application, Source
@@ -89,6 +89,7 @@ class Roots:
         self._store = store
         self._adopt = adopt
         self._changed: list[AppState] = []
+        self._projects: dict[str, Project] = {}
         self._former: dict[str, Project] = {}
         self._looking = asyncio.Lock()
         self._owed = False
@@ -103,21 +104,25 @@ class Roots:
         not be carried out (the store failed) is carried out by the next look.
         """
         async with self._looking:
-            for root in list(self.states.values()):
-                if url is None or url in root.urls:
-                    self._owed |= await self._read(root)
+            asked = [root for root in self.states.values() if url is None or url in root.urls]
+            read = [(root, found) for root in asked if (found := await self._read(root)) is not None]
+            self._projects = self._usable({r.config.name: found[0] for r, found in read})[0]
+            for root, (parsed, digest) in read:
+                self._owed |= await self._take_in(root, parsed, digest)
             if self._owed:
                 await self._apply()
                 self._owed = False
                 self.on_changed()
 
-    async def _read(self, root: RootState) -> bool:
+    async def _read(self, root: RootState) -> tuple[Parsed, str] | None:
+        """The root's documents now, and their hash; None when they cannot be read."""
         config = root.config
         source = Source(git=config.git, ref=config.ref, path=config.path, credentials=config.credentials)
         try:
             snapshot = await self._sources.resolve(source, fetch=False)
         except TautError as error:
-            return self._failed(root, error)
+            self._failed(root, error)
+            return None
         entry = snapshot.tree.entry(config.path)
         digest = snapshot.tree.hash if config.path in ("", ".") else entry.hash if entry else ""
         parsed = root.parsed
@@ -125,24 +130,49 @@ class Roots:
             try:
                 parsed = read_root(snapshot.tree, config.path, root=config.name)
             except TautError as error:
-                return self._failed(root, error)
-        needs = {n for t in parsed.applications if (n := generator_needs(t)) is not None}
+                self._failed(root, error)
+                return None
+        root.revision = snapshot.revision.label
+        return parsed, digest
+
+    async def _take_in(self, root: RootState, parsed: Parsed, digest: str) -> bool:
+        """Ask the generators; whether anything is other than before."""
+        allowed = [t for t in parsed.applications if not self._may_not_look(root, t)]
+        needs = {n for t in allowed if (n := generator_needs(t)) is not None}
         found = {n: await self._generate(n) for n in needs}
         if root.loaded and parsed is root.parsed and found == root.found and not root.problems:
-            root.revision = snapshot.revision.label
             return False
         root.parsed, root.tree_hash, root.found, root.loaded = parsed, digest, found, True
-        root.revision = snapshot.revision.label
         root.problems = ()
         return True
 
-    def _failed(self, root: RootState, error: TautError) -> bool:
+    def _may_not_look(self, root: RootState, template: ApplicationTemplate) -> str:
+        """Why a generator may not look into its repository: only the root's own, and what the document's project lists, is read."""
+        needs = generator_needs(template)
+        if needs is None or needs.git == root.config.git:
+            return ""
+        spec = template.body.get("spec") or {}
+        name = str(spec.get("project", DEFAULT_PROJECT))
+        project = self._projects.get(name)
+        if project is None:
+            return f"there is no project {name!r} to allow the repository {needs.git}"
+        return "" if repository_allowed(project, needs.git) else f"project {name} does not allow {needs.git}"
+
+    def _usable(self, parsed: Mapping[str, Parsed]) -> tuple[dict[str, Project], list[DocumentProblem]]:
+        """The projects that count, and what is wrong with others. `parsed` is newer than what was taken in."""
+        now = {name: parsed.get(name, s.parsed) for name, s in self.states.items()}
+        return usable_projects(
+            self._configured,
+            [p for found in now.values() if found for p in found.projects],
+            {r.config.name for r in self.states.values() if r.config.projects},
+        )
+
+    def _failed(self, root: RootState, error: TautError) -> None:
         """A root that cannot be read changes nothing: what it declared last goes on."""
         problem = problem_of(error, "source")
         if root.problems != (problem,):
             log.warning("root %s: %s", root.config.name, error)
         root.problems = (problem,)
-        return False
 
     async def _generate(self, needs: Needs) -> Found:
         try:
@@ -160,11 +190,7 @@ class Roots:
     # From documents to the fleet
 
     async def _apply(self) -> None:
-        projects, problems = usable_projects(
-            self._configured,
-            [p for r in self.states.values() if r.parsed for p in r.parsed.projects],
-            {r.config.name for r in self.states.values() if r.config.projects},
-        )
+        projects, problems = self._usable({})
         self._reproject(projects)
         for root in self.states.values():
             if root.loaded:
@@ -205,6 +231,9 @@ class Roots:
 
     def _expand(self, root: RootState, template: ApplicationTemplate) -> Expansion:
         needs = generator_needs(template)
+        refused = self._may_not_look(root, template)
+        if refused:
+            return expand(template, Found(failed=refused))
         return expand(template, root.found.get(needs) if needs else None)
 
     def _doubtful(
@@ -327,16 +356,16 @@ def restored(record: AppRecord) -> Application | None:
         return None
 
 
-def watched(roots: Mapping[str, RootState], states: Iterable[AppState]) -> Iterable[Watched]:
-    """Every address that has to be looked at, as often as the root that needs it says."""
+def watched(roots: Mapping[str, RootState], fleet: Fleet) -> Iterable[Watched]:
+    """Every address that has to be looked at, as often as the root that needs it says. What a project forbids is not."""
     for root in roots.values():
         for url, credentials in root.urls.items():
             yield Watched(url, root.config.poll_seconds, credentials)
-    for state in states:
+    for state in fleet.states.values():
         config = roots.get(state.key.root)
         seconds = config.config.poll_seconds if config else WITHOUT_ROOT
         for source in state.app.spec.all_sources:
-            if source.git or not _is_fixed(source):
+            if (source.git or not _is_fixed(source)) and fleet.may_read(state, source.url):
                 yield Watched(source.url, seconds, source.credentials, git=source.git is not None)
 
 

@@ -99,6 +99,11 @@ class SourceWatch:
         for url in self._failures.keys() & self._pokes.keys():
             self._pokes[url].set()
 
+    @property
+    def tracked(self) -> frozenset[str]:
+        """The addresses that are looked at."""
+        return frozenset(self._watched)
+
     def failure(self, url: str) -> TautError | None:
         """What is wrong with a repository now."""
         return self.failing.get((url,))
