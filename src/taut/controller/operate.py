@@ -307,7 +307,7 @@ class Operator:
         return msgspec.structs.replace(
             record,
             revision=operation.revision,
-            content_hash="" if self._planner.awaits_an_end(state) else operation.content_hash,
+            content_hash="" if self._planner.incomplete(state) else operation.content_hash,
             render_key=desired.render_key,
             closure=desired.closure.to_json(),
             rebuilt=record.rebuilt and not pruned,

@@ -201,12 +201,18 @@ class Planner:
         dry_runs: dict[ObjectRef, Body] = {}
         refusals: dict[ObjectRef, TargetError] = {}
         immutable = set(state.recreate)
+        lax = {w.ref for w in (state.desired.objects if state.desired else ()) if not w.options.validate}
+        strict = state.app.spec.sync.validate_schema
 
         async def one(ref: ObjectRef, desired: Manifest) -> None:
             try:
                 user = self._fleet.impersonation_of(state)(ref.namespace)
                 _, dry_runs[ref] = await cluster.apply(
-                    desired.body, dry_run=True, before=bodies.get(ref), impersonate=user
+                    desired.body,
+                    dry_run=True,
+                    before=bodies.get(ref),
+                    impersonate=user,
+                    validate=strict and ref not in lax,
                 )
             except TargetError as error:
                 if immutable_cause(error):
@@ -267,11 +273,18 @@ class Planner:
         # What was seen to complete meanwhile is written down the next time.
         state.completed = {ref: job for ref, job in state.completed.items() if seen.get(ref) is not job}
 
-    def awaits_an_end(self, state: AppState) -> bool:
-        """Whether something that Git wants is being deleted, and can be made again only when it is gone."""
-        objects, _ = self._wanted(state)
+    def incomplete(self, state: AppState) -> bool:
+        """Whether something that Git wants is not there, or is being deleted and can be made again only when it is gone.
+
+        Until it is there, Git's content was not synced completely: making it is no healing.
+        """
         look = self._fleet.cluster_of(state).get
-        return any((live := look(w.ref)) is not None and live.deleting for w in objects)
+        for wanted in self._wanted(state)[0]:
+            live, item = look(wanted.ref), state.items.get(wanted.ref)
+            over = wanted.ref in state.completed or (item is not None and COMPLETED in item.extra)
+            if not wanted.options.skip and not over and (live is None or live.deleting):
+                return True
+        return False
 
     # From a plan to the steps of an operation
 
@@ -310,6 +323,7 @@ class Planner:
                     wait=(patient or batch.established) and not (want is not None and want.options.ignore_health),
                     tracked=want is not None or change.action is not Action.CREATE,
                     replaces=change.uid if runs and not unchanged else "",
+                    validate=policy.validate_schema and (want is None or want.options.validate),
                 )
                 found.append((step, change.desired))
         return found

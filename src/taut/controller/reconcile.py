@@ -258,7 +258,7 @@ class Reconciler:
         desired = state.desired
         if state.removed or desired is None:
             return
-        complete = not self._p.planner.awaits_an_end(state)
+        complete = not self._p.planner.incomplete(state)
         healthy = app_health(state, self._p.fleet.look).status is HealthStatus.HEALTHY
         if complete and healthy and state.operation_state == OperationState.FAILED:
             # What the operation did not see to its end has come true without it.
@@ -288,7 +288,6 @@ def _synced(record: AppRecord, desired: Desired) -> AppRecord:
     return msgspec.structs.replace(
         record,
         revision=desired.revision.label,
-        desired_revision=desired.revision.label,
         content_hash=desired.content_hash,
         render_key=desired.render_key,
         closure=desired.closure.to_json(),

@@ -208,7 +208,9 @@ async def test_volume_claims_and_what_deletes_them_ask(taut: Taut) -> None:
         taut.declare()
         await taut.poke()
         await taut.until(lambda: taut.state("web").removed, "being removed")  # pyright: ignore[reportOptionalMemberAccess]
-        status = await taut.held("web", "deletes-data")
+        before = status.plan_hash
+        await taut.until(lambda: taut.status("web").plan_hash not in ("", before), "planned anew")  # pyright: ignore[reportOptionalMemberAccess]
+        await taut.held("web", "deletes-data")
         assert taut.get("configmaps", "keep") is not None
         await taut.approve("web")
         await taut.until(lambda: taut.state("web") is None, "gone")
