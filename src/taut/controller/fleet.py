@@ -62,8 +62,7 @@ class Fleet:
 
     def put_item(self, state: AppState, item: InventoryItem) -> None:
         """Take an object into an inventory (in memory; the store has it already)."""
-        before = state.items.get(item.ref)
-        if not item.pending and (before is None or before.owned_hash != item.owned_hash):
+        if not item.pending:
             self._tell_readers(item.ref)  # the watch tells of what others write, not of what taut does
         state.items[item.ref] = item
         self._owners[item.ref] = state.key

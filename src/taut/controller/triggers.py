@@ -235,6 +235,7 @@ class SourceWatch:
         if self._fleet.barred(state) is not None or self._fleet.project_of(state).spec.signatures.require != "none":
             return False
         state.desired = replace(desired, snapshots=tuple(snapshots))
+        self._fleet.publish(state)
         return True
 
 
