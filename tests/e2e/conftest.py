@@ -72,11 +72,11 @@ def scene(plane: Plane, plane_api: Api, git_server: GitHttpServer, namespace: st
 
 
 @pytest.fixture
-def program(tmp_path: Path) -> Iterator[Callable[[dict[str, Any]], Program]]:
-    """Makes a taut in a folder of its own, from a configuration."""
+def program(tmp_path: Path) -> Iterator[Callable[[dict[str, Any] | None], Program]]:
+    """Makes a folder for a taut, with a configuration or (None) without one."""
     with ExitStack() as stack:
 
-        def make(config: dict[str, Any]) -> Program:
+        def make(config: dict[str, Any] | None) -> Program:
             made = Program(tmp_path / f"taut-{len(list(tmp_path.iterdir()))}", config)
             stack.callback(made.stop)
             return made

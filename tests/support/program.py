@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sysconfig
 import time
+import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -145,10 +146,17 @@ class Program:
         assert found is not None, f"there is no metric taut_{name}:\n{text}"
         return float(found[1])
 
-    def _get(self, path: str) -> str:
-        import urllib.request
+    @property
+    def server(self) -> str:
+        """The address of its API."""
+        return str(self._announced()["server"])
 
-        said = json.loads((self.folder / "taut.json").read_text())
+    def _announced(self) -> dict[str, Any]:
+        [file] = (self.folder / "run" / "taut").glob("*.json")
+        return json.loads(file.read_text())
+
+    def _get(self, path: str) -> str:
+        said = self._announced()
         token = Path(said["tokenFile"]).read_text().strip()
         request = urllib.request.Request(said["server"] + path, headers={"Authorization": f"Bearer {token}"})
         with urllib.request.urlopen(request, timeout=10) as answer:

@@ -11,6 +11,7 @@ from taut.cli.data import show_data
 from taut.cli.ending import Exit
 from taut.cli.options import application, output, server_options
 from taut.cli.planview import show_plan
+from taut.model.errors import BadInput
 from taut.server.views import PlanView
 
 
@@ -47,7 +48,12 @@ def diff(
 
 
 def _is_path(name: str) -> bool:
-    return ("/" in name or name in (".", "..")) and Path(name).is_dir()
+    """Whether a folder is meant. What only a folder can be called and is none is a mistake."""
+    if ("/" in name or name in (".", "..")) and Path(name).is_dir():
+        return True
+    if name.startswith(("/", "./", "../")) or name.endswith("/"):
+        raise BadInput(f"There is no folder {name}", advice="name a folder of a working copy, or an application")
+    return False
 
 
 def _running(name: str, server: str | None, token_file: Path | None) -> PlanView:

@@ -13,7 +13,7 @@ from taut.cli.data import say, show_data
 from taut.cli.ending import Exit
 from taut.cli.options import application, connected, output
 from taut.model.durations import seconds
-from taut.model.errors import BadInput, TautError
+from taut.model.errors import TautError
 from taut.model.status import AppStatus
 from taut.server.views import Details, Gone, PlanView, SyncAnswer, SyncRequest
 
@@ -26,7 +26,13 @@ from taut.server.views import Details, Gone, PlanView, SyncAnswer, SyncRequest
     "--object", "objects", multiple=True, metavar="KIND/NAME", help="Only this object; may be given several times."
 )
 @click.option("--wait", is_flag=True, help="Wait until it ended.")
-@click.option("--timeout", default="10m", show_default=True, help="How long --wait waits.")
+@click.option(
+    "--timeout",
+    default="10m",
+    show_default=True,
+    callback=lambda _context, _option, text: _duration(text),
+    help="How long --wait waits.",
+)
 @click.option("--dry-run", is_flag=True, help="Only show what it would change.")
 @click.option(
     "--prune/--no-prune",
@@ -40,7 +46,7 @@ def sync(
     output: str,
     objects: tuple[str, ...],
     wait: bool,
-    timeout: str,
+    timeout: float,
     dry_run: bool,
     prune: bool | None,
 ) -> int:
@@ -52,7 +58,7 @@ def sync(
         answer = client.post(app_path(name, "sync"), SyncAnswer, request)
         say(answer.message) if output == "table" else show_data(answer, output)
         return Exit.DONE
-    ended = _sync_and_wait(client, name, request, _duration(timeout), quiet=output != "table")
+    ended = _sync_and_wait(client, name, request, timeout, quiet=output != "table")
     if output == "table":
         say(f"{ended.key}: {_outcome(ended)}")
     else:
@@ -121,4 +127,4 @@ def _duration(text: str) -> float:
     try:
         return seconds(text)
     except ValueError as error:
-        raise BadInput(str(error)) from error
+        raise click.BadParameter(str(error)) from error

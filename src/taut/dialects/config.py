@@ -17,7 +17,7 @@ from taut.dialects.globs import fault as glob_fault
 from taut.dialects.kinds import DNS_LABEL
 from taut.dialects.problems import DocumentProblem, Finding, field_name, one_of
 from taut.dialects.semantics import git_url_advice, git_url_fault, project_findings
-from taut.documents.yaml import Locator, load_one
+from taut.documents.yaml import Locator, load_one, repeated_key
 from taut.model.application import Duration, Guards, Spec
 from taut.model.durations import seconds
 from taut.model.errors import BadInput, Where
@@ -221,6 +221,10 @@ def read_config(data: bytes, file: str) -> tuple[Config | None, list[DocumentPro
         body: Any = load_one(data, file=file)
     except BadInput as error:
         return None, [DocumentProblem.of(error)]
+    twice = repeated_key(data)
+    if twice is not None:
+        where = Where(file=file, line=twice[1], field=twice[0])
+        return None, [DocumentProblem("it is written twice", where, "keep one of them")]
     config, findings = check({} if body is None else body, Config)
     findings = list(_findings(config)) if config else findings
     if not findings:

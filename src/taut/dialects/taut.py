@@ -12,8 +12,9 @@ from taut.dialects.kinds import API_GROUP, API_VERSION, DOCUMENTS
 from taut.dialects.native import ApplicationTemplate, Place, metadata_of, read_application, read_project
 from taut.dialects.problems import DocumentProblem, Finding, one_of
 from taut.dialects.semantics import for_each_findings
-from taut.documents.yaml import Document, Locator
+from taut.documents.yaml import Document, Locator, repeated_key
 from taut.model.application import ForEach
+from taut.model.errors import Where
 from taut.model.project import Project
 
 MOST_PROBLEMS = 100
@@ -43,7 +44,15 @@ def parse(documents: Iterable[Document], *, root: str, file: str, data: bytes) -
     applications: list[ApplicationTemplate] = []
     projects: list[Project] = []
     problems: list[DocumentProblem] = []
-    for document in documents:
+    found = list(documents)
+    twice = repeated_key(data)
+    if twice is not None:
+        key, line = twice
+        problems.append(
+            DocumentProblem("it is written twice", Where(file=file, line=line, field=key), "keep one of them")
+        )
+        found = _without(found, line)
+    for document in found:
         place = Place(root, file, document.line, document.index, locator)
         findings = list(_header(document.body))
         if not findings and document.body["kind"] == "Project":
@@ -56,6 +65,12 @@ def parse(documents: Iterable[Document], *, root: str, file: str, data: bytes) -
             place.problem(finding, _title(document.body)) for finding in findings[: MOST_PROBLEMS - len(problems)]
         )
     return Parsed(tuple(applications), tuple(projects), tuple(problems))
+
+
+def _without(documents: list[Document], line: int) -> list[Document]:
+    """All but the document that this line is in: which of its two values is meant, nobody knows."""
+    before = [d for d in documents if d.line <= line]
+    return [d for d in documents if not before or d is not before[-1]]
 
 
 def _header(body: Any) -> Iterator[Finding]:

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import orjson
+import yamlrocks
 
 from taut.documents.emit import emit
 from taut.documents.exact import Node, compose, construct, find_line
@@ -23,7 +24,7 @@ from taut.documents.quick import UnsureError, check_shape, needs_exact, read
 from taut.documents.scalars import json_number
 from taut.model.errors import BadInput
 
-__all__ = ["Document", "Limits", "Locator", "dump", "dump_all", "line_of", "load_documents", "load_one"]
+__all__ = ["Document", "Limits", "Locator", "dump", "dump_all", "line_of", "load_documents", "load_one", "repeated_key"]
 
 _MARKER = re.compile(rb"^(?:---|\.\.\.)(?=[ \t\r\n]|\Z)", re.MULTILINE)
 _BLANK = re.compile(rb"\s*(?:#.*)?")
@@ -85,6 +86,19 @@ class Locator:
                 composed = compose(_ended(chunk), file="", limits=_DEFAULT, first_line=first_line)
                 nodes += [node for node in composed if node is not None and construct(node, file="") is not None]
         return nodes
+
+
+def repeated_key(data: bytes) -> tuple[str, int] | None:
+    """The first key that a mapping holds twice, with its line. Reading takes the last one, as kubectl does; in a document that somebody
+    wrote for taut it is a mistake. None also for what cannot be read."""
+    try:
+        yamlrocks.loads_all(data, option=yamlrocks.OPT_YAML_1_1 | yamlrocks.OPT_DUPLICATE_KEYS_ERROR)
+    except yamlrocks.YAMLRocksDuplicateKeyError as error:
+        key = error.message.removeprefix("duplicate mapping key: ").rpartition(" at line ")[0]
+        return key, error.line or 0
+    except (yamlrocks.YAMLRocksError, ValueError, RecursionError):
+        return None
+    return None
 
 
 def line_of(data: bytes, path: Sequence[str | int], *, document: int = 0) -> int:

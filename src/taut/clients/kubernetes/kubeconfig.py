@@ -101,7 +101,8 @@ def bytes_of(entry: Named, key: str) -> bytes:
     data = str(entry.value.get(f"{key}-data") or "")
     if data:
         try:
-            return base64.b64decode(data, validate=False)
+            # Line breaks in it are no fault, anything else is, as in kubectl.
+            return base64.b64decode("".join(data.split()), validate=True)
         except (binascii.Error, ValueError) as e:
             raise BadInput(f"{key}-data is no base64", where=where, advice="copy it again") from e
     path = path_of(entry, key)
