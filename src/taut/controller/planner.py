@@ -201,18 +201,12 @@ class Planner:
         dry_runs: dict[ObjectRef, Body] = {}
         refusals: dict[ObjectRef, TargetError] = {}
         immutable = set(state.recreate)
-        lax = {w.ref for w in (state.desired.objects if state.desired else ()) if not w.options.validate}
-        strict = state.app.spec.sync.validate_schema
 
         async def one(ref: ObjectRef, desired: Manifest) -> None:
             try:
                 user = self._fleet.impersonation_of(state)(ref.namespace)
                 _, dry_runs[ref] = await cluster.apply(
-                    desired.body,
-                    dry_run=True,
-                    before=bodies.get(ref),
-                    impersonate=user,
-                    validate=strict and ref not in lax,
+                    desired.body, dry_run=True, before=bodies.get(ref), impersonate=user
                 )
             except TargetError as error:
                 if immutable_cause(error):
@@ -323,7 +317,6 @@ class Planner:
                     wait=(patient or batch.established) and not (want is not None and want.options.ignore_health),
                     tracked=want is not None or change.action is not Action.CREATE,
                     replaces=change.uid if runs and not unchanged else "",
-                    validate=policy.validate_schema and (want is None or want.options.validate),
                 )
                 found.append((step, change.desired))
         return found
@@ -336,11 +329,10 @@ class Planner:
 
     async def refresh_memory(self, state: AppState, planned: Planned) -> None:
         """Remember anew what Git and the target agree on, and that Jobs completed, so that the next look needs no read."""
-        fresh = {i.ref: i for i in remembered(planned.found, planned.plan, self._fleet.look)}
+        fresh = {i.ref: i for i in remembered(planned.found, planned.plan, planned.bodies)}
         for ref, item in state.items.items():
-            live = self._fleet.look(ref)
-            if ref.kind_ref == JOB and not item.hook and live is not None and _complete(live):
-                base = fresh.get(ref, item)
+            base = fresh.get(ref, item)
+            if ref.kind_ref == JOB and not item.hook and _complete(self._fleet.look(ref), base.uid):
                 if base.extra.get(COMPLETED) != base.desired_hash:
                     fresh[ref] = replace(base, extra={**base.extra, COMPLETED: base.desired_hash})
         if fresh:
@@ -416,8 +408,10 @@ def _unhealthy(live: LiveObject | None) -> bool:
     )
 
 
-def _complete(live: LiveObject) -> bool:
-    return live.health is not None and live.health.status is HealthStatus.HEALTHY
+def _complete(live: LiveObject | None, uid: str) -> bool:
+    return (
+        live is not None and live.uid == uid and live.health is not None and live.health.status is HealthStatus.HEALTHY
+    )
 
 
 _CLUSTER_MADE = {

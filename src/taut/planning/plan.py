@@ -17,10 +17,10 @@ from taut.model.manifests import Body, Manifest
 from taut.model.plan import WRITES, Action, Change, FieldChange, Hold, HoldKind, InventoryItem, Phase, Plan
 from taut.model.refs import AppKey, ObjectRef
 from taut.planning.diff import Comparison, compare, confirm, unowned
-from taut.planning.fields import absorb, managed_fields, owned_fields
+from taut.planning.fields import absorb, managed_fields, owned_fields, owned_hash
 from taut.planning.ignore import ResolvedIgnore, resolve
 from taut.planning.order import arrange
-from taut.planning.ownership import owner_annotation, owner_app
+from taut.planning.ownership import checked_owner, owner_annotation, owner_app
 from taut.planning.prepare import for_apply
 from taut.planning.prune import PRUNING_OFF, Removals, destroyed_hash, removal
 from taut.planning.redact import Redactor
@@ -392,23 +392,28 @@ def _hook_change(wanted: Wanted, live: LiveObject | None, circumstances: Circums
     return replace(change, action=Action.RECREATE, uid=live.uid, reason="the object of an earlier run is replaced")
 
 
-def remembered(found: Survey, plan: Plan, live: LiveLookup) -> Iterator[InventoryItem]:
+def remembered(found: Survey, plan: Plan, bodies: Mapping[ObjectRef, Body | None]) -> Iterator[InventoryItem]:
     """Inventory items whose memory should be refreshed although nothing was written.
 
     Git and the target agree, but by another way than the item remembers (a manager took over an ignored field, a comment
     changed the document): with the new hashes the next survey needs no body. An object that was let go of and is declared
-    again comes back into the inventory.
+    again comes back into the inventory. What is remembered is what was compared (`bodies`), not what is live by now:
+    somebody may have changed it in between, and that must be noticed.
     """
     for change in plan.changes:
-        item, there = found.inventory.get(change.ref), live(change.ref)
-        if change.action is not Action.UNCHANGED or there is None or change.reason or change.hook:
+        body, item = bodies.get(change.ref), found.inventory.get(change.ref)
+        if change.action is not Action.UNCHANGED or body is None or change.reason or change.hook:
             continue
         if item is None:
-            if owner_app(there.owner) != plan.app:
+            if owner_app(checked_owner(body["metadata"].get("annotations") or {}, change.ref)) != plan.app:
                 continue
-            version = found.versions.get(change.ref, there.api_version)
-            item = InventoryItem(change.ref, version, wave=change.wave)
-        known = {"desired_hash": change.desired_hash, "owned_hash": there.owned_hash, "uid": there.uid}
-        fresh = replace(item, **known, pending=False)
+            item = InventoryItem(change.ref, str(body["apiVersion"]), wave=change.wave)
+        fresh = replace(
+            item,
+            desired_hash=change.desired_hash,
+            owned_hash=owned_hash(managed_fields(body)),
+            uid=str(body["metadata"].get("uid", "")),
+            pending=False,
+        )
         if fresh != item:
             yield fresh

@@ -430,7 +430,9 @@ async def test_a_job_that_its_time_to_live_removed_is_no_drift(taut: Taut, secon
         await taut.until(lambda: taut.get("configmaps", "cm"), "applied")
         ref = ObjectRef(CLUSTER, "batch", "Job", taut.namespace, "once")
         cluster = taut.controller.fleet.clusters[CLUSTER]
-        await taut.until(lambda: created(taut, "jobs") == 1 and cluster.get(ref) is None, "made and removed")
+        await taut.until(lambda: created(taut, "jobs") == 1, "made")
+        await taut.until(lambda: taut.get("jobs", "once", "batch/v1") is None, "removed")
+        await taut.until(lambda: cluster.get(ref) is None, "seen to be removed")
         await taut.synced("web")
         taut.patch("configmaps", "cm", {"data": {"a": "9"}}, manager="somebody")
         await newest(taut)

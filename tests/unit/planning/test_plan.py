@@ -171,7 +171,28 @@ def test_a_comment_in_git_changes_nothing_but_the_memory() -> None:
     found = look([body], [live], [item(body, live, desired_hash="of a text with another default")])
     made = decide(found, {REF: live})
     assert only(made).action is Action.UNCHANGED
-    (fresh,) = remembered(found, made, lambda _: projection(live))
+    (fresh,) = remembered(found, made, {REF: live})
+    assert fresh == item(body, live)
+
+
+def test_what_is_remembered_is_what_was_compared() -> None:
+    """Somebody changes the object after it was read: the memory of it must not hide that."""
+    body = config_map()
+    live = applied(body)
+    found = look([body], [live], [item(body, live, desired_hash="of a text with another default")])
+    made = decide(found, {REF: live})
+    assert list(remembered(found, made, {})) == []
+    (fresh,) = remembered(found, made, {REF: live})
+    assert fresh.owned_hash == projection(live).owned_hash
+
+
+def test_an_object_that_is_declared_again_comes_back_into_the_inventory() -> None:
+    body = config_map()
+    live = applied(body)
+    found = look([body], [live], [])
+    made = decide(found, {REF: live})
+    assert only(made).action is Action.UNCHANGED
+    (fresh,) = remembered(found, made, {REF: live})
     assert fresh == item(body, live)
 
 
