@@ -90,6 +90,7 @@ def _facts(status: AppStatus) -> list[tuple[str, str]]:
         ("target", f"{status.cluster} {status.target_namespace}".strip()),
         ("mode", status.mode + (", suspended" if status.suspended else "")),
         ("project", status.project),
+        *((one_line(name), one_line(value)) for name, value in status.info.items()),
     ]
 
 

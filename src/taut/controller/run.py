@@ -36,7 +36,13 @@ class Serve(Protocol):
     """Serves a controller's API for as long as its context is open."""
 
     def __call__(
-        self, controller: Controller, *, listen: str, store: Path, webhook_secret: bytes | None
+        self,
+        controller: Controller,
+        *,
+        listen: str,
+        store: Path,
+        webhook_secret: bytes | None,
+        token_file: Path | None = None,
     ) -> AbstractAsyncContextManager[Serving]:
         """Open the API."""
         ...
@@ -62,13 +68,19 @@ async def run(config_file: Path, *, serve: Serve, say: Callable[[str], None]) ->
     try:
         config = read_config(config_file)
         async with running(config) as controller:
-            secret = _secret(config.webhook.secret_file)
-            async with serve(controller, listen=config.listen, store=Path(config.store), webhook_secret=secret) as api:
-                say(f"taut listens on {api.url}")
-                await controller.start()
-                roots = ", ".join(controller.roots.states) or "no root"
-                say(f"{len(controller.fleet.states)} applications from {roots}")
+            api = serve(
+                controller,
+                listen=config.listen,
+                store=Path(config.store),
+                webhook_secret=_secret(config.webhook.secret_file),
+                token_file=Path(config.token_file) if config.token_file else None,
+            )
+            async with api as serving:
+                say(f"taut listens on {serving.url}")
                 try:
+                    await controller.start()
+                    roots = ", ".join(controller.roots.states) or "no root"
+                    say(f"{len(controller.fleet.states)} applications from {roots}")
                     await asyncio.Event().wait()
                 finally:
                     await controller.close()

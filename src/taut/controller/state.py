@@ -114,8 +114,6 @@ class AppState:
     out_of_sync: frozenset[ObjectRef] = frozenset()
     attended: frozenset[ObjectRef] = frozenset()
     """Objects of which every change is heard, because they are not as taut left them."""
-    ready_revision: str = ""
-    """The revision at which the application was last seen synced and healthy (dependants wait for it)."""
 
     @property
     def key(self) -> AppKey:

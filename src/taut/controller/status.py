@@ -149,6 +149,7 @@ def status_of(state: AppState, look: Look) -> AppStatus:
         source_url=first.url if first else "",
         source_path=(first.chart or first.path) if first else "",
         labels=state.app.labels,
+        info=spec.info,
         handled=state.handled,
     )
 

@@ -56,8 +56,6 @@ class ClusterConfig(Spec, frozen=True):
     """A proxy's URL; it wins over the kubeconfig's and the environment's."""
     namespaces: tuple[str, ...] = ()
     """Look at these namespaces only, for an account that may not list the whole cluster. Empty: all."""
-    labels: dict[str, str] = field(default_factory=dict)
-    """Shown, and used to select clusters."""
     max_requests: Annotated[int, Meta(ge=1)] = 32
     """How many requests may be on their way to the API server at once."""
 

@@ -330,8 +330,7 @@ class SyncPolicy(Spec, frozen=True):
     windows: tuple[SyncWindow, ...] = ()
     """When syncs may start; the project's windows count too."""
     create_namespace: bool = False
-    """Make the target's namespace when it does not exist. It belongs to nobody then, and stays."""
-    """Whether the target's namespace is made when it is missing."""
+    """Whether the target's namespace is made when it is missing. It belongs to nobody then, and stays."""
     namespace_labels: dict[str, str] = {}
     """Labels of the namespace that is made."""
     namespace_annotations: dict[str, str] = {}
@@ -342,12 +341,6 @@ class SyncPolicy(Spec, frozen=True):
     """Whether deletions wait until everything else is healthy."""
     propagation: Annotated[str, Meta(pattern=r"^(background|foreground|orphan)$(?!\n)")] = "background"
     """How dependants are deleted: background, foreground or orphan."""
-    replace: bool = False
-    """Whether objects are replaced instead of applied. Fields of others are lost."""
-    validate_schema: bool = True
-    """Whether the API server refuses fields that it does not know."""
-    skip_dry_run_on_missing_kind: bool = False
-    """Whether objects whose kind does not exist yet are left out of dry-runs."""
 
 
 class IgnoreRule(Spec, frozen=True):

@@ -16,7 +16,6 @@ class StepState(StrEnum):
     SENT = "sent"
     DONE = "done"
     FAILED = "failed"
-    SKIPPED = "skipped"
 
 
 class OperationState(StrEnum):
@@ -69,7 +68,7 @@ class Step:
     @property
     def settled(self) -> bool:
         """Nothing more will be done for this step."""
-        return self.state in (StepState.DONE, StepState.FAILED, StepState.SKIPPED)
+        return self.state in (StepState.DONE, StepState.FAILED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,5 +172,4 @@ class InventoryItem:
     hook: bool = False
     pending: bool = False
     """Intended by an operation that has not confirmed it yet."""
-    delete_requested: bool = False
     extra: dict[str, str] = field(default_factory=dict)

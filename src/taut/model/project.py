@@ -68,8 +68,6 @@ class ProjectSpec(Spec, frozen=True):
     """Whose signatures revisions must carry."""
     windows: tuple[SyncWindow, ...] = ()
     """When syncs may start, besides the applications' own windows."""
-    orphans: bool = False
-    """Whether orphaned objects in the project's namespaces are shown as a warning."""
 
 
 class Project(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,7 +15,6 @@ class AppRecord(msgspec.Struct, frozen=True, kw_only=True):
     spec: bytes = b""
     revision: str = ""
     """Last synced completely."""
-    desired_revision: str = ""
     last_sync: float = 0.0
     render_key: str = ""
     content_hash: str = ""

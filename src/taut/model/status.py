@@ -88,5 +88,7 @@ class AppStatus(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     source_url: str = ""
     source_path: str = ""
     labels: dict[str, str] = {}
+    info: dict[str, str] = {}
+    """What the document says to show, such as links."""
     handled: int = 0
     """The number of the newest request by a person that was carried out; who waits for a sync waits for this."""

@@ -33,8 +33,6 @@ class ObjectOptions:
     once: bool = False
     skip: bool = False
     wave: int = 0
-    validate: bool = True
-    skip_dry_run: bool = False
 
 
 DEFAULTS: Final = ObjectOptions()
@@ -81,10 +79,9 @@ _ARGO_OPTIONS: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
     "delete": ("delete", _REMOVAL),
     "replace": ("recreate", _BOOL),
     "force": ("recreate", _BOOL),
-    "validate": ("validate", _BOOL),
-    "skipdryrunonmissingresource": ("skip_dry_run", _BOOL),
 }
-# Options with no meaning here: taut always applies server side, prunes last, and never adopts what another one owns.
+# Options with no meaning here: taut always applies server side, prunes last, never adopts what another one owns, and asks for a
+# dry-run of objects that exist alone; and a server-side apply with unknown fields is refused whatever is asked for.
 _ARGO_WITHOUT_EFFECT: Final = frozenset(
     [
         "prunelast",
@@ -95,6 +92,8 @@ _ARGO_WITHOUT_EFFECT: Final = frozenset(
         "respectignoredifferences",
         "failonsharedresource",
         "prunepropagationpolicy",
+        "skipdryrunonmissingresource",
+        "validate",
     ]
 )
 

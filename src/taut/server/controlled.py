@@ -235,10 +235,13 @@ class ControllerBackend:
 
 @asynccontextmanager
 async def serve_controller(
-    controller: Controller, *, listen: str, store: Path, webhook_secret: bytes | None
+    controller: Controller, *, listen: str, store: Path, webhook_secret: bytes | None, token_file: Path | None = None
 ) -> AsyncGenerator[Serving]:
     """Serve a controller's API for as long as the context is open."""
-    async with serving(ControllerBackend(controller), listen=listen, store=store, webhook_secret=webhook_secret) as api:
+    backend = ControllerBackend(controller)
+    async with serving(
+        backend, listen=listen, store=store, webhook_secret=webhook_secret, token_file=token_file
+    ) as api:
         yield api
 
 

@@ -34,18 +34,23 @@ class Serving:
 
 @asynccontextmanager
 async def serving(
-    backend: Backend, *, listen: str, store: Path, webhook_secret: bytes | None = None
+    backend: Backend,
+    *,
+    listen: str,
+    store: Path,
+    webhook_secret: bytes | None = None,
+    token_file: Path | None = None,
 ) -> AsyncGenerator[Serving]:
     """Serve `backend` for as long as the context is open.
 
-    `listen` is `127.0.0.1:PORT` (or `[::1]:PORT`, `localhost:PORT`); port 0 takes a free one. The token is in `<store>.token`, made at
-    first use. Raises BadInput for an address that is not loopback, TautError when it is taken.
+    `listen` is `127.0.0.1:PORT` (or `[::1]:PORT`, `localhost:PORT`); port 0 takes a free one. The token is in `token_file`
+    (default: `<store>.token`), made at first use. Raises BadInput for an address that is not loopback, TautError when it is taken.
     """
     store = await asyncio.to_thread(store.absolute)
     sock = bind(listen)
     host, port = sock.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    token_file = store.with_name(store.name + ".token")
+    token_file = await asyncio.to_thread(token_file.absolute) if token_file else store.with_name(store.name + ".token")
     try:
         token = load_token(token_file)
         verify = signed_with(webhook_secret) if webhook_secret else None

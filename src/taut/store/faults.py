@@ -10,8 +10,6 @@ from taut.model.errors import StoreError, Where
 _PRIMARY = 0xFF
 """The low byte of an extended result code is the primary one (sqlite.org/rescode.html)."""
 
-CORRUPT_CODES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-
 CORRUPT_ADVICE = (
     "restore the file from a backup, or move it aside with `taut store set-aside`: "
     "taut then rebuilds its inventories from the objects in the clusters, only history is lost"
@@ -55,9 +53,3 @@ def fault(error: sqlite3.Error, path: Path) -> StoreError:
         name = getattr(error, "sqlite_errorname", type(error).__name__)
         words = (f"taut's store refused a request: {error} ({name})", "report this with the version of taut")
     return StoreError(words[0], where=Where(file=str(path)), advice=words[1])
-
-
-def is_corruption(error: sqlite3.Error) -> bool:
-    """Whether `error` says that the file itself is damaged or no database."""
-    code = getattr(error, "sqlite_errorcode", None)
-    return isinstance(code, int) and code & _PRIMARY in CORRUPT_CODES

@@ -52,7 +52,7 @@ async def test_a_key_with_a_passphrase(
     locked.chmod(0o600)
     subprocess.run(["ssh-keygen", "-q", "-p", "-P", "", "-N", "hunter2 it's", "-f", str(locked)], check=True)
     known = git_ssh_server.keys.known_hosts.read_bytes()
-    held = Credentials(ssh_key=locked.read_bytes(), known_hosts=known, ssh_passphrase="hunter2 it's")  # noqa: S106
+    held = Credentials(ssh_key=locked.read_bytes(), known_hosts=known, ssh_passphrase="hunter2 it's")
     sources = make_sources(Held(**{prefix_of(git_ssh_server): held}))
     assert (await sources.resolve(Source(git=repo.url), fetch=True)).revision.id == commit
     assert "hunter2" not in caplog.text + repr(held)

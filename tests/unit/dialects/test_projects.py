@@ -139,7 +139,10 @@ def test_values_are_read_only_from_where_the_application_may_write():
     foreign = ValuesFrom(kind="Secret", name="admin", namespace="kube-system")
     for allowed in (ValuesFrom(kind="Secret", name="a"), ValuesFrom(kind="Secret", name="a", namespace="team-b")):
         assert check_application(own, reading(values=allowed)) == []
-    for document, field in ((reading(values=foreign), "spec.source"), (reading(vars=foreign), "spec.substitute.varsFrom")):
+    for document, field in (
+        (reading(values=foreign), "spec.source"),
+        (reading(vars=foreign), "spec.substitute.varsFrom"),
+    ):
         [found] = check_application(own, document)
         assert "Secret admin in namespace kube-system" in found.what
         assert found.where.field == field

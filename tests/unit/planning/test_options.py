@@ -31,7 +31,7 @@ ARGO = "argocd.argoproj.io/sync-options"
         ({ARGO: "Prune=confirm"}, ObjectOptions(prune=ASKS)),
         ({ARGO: "Replace=true"}, ObjectOptions(recreate=True)),
         ({ARGO: "Force=true,ServerSideApply=true,PruneLast=true"}, ObjectOptions(recreate=True)),
-        ({ARGO: "Validate=false,SkipDryRunOnMissingResource=true"}, ObjectOptions(validate=False, skip_dry_run=True)),
+        ({ARGO: "Validate=false,SkipDryRunOnMissingResource=true"}, ObjectOptions()),
         ({"argocd.argoproj.io/ignore-healthcheck": "true"}, ObjectOptions(ignore_health=True)),
         ({"helm.sh/resource-policy": "keep"}, ObjectOptions(prune=NEVER, delete=NEVER)),
         ({"kustomize.toolkit.fluxcd.io/prune": "Disabled"}, ObjectOptions(prune=NEVER)),

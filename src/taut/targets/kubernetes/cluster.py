@@ -93,11 +93,6 @@ class Cluster:
         """The kind as it is served, None when it is not. Raises TargetError when the cluster cannot be asked."""
         return await self._kinds.info(ref)
 
-    async def unavailable_groups(self) -> frozenset[str]:
-        """API groups whose server does not answer: a kind that is missing there may exist all the same."""
-        await self._discovery.capabilities()
-        return self._discovery.unavailable
-
     # What is there, from memory
 
     async def watch_kinds(
@@ -109,10 +104,6 @@ class Cluster:
         as soon as it is), and `on_state` tells of it.
         """
         return await self._kinds.watch(kinds, namespaces)
-
-    async def unwatch_kinds(self, kinds: Iterable[KindRef]) -> None:
-        """Stop to watch these kinds, and forget their objects."""
-        await self._kinds.forget(kinds)
 
     def get(self, ref: ObjectRef) -> LiveObject | None:
         """The object, from memory: meaningful only for kinds that are watched and synced. None for another cluster's object."""

@@ -110,16 +110,6 @@ class Kinds:
             self._retry()
         return failures
 
-    async def forget(self, kinds: Iterable[KindRef]) -> None:
-        """Stop to watch these kinds."""
-        for kind in set(kinds) - {CRD, API_SERVICE}:
-            self._wanted.discard(kind)
-            self._failures.pop(kind, None)
-            collection = self._collections.pop(kind, None)
-            if collection is not None:
-                await collection.close()
-                self._sight.memory.drop(kind, quiet=True)
-
     def namespaces(self) -> frozenset[str]:
         """The namespaces that are looked at one by one where rights end there."""
         return frozenset(self._namespaces)
