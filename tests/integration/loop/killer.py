@@ -31,7 +31,7 @@ from taut.sources.mirror import Mirror
 from taut.store import writer
 from taut.store.blobs import BlobCache
 
-DEADLINE = 60.0
+DEADLINE = 120.0
 READ_VERBS = frozenset({"GET", "HEAD"})
 
 

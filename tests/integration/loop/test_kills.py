@@ -36,6 +36,8 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 SHARES = 4
 """The matrix is cut into so many tests for each position, so that several processes share it."""
 AT_ONCE = 4
+PATIENCE = 120.0
+"""Seconds that a restart may take: several go on at once."""
 PLURALS = {
     "ConfigMap": "/api/v1/namespaces/{ns}/configmaps",
     "Deployment": "/apis/apps/v1/namespaces/{ns}/deployments",
@@ -141,8 +143,8 @@ class Place:
     async def check_gone(self) -> None:
         """Start again, and prove that the application has left as if nothing had happened."""
         async with self.taut.run():
-            await self.taut.synced("other", at=self.goal)
-            await self.taut.until(lambda: self.taut.state("web") is None, "it is gone")
+            await self.taut.synced("other", at=self.goal, seconds=PATIENCE)
+            await self.taut.until(lambda: self.taut.state("web") is None, "it is gone", PATIENCE)
             await self.taut.until(lambda: self.taut.controller.queue.idle, "it is quiet")
             store = self.taut.controller.store
             assert [r.key for r in await store.apps()] == [str(self.taut.key("other"))]
@@ -187,7 +189,7 @@ class Place:
     async def check(self) -> None:
         """Start again, and prove that it is as if nothing had happened."""
         async with self.taut.run():
-            await self.taut.synced("web", at=self.goal)
+            await self.taut.synced("web", at=self.goal, seconds=PATIENCE)
             await self.taut.until(lambda: self.taut.controller.queue.idle, "it is quiet")
             state = self.taut.state("web")
             assert state is not None
@@ -257,9 +259,11 @@ class Processes:
         assert self._process.stdout is not None
         async for line in self._process.stdout:
             name, status = json.loads(line)
-            self._ends.pop(name).set_result(status)
+            end = self._ends.pop(name)
+            if not end.done():  # nobody waits any more when another one failed
+                end.set_result(status)
         for end in self._ends.values():
-            end.set_exception(RuntimeError("the program has ended"))
+            end.cancel()
 
 
 @dataclass
@@ -352,7 +356,7 @@ async def test_a_removal_killed_at_every_write_in_turn(places: Places, before: b
     place = places.make()
     place.leave_git()
     kills, verbs = await killed_in_turn(place, before=before, gone=True)
-    assert (verbs["POST"], verbs["DELETE"]) == (2, 7)
+    assert (verbs["POST"], verbs["DELETE"]) == (2, 7), kills
     assert {"store begin", "store finish", "store drop_app()"} <= set(kills)
     await place.check_gone()
 
