@@ -332,9 +332,9 @@ class Planner:
         fresh = {i.ref: i for i in remembered(planned.found, planned.plan, planned.bodies)}
         for ref, item in state.items.items():
             base = fresh.get(ref, item)
-            if ref.kind_ref == JOB and not item.hook and _complete(self._fleet.look(ref), base.uid):
-                if base.extra.get(COMPLETED) != base.desired_hash:
-                    fresh[ref] = replace(base, extra={**base.extra, COMPLETED: base.desired_hash})
+            over = ref.kind_ref == JOB and not item.hook and _complete(self._fleet.look(ref), base.uid)
+            if over and base.extra.get(COMPLETED) != base.desired_hash:
+                fresh[ref] = replace(base, extra={**base.extra, COMPLETED: base.desired_hash})
         if fresh:
             await self._store.put_items(state.key, list(fresh.values()))
             for item in fresh.values():
