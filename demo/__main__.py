@@ -14,6 +14,7 @@ import sys
 import sysconfig
 import time
 from pathlib import Path
+from typing import IO
 
 from demo.story import Story, say
 
@@ -50,7 +51,7 @@ class Demo:
             "GIT_COMMITTER_EMAIL": "ada@example.com",
         }
         self.environment = environment
-        self.story = Story(environment, {f"{FOLDER}/": "", str(HERE): "demo"})
+        self.story = Story(environment, {f"{FOLDER}/": "", str(HERE): "demo"}, FOLDER / "taut.log")
 
     # Before the story
 
@@ -82,8 +83,9 @@ class Demo:
         self.story.run("git", "init", "--quiet", "--bare", "--initial-branch=main", str(bare))
         self.story.run("git", "-C", str(bare), "config", "http.receivepack", "true")
         server = [sys.executable, str(HERE / "git_http.py"), str(bare.parent), str(self.port)]
-        self.processes.append(subprocess.Popen(server, env=self.environment))
-        self.story.until("the Git server answers", self._git_answers)
+        self.start(server)
+        while not self._git_answers():
+            time.sleep(0.02)
         shutil.copytree(HERE / "repository", self.work)
         document = self.work / "taut" / "applications.yaml"
         document.write_text(document.read_text().replace("@REPOSITORY@", self.url))
@@ -104,11 +106,18 @@ class Demo:
             "clusters: [{name: demo, kubeconfig: kubeconfig}]\n"
             f'roots: [{{name: shop, git: "{self.url}", ref: main, path: taut, poll: 1s}}]\n'
         )
+        self.story.show("cat", str(config))
         print(config.read_text(), end="")
-        print("$ taut run --config taut.yaml &", flush=True)
+        run = ["taut", "run", "--config", str(config)]
+        self.story.show(*run, "&")
         with (FOLDER / "taut.log").open("wb") as log:
-            run = ["taut", "run", "--config", str(config)]
-            self.processes.append(subprocess.Popen(run, env=self.environment, stdout=log, stderr=log))
+            self.start(run, stdout=log, stderr=log)
+        while not (FOLDER / "taut.json").exists():
+            time.sleep(0.02)
+
+    def start(self, argv: list[str], **more: IO[bytes]) -> None:
+        """Run a program in the background, in a session of its own: Ctrl-C is for the demo, which ends everything in order."""
+        self.processes.append(subprocess.Popen(argv, env=self.environment, start_new_session=True, **more))
 
     # What the story needs
 
@@ -152,18 +161,21 @@ class Demo:
     def first_sync(self) -> None:
         """From nothing to healthy, in the order of dependencies."""
         say("Applications go from nothing to healthy, in the order of their dependencies")
-        self.story.until("six applications healthy", self.status)
+        self.story.follow("six applications healthy", self.status, "taut", "status", "--watch")
         self.story.run("taut", "status")
         self.story.run("taut", "tree", "orders")
 
     def commit_goes_live(self) -> None:
         """A commit, and the object in the cluster."""
-        say("A commit is live within a second")
+        say("What a change would do is seen before any push")
         self.edit("apps/web/web.yaml", "greeting: hello", "greeting: good morning")
+        self.story.run("taut", "diff", "./apps/web", cwd=self.work, expect=3)
+        say("The commit is live within a second")
         self.push("Greet better")
         self.story.run("taut", "refresh", "--root", "shop")
         jsonpath = ("get", "configmap", "web-settings", "-o", "jsonpath={.data.greeting}")
         self.story.until("the commit is live", lambda: self.live(*jsonpath) == "good morning")
+        self.story.run("kubectl", "-n", "shop", "get", "configmap", "web-settings", "-o", "jsonpath={.data}")
 
     def drift_is_healed(self) -> None:
         """Somebody changes something by hand."""
@@ -180,6 +192,7 @@ class Demo:
         self.story.run("git", "rm", "--quiet", "apps/web/banner.yaml", cwd=self.work)
         self.push("The sale is over")
         self.story.until("pruned", lambda: not self.live("get", "configmap", "web-banner", "--ignore-not-found"))
+        self.story.run("kubectl", "-n", "shop", "get", "configmap", "web-banner", expect=1)
 
     def danger_is_held(self) -> None:
         """A commit that would delete data."""
@@ -190,6 +203,7 @@ class Demo:
         self.push("Clean up (a mistake)")
         self.story.until("held", lambda: (self.status("database") or {}).get("heldFor"))
         self.story.run("taut", "diff", "database", expect=3)
+        self.story.run("taut", "sync", "database", "--wait", expect=4)
         self.story.run("kubectl", "-n", "shop", "get", "persistentvolumeclaims")
         say("The mistake is reverted; nothing was lost")
         self.story.run("git", "revert", "--no-edit", "HEAD", cwd=self.work, quiet=True)
@@ -209,7 +223,10 @@ class Demo:
         for process in self.processes:
             process.send_signal(signal.SIGTERM)
         for process in self.processes:
-            process.wait(timeout=20)
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
         subprocess.run(["taut", "localplane", "delete", PLANE], env=self.environment, capture_output=True, check=False)
 
     def stay(self) -> None:

@@ -109,7 +109,7 @@ def _sync_and_wait(client: Client, name: str, request: SyncRequest, patience: fl
                 continue
             if status.handled >= answer.request and status.operation != "Running":
                 return status
-            if status.message and status.message != shown and not quiet:
+            if status.message and status.message != shown and not status.held_for and not quiet:
                 shown = status.message
                 click.echo(f"  {one_line(shown)}", err=True)
     raise TautError("taut ended the connection", advice=f"`taut get {key}` says how far the sync is")

@@ -56,6 +56,11 @@ class Serving(Protocol):
         """Its address."""
         ...
 
+    @property
+    def token_file(self) -> Path:
+        """The file with the token that it asks for."""
+        ...
+
 
 async def run(config_file: Path, *, serve: Serve, say: Callable[[str], None]) -> None:
     """Keep what runs to what Git says until cancelled. `say` hears one sentence a fact.
@@ -76,7 +81,7 @@ async def run(config_file: Path, *, serve: Serve, say: Callable[[str], None]) ->
                 token_file=Path(config.token_file) if config.token_file else None,
             )
             async with api as serving:
-                say(f"taut listens on {serving.url}")
+                say(f"taut listens on {serving.url}; its token is in {serving.token_file}")
                 try:
                     await controller.start()
                     roots = ", ".join(controller.roots.states) or "no root"
