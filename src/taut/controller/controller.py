@@ -28,9 +28,10 @@ from taut.controller.triggers import SourceWatch
 from taut.controller.wanting import Wanting
 from taut.dialects.config import Config
 from taut.model.application import Application, SyncMode
+from taut.model.drift import DriftRecord
 from taut.model.errors import BadInput, TautError
 from taut.model.operation import Approval
-from taut.model.plan import Plan
+from taut.model.plan import Hold, HoldKind, Plan
 from taut.model.record import AppRecord
 from taut.model.refs import AppKey, ObjectRef
 from taut.planning.redact import Redactor
@@ -141,7 +142,9 @@ class Controller:
         inventories = await self.store.inventories()
         approvals = await self.store.approvals()
         last = await self.store.last_operations()
-        open_drift = await self.store.drift(open_only=True, limit=20_000)
+        open_drift: dict[AppKey, list[DriftRecord]] = {}
+        for found in await self.store.drift(open_only=True, limit=20_000):
+            open_drift.setdefault(found.app, []).append(found)
         for record in await self.store.apps():
             app = restored(record)
             if app is None:
@@ -149,13 +152,13 @@ class Controller:
                 continue
             state = AppState(app=app, record=record, items=dict(inventories.get(app.key, {})))
             state.removed = record.deleting
+            if record.removal_held:
+                state.removal_hold = Hold(HoldKind.ROOT_SHARE, record.removal_held)
             state.approvals = tuple(a for a in approvals if a.app == app.key)
             if app.key in last:
                 state.operation_state = last[app.key].state.value
                 state.operation_message = last[app.key].message
-            for found in open_drift:
-                if found.app == app.key:
-                    state.drift[(found.ref, found.path)] = found
+            state.drift = {(found.ref, found.path): found for found in open_drift.get(app.key, ())}
             self.fleet.add(state)
         for operation, steps in await self.store.running():
             state = self.fleet.states.get(operation.app)

@@ -61,6 +61,8 @@ class RootState:
     problems: tuple[Problem, ...] = ()
     loaded: bool = False
     """Its documents were read at least once since taut started."""
+    returned: bool = False
+    """An application that was to go is declared again: what was held with it is judged anew."""
 
     @property
     def urls(self) -> dict[str, str | None]:
@@ -257,6 +259,7 @@ class Roots:
             return
         else:
             if state.removed:
+                root.returned = True
                 await self._come_back(state)
             state.removed = False
             state.app = app
@@ -276,29 +279,40 @@ class Roots:
     async def _remember(self, state: AppState) -> None:
         spec = msgspec.json.encode(state.app)
         if state.record.spec != spec or state.record.deleting:
-            state.record = msgspec.structs.replace(state.record, spec=spec, deleting=False)
+            state.record = msgspec.structs.replace(state.record, spec=spec, deleting=False, removal_held="")
             await self._store.put_app(state.record)
 
     async def _undeclare(self, root: RootState, doubtful: frozenset[str], problems: list[DocumentProblem]) -> None:
-        """Applications that the root no longer declares: taken down, unless it is not sure, or too many go at once."""
+        """Applications that the root no longer declares: taken down, unless it is not sure, or too many go at once.
+
+        A file that cannot be read and that nothing came from before may be one that was renamed: it may hold any of them.
+        """
         known = {k: s for k, s in self._fleet.states.items() if k.root == root.config.name}
+        strange = doubtful - {s.app.origin_file for s in known.values()}
         gone: list[AppState] = []
         for key, state in known.items():
             if key in root.applications:
                 continue
-            if state.app.origin_file in doubtful:
-                about = [p.as_problem() for p in problems if p.where.file == state.app.origin_file]
-                state.document_problems = tuple(about)
+            if state.app.origin_file in doubtful or (strange and not state.removed):
+                files = {state.app.origin_file} if state.app.origin_file in doubtful else strange
+                state.document_problems = tuple(p.as_problem() for p in problems if p.where.file in files)
                 self._fleet.publish(state)
             else:
                 gone.append(state)
         hold = guard_root([s.key for s in gone], len(known), root.config.guards)
+        # Those that were approved and went make the others' share smaller; that is no reason to let them go unasked.
+        held = {} if root.returned else {s.key: s.removal_hold for s in gone if s.removed}
+        root.returned = False
         for state in gone:
-            await self._take_down(state, hold)
+            await self._take_down(state, hold or held.get(state.key))
 
     async def _take_down(self, state: AppState, hold: Hold | None) -> None:
         state.removal_hold = hold
         state.removal_sure = True
+        message = hold.message if hold else ""
+        if state.removed and state.record.removal_held != message:
+            state.record = msgspec.structs.replace(state.record, removal_held=message)
+            await self._store.put_app(state.record)
         if not state.removed:
             state.removed = True
             if state.app.spec.project in self._former:
@@ -306,7 +320,9 @@ class Roots:
             state.document_problems = ()
             state.problems = ()
             # Should it come back, everything is looked at as for the first time: some of it may be gone.
-            state.record = msgspec.structs.replace(state.record, deleting=True, content_hash="")
+            state.record = msgspec.structs.replace(
+                state.record, deleting=True, content_hash="", removal_held=message
+            )
             await self._store.put_app(state.record)
         self._changed.append(state)
 

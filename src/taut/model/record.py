@@ -32,5 +32,7 @@ class AppRecord(msgspec.Struct, frozen=True, kw_only=True):
     rebuilt: bool = False
     """The inventory was rebuilt from the objects: the first prune asks."""
     deleting: bool = False
+    removal_held: str = ""
+    """Why taking it down asks first: too much of its root went at once."""
     closure: bytes = b""
     """The inputs of the last render (see render.closure), as JSON."""
