@@ -244,10 +244,15 @@ class Reconciler:
         return f"waits with its removal until the root {state.key.root} is read" if unsure else ""
 
     def _undecided(self, state: AppState, changes: tuple[Change, ...]) -> str:
-        """Nothing is deleted before every application of the root was looked at: one of them may take the object over."""
-        if not any(c.action is Action.DELETE for c in changes):
+        """Nothing is deleted before every application of the root was looked at: one of them may take the object over.
+
+        One that was looked at while this plan was made may have claimed what the plan deletes: then it is made anew.
+        """
+        deleted = [c.ref for c in changes if c.action is Action.DELETE]
+        if not deleted:
             return ""
-        other = self._p.fleet.undecided(state)
+        claims = (self._p.fleet.claimant(ref, other_than=state.key) for ref in deleted)
+        other = self._p.fleet.undecided(state) or next((key for key in claims if key is not None), None)
         if other is None:
             return ""
         self._p.queue.add_later(state.key, Reason.RETRY, 0.2)

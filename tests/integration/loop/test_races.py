@@ -10,6 +10,7 @@ import pytest
 
 from integration.loop.harness import CLUSTER, Taut, application, config_map, yaml
 from servers.git import Content
+from taut.controller.state import AppState
 from taut.model.errors import BadInput
 from taut.model.operation import OperationKind
 
@@ -91,3 +92,36 @@ async def test_nobody_syncs_what_is_report_only(taut: Taut) -> None:
         with pytest.raises(BadInput, match="report-only"):
             await taut.controller.ask_sync(taut.key("web"), by="ada")
         assert taut.get("configmaps", "one") is None
+
+
+async def test_an_object_is_handed_over_that_is_claimed_while_its_deletion_is_planned(taut: Taut) -> None:
+    """The application's new name is looked at between the plan of the old one and the decision about it."""
+    taut.declare(application("old", "apps/web"), files={"apps/web/cm.yaml": yaml(config_map("one"))})
+    async with taut.run():
+        await taut.synced("old")
+        before = taut.get("configmaps", "one")
+        plan, find, planned_once = taut.controller.planner.plan, taut.controller.wanting.find, asyncio.Event()
+
+        async def slow_plan(state: AppState, **more: Any) -> Any:
+            planned = await plan(state, **more)
+            if state.removed:
+                planned_once.set()
+                await taut.until(
+                    lambda: (s := taut.state("new")) is not None and not s.stale, "the other was looked at"
+                )
+            return planned
+
+        async def slow_find(state: AppState) -> Any:
+            await planned_once.wait()
+            return await find(state)
+
+        taut.controller.planner.plan = slow_plan  # pyright: ignore[reportAttributeAccessIssue] (the same, only slower)
+        taut.controller.wanting.find = slow_find  # pyright: ignore[reportAttributeAccessIssue]
+        taut.declare(application("new", "apps/web"))
+        await taut.poke()
+        await taut.until(lambda: taut.state("old") is None, "renamed")
+        await taut.synced("new")
+        after = taut.get("configmaps", "one")
+        assert before is not None
+        assert after is not None
+        assert after["metadata"]["uid"] == before["metadata"]["uid"]
