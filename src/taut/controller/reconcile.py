@@ -65,7 +65,8 @@ class Reconciler:
         except TautError as error:
             stage = "target" if isinstance(error, TargetError) else "plan"
             state.step_problems = (problem_of(error, stage),)
-            self._p.queue.add_later(state.key, Reason.RETRY, TARGET_PAUSE)
+            if not isinstance(error, BadInput):
+                self._p.queue.add_later(state.key, Reason.RETRY, TARGET_PAUSE)
         if state.run is None and (state.problems or state.step_problems):
             _answer(state)
         self._p.fleet.publish(state)

@@ -77,3 +77,17 @@ def test_quoted_values_are_removed_for_secrets(text: str) -> None:
     error = status_error(422, payload, secret=True)
     assert "hidden" not in str(error) + repr(error.causes)
     assert "hidden" in status_error(422, payload).what
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "failed to create typed patch object (t/field; /v1, Kind=ConfigMap): .date: field not declared in schema",
+        "failed to convert new object (t/s; /v1, Kind=Secret) to proper version: illegal base64 data at input byte 7",
+    ],
+)
+def test_an_object_that_no_schema_fits_is_no_trouble_of_the_server(message: str) -> None:
+    error = status_error(500, status(500, "InternalError", message))
+    assert (error.status, error.reason, error.what) == (422, "Invalid", message)
+    assert error.advice == "correct the named fields in Git"
+    assert status_error(500, status(500, "InternalError", "etcdserver: no leader")).status == 500

@@ -43,7 +43,11 @@ _SECRET_VALUES = (
     (re.compile(r"(Invalid value|Duplicate value|Unsupported value): .*: ", re.DOTALL), r"\1: ••••••: "),
     (re.compile(r"cannot unmarshal .* into", re.DOTALL), "cannot unmarshal another type into"),
 )
-_UNTYPED = "failed to create typed patch object"
+_NOT_READABLE = (
+    "failed to create typed patch object",
+    "failed to convert new object",
+    "unable to convert unstructured object",
+)
 _CONFLICT = re.compile(r'conflict with "(?P<manager>[^"]*)"(?: with subresource "(?P<sub>[^"]*)")?')
 
 
@@ -60,7 +64,7 @@ def status_error(
     reason = str(body.get("reason") or "") if is_status else ""
     reason = reason or _REASONS.get(status, "")
     message = str(body.get("message") or "") if is_status else ""
-    if status == 500 and _UNTYPED in message:
+    if status == 500 and any(text in message for text in _NOT_READABLE):
         # What the object says is wrong, and stays wrong: that is no trouble of the server's, whatever it calls it.
         status, reason = 422, "Invalid"
     if not message:
