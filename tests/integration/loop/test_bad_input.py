@@ -9,6 +9,7 @@ import pytest
 
 from integration.loop.harness import Taut, application, config_map, yaml
 from servers.git import Content, Symlink
+from support.gate import gate_to
 
 pytestmark = pytest.mark.integration
 
@@ -271,6 +272,39 @@ async def test_a_repository_that_is_away_at_the_start(taut: Taut) -> None:
         taut.git.failure = 0
         commit = taut.repo.commit({"apps/web/cm.yaml": yaml(config_map("web", {"state": "newer"}))})
         await taut.synced("web", at=commit)
+
+
+async def test_a_cluster_that_does_not_answer(taut: Taut) -> None:
+    """While it is away, and when it is away at the start: said, the others go on, and it is taken up again by itself."""
+    port = int(taut.plane.server.rpartition(":")[2])
+    async with gate_to(port) as gate:
+        far = taut.folder / "far.kubeconfig"
+        far.write_text(taut.plane.kubeconfig.read_text().replace(f":{port}", f":{gate.port}"))
+        clusters = [
+            {"name": "local", "kubeconfig": str(taut.plane.kubeconfig)},
+            {"name": "far", "kubeconfig": str(far)},
+        ]
+        taut.options["clusters"] = clusters
+        target = {"cluster": "far"}
+        taut.declare(application("web", target=target), application("near"), files={**good("web"), **good("near")})
+        async with taut.run():
+            await taut.synced("web", "near")
+            gate.close()
+            status = await taut.says("web", "cluster", "cannot be reached")
+            assert (status.sync, status.problems[0].stage) == ("Unknown", "target")
+            newer = {"state": "newer"}
+            both = {f"apps/{n}/cm.yaml": yaml(config_map(n, newer)) for n in ("web", "near")}
+            commit = await taut.push(both)
+            await taut.synced("near", at=commit)
+            await gate.open()
+            await taut.synced("web", at=commit)
+            assert (taut.get("configmaps", "web") or {})["data"] == newer
+        gate.close()
+        async with taut.run():
+            await taut.says("web", "cluster", "cannot be reached")
+            await taut.synced("near")
+            await gate.open()
+            await taut.synced("web")
 
 
 async def test_wrong_credentials(taut: Taut) -> None:
