@@ -46,8 +46,8 @@ def guarded(plan: Plan, guards: Guards, facts: Facts, bodies: Mapping[ObjectRef,
     if not facts.deleting:
         holds += _amounts(gone, guards, facts)
     for change in plan.changes:
-        if change.hook:
-            continue
+        if change.hook and change.ref.kind_ref not in (CLAIM, VOLUME, NAMESPACE, CRD):
+            continue  # an object that runs, and makes room for its next run; one that holds something asks like any other
         if change.action is Action.DELETE:
             holds += _deletion(change, facts, bodies.get(change.ref))
         elif change.action is Action.RECREATE:
@@ -126,7 +126,8 @@ def _recreation(change: Change) -> Iterator[Hold]:
     manifest = change.desired
     allowed = manifest is not None and parse_annotations(manifest.annotations, manifest.labels)[0].recreate
     if not allowed or ref.kind_ref in (NAMESPACE, CRD):
-        message = f"{ref} would be deleted and made again, because an immutable field changes"
+        why = "for the next run of its hook" if change.hook else "because an immutable field changes"
+        message = f"{ref} would be deleted and made again, {why}"
         yield Hold(HoldKind.RECREATE, message, (ref,))
 
 

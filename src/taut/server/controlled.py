@@ -18,6 +18,7 @@ from taut.model.operation import AuditEntry, HistoryEntry
 from taut.model.refs import AppKey, KindRef, ObjectRef
 from taut.model.status import AppStatus, ObjectStatus, Problem, SyncStatus
 from taut.planning.guard import holds_after
+from taut.planning.ownership import owner_app
 from taut.server.serve import Serving, serving
 from taut.server.views import Gone, Metric, Orphan, PlanView, RootView, Sample, SyncAnswer, SyncRequest, TreeNode
 from taut.store.records import Event
@@ -179,7 +180,7 @@ class ControllerBackend:
             managed = {r.namespace for s in self._c.fleet.states.values() for r in s.items if r.cluster == name}
             for space in sorted(managed - {""} if namespace is None else {namespace}):
                 async for live in each.list_metadata(None, space, on_failure=lambda _kind, _error: None):
-                    if _is_orphan(live) and self._c.fleet.owner(live.ref) is None:
+                    if _is_orphan(live) and not self._declared(live):
                         ref = live.ref
                         created = rfc3339(live.created)
                         found.append(
@@ -193,6 +194,16 @@ class ControllerBackend:
                             )
                         )
         return found
+
+    def _declared(self, live: LiveObject) -> bool:
+        """Whether an application has it, or its mark names one of a root that is not this taut's. Marks outlive applications."""
+        fleet, owner = self._c.fleet, owner_app(live.owner) if live.owner else None
+        if fleet.owner(live.ref) is not None or (owner is not None and owner.root not in self._c.roots.states):
+            return True
+        state = fleet.states.get(owner) if owner is not None else None
+        if state is None or state.desired is None:
+            return state is not None
+        return live.ref in state.desired.refs or any(hook.ref == live.ref for hook in state.desired.hooks)
 
     async def events(self, key: AppKey | None, limit: int) -> Sequence[Event]:
         """The timeline, newest first."""
@@ -275,7 +286,7 @@ def _node(
 
 
 def _is_orphan(live: LiveObject) -> bool:
-    """Nobody declares it, nothing made it, and it is no record that the cluster keeps by itself."""
-    if live.owner or live.owner_uids or live.ref.kind in _QUIET_KINDS:
+    """Nothing made it, and it is no record that the cluster keeps by itself."""
+    if live.owner_uids or live.ref.kind in _QUIET_KINDS:
         return False
     return (live.ref.kind, live.ref.name) not in _CLUSTER_MADE

@@ -6,6 +6,7 @@ a full disk makes it miss, and its bytes never slow down a commit of the store.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import sqlite3
 import threading
@@ -67,8 +68,9 @@ class BlobCache:
             try:
                 self._write(self._connection, name, sealed)
             except sqlite3.Error:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
+                with contextlib.suppress(sqlite3.Error):
+                    if self._connection.in_transaction:
+                        self._connection.execute("ROLLBACK")
 
     def close(self) -> None:
         """Close the file."""

@@ -57,8 +57,9 @@ def put_app(connection: sqlite3.Connection, record: AppRecord, keyring: Keyring)
 
 
 def drop_app(connection: sqlite3.Connection, key: str) -> None:
-    """Forget an application and its approvals. Its inventory stays: an object is only forgotten by name."""
+    """Forget an application, its approvals and its open drift. Its inventory stays: an object is only forgotten by name."""
     connection.execute("DELETE FROM apps WHERE key = ?", (key,))
+    connection.execute("DELETE FROM drift WHERE app = ? AND outcome IN ('open', 'reported', 'contested')", (key,))
     connection.execute("DELETE FROM approvals WHERE app = ?", (key,))
 
 

@@ -81,7 +81,7 @@ class Store:
         await self.run(partial(operations.put_app, record=record, keyring=self._keyring), durable=True)
 
     async def drop_app(self, key: AppKey | str) -> None:
-        """Forget an application and its approvals. Its history stays, and so does what is left of its inventory."""
+        """Forget an application, its approvals and its open drift. Its history stays, and so does what is left of its inventory."""
         await self.run(partial(operations.drop_app, key=str(key)), durable=True)
 
     async def inventories(self) -> dict[AppKey, dict[ObjectRef, InventoryItem]]:

@@ -133,8 +133,10 @@ class Writer:
                     raise StoreError("taut's store gave up a transaction", where=Where(file=str(self._path)))
             connection.execute("COMMIT")
         except (sqlite3.Error, StoreError) as error:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+            # On a disk that fails even this may fail: SQLite rolls back by itself then, and this thread must live on.
+            with contextlib.suppress(sqlite3.Error):
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
             shown = fault(error, self._path) if isinstance(error, sqlite3.Error) else error
             for call in batch:
                 call.error = call.error or shown
@@ -151,7 +153,7 @@ class Writer:
             call.error = fault(error, self._path)
         except Exception as error:  # noqa: BLE001 (whatever the work raises belongs to its caller, not to this thread)
             call.error = error
-        if connection.in_transaction:
+        if connection.in_transaction:  # what fails here is the transaction's failure: the caller of this one tells all
             if call.error is not None:
                 connection.execute("ROLLBACK TO call")
             connection.execute("RELEASE call")

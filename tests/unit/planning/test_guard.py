@@ -123,7 +123,11 @@ def recreated(kind: str = "Deployment", **annotations: str) -> Change:
         (recreated("PersistentVolumeClaim", **{"taut.dev_recreate": "allow"}), HoldKind.DATA),
         (recreated("CustomResourceDefinition", **{"taut.dev_recreate": "allow"}), HoldKind.RECREATE),
         (replace(recreated(), hook=True), None),
-        (gone("PersistentVolumeClaim", hook=True), None),
+        (gone("Job", hook=True), None),
+        # A hook that holds something asks: making room for its next run would destroy that.
+        (gone("PersistentVolumeClaim", hook=True), HoldKind.DATA),
+        (Change(ref("PersistentVolumeClaim"), Action.RECREATE, hook=True), HoldKind.DATA),
+        (Change(ref("Namespace"), Action.RECREATE, hook=True), HoldKind.RECREATE),
     ],
 )
 def test_recreating(change: Change, held: HoldKind | None) -> None:

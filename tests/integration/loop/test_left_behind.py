@@ -1,0 +1,49 @@
+"""What taut let go of is nobody's any more, whatever mark it carries: it is listed, and forgotten with its application."""
+
+from __future__ import annotations
+
+import pytest
+
+from integration.loop.harness import Taut, annotate, application, config_map, yaml
+from taut.server.controlled import ControllerBackend
+
+pytestmark = pytest.mark.integration
+
+
+async def names(taut: Taut) -> set[str]:
+    found = await ControllerBackend(taut.controller).orphans(None, taut.namespace)
+    return {o.name for o in found}
+
+
+async def test_what_was_let_go_of_is_an_orphan(taut: Taut) -> None:
+    kept = annotate(config_map("kept"), prune="false")
+    taut.declare(
+        application("web"),
+        application("gone", deletion="orphan"),
+        files={"apps/web/cm.yaml": yaml(config_map("one"), kept), "apps/gone/cm.yaml": yaml(config_map("left"))},
+    )
+    async with taut.run():
+        await taut.synced("web", "gone")
+        assert await names(taut) == set()
+        taut.declare(application("web"), files={"apps/web/cm.yaml": yaml(config_map("one"))})
+        await taut.poke()
+        await taut.until(lambda: taut.state("gone") is None, "the application is gone")
+        await taut.until(lambda: (s := taut.status("web")) is not None and s.objects == 1, "let go of")
+        assert await names(taut) == {"kept", "left"}
+
+
+async def test_the_drift_of_an_application_that_is_gone_is_open_no_more(taut: Taut) -> None:
+    taut.declare(
+        application("web", sync={"heal": False}), application("b"), files={"apps/web/cm.yaml": yaml(config_map("one"))}
+    )
+    taut.repo.commit({"apps/b/cm.yaml": yaml(config_map("b"))}, "b")
+    async with taut.run():
+        await taut.synced("web", "b")
+        taut.patch("configmaps", "one", {"data": {"a": "9"}})
+        await taut.until(lambda: (s := taut.status("web")) is not None and s.drift == 1, "noticed")
+        taut.declare(application("b"))
+        await taut.poke()
+        await taut.until(lambda: taut.state("web") is None, "gone")
+        store = taut.controller.store
+        left = [r for r in await store.drift(open_only=True, limit=1000) if r.app.root == taut.root]
+        assert left == []
