@@ -156,7 +156,7 @@ class StepSender:
         """Make a hook's object, unless this very run of it exists already."""
         there = await self._standing(run, step)
         if there is not None and there.run_key == step.run_key and there.uid != step.replaces:
-            return await self._adopted(run, step, there)
+            return await self.adopt(run, step, there)
         if await self._store.run_result(step.run_key) == StepState.DONE:
             return await self._done(run, step, None, message="ran before for the same content")
         if there is not None:
@@ -165,14 +165,14 @@ class StepSender:
             return {}
         body = await self._body(run, step)
         made, _ = await run.cluster.create(body, impersonate=run.impersonate(step.ref.namespace))
-        return await self._adopted(run, step, made.live)
+        return await self.adopt(run, step, made.live)
 
     async def _standing(self, run: Run, step: Step) -> LiveObject | None:
         """The object under a hook's name. What the memory does not have is asked for: an answer may have been lost."""
         live = run.cluster.get(step.ref)
         return live if live is not None else await run.cluster.look(step.ref, step.api_version)
 
-    async def _adopted(self, run: Run, step: Step, live: LiveObject) -> dict[ObjectRef, InventoryItem | None]:
+    async def adopt(self, run: Run, step: Step, live: LiveObject) -> dict[ObjectRef, InventoryItem | None]:
         """The hook's object is there: from now on it is told by its uid."""
         if live.uid == step.uid:
             return {}

@@ -218,9 +218,12 @@ class Operator:
         live = run.cluster.get(step.ref)
         gone = bool(step.uid) and (live is None or live.uid != step.uid)
         settled = settle_hook(step, live, await self._store.run_result(step.run_key) if gone else None)
+        if live is not None and settled.uid == live.uid != step.uid:
+            # It was made, and taut ended before it knew: it may have ended meanwhile, and belongs to the inventory all the same.
+            self._note(state, await self._sender.adopt(run, step, live))
         if settled.state in (StepState.DONE, StepState.FAILED):
             self._note(state, await self._sender.settle(run, settled))
-        elif not settled.uid or settled.uid != step.uid:
+        elif not settled.uid:
             self._note(state, await self._sender.repeat(run, [step]))
 
     def _note(self, state: AppState, changed: dict[ObjectRef, InventoryItem | None]) -> None:

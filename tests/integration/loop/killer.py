@@ -41,7 +41,8 @@ class Order:
 
     It runs the taut of `config` until `app` is what the commit `goal` says, or is `gone`. With `push` (path of a repository) it first waits until
     the application is what the branch says, counts from there on, and moves the branch to `goal`.
-    It kills itself `before` or after write number `number`, or (0) at the first write that no line of the file `seen` names yet.
+    It kills itself `before` or after write number `number`, or the first one that is called `at`, or else the first one that no line of
+    the file `seen` names yet.
     Every counted write is a line of `log`.
     """
 
@@ -53,6 +54,7 @@ class Order:
     push: str = ""
     gone: bool = False
     number: int = 0
+    at: str = ""
     before: bool = False
     seen: str = ""
 
@@ -83,6 +85,8 @@ class Killer:
         return chosen
 
     def _is_new(self, what: str) -> bool:
+        if self._order.at:
+            return what == self._order.at
         return bool(self._order.seen) and what not in self._seen
 
     def end(self, what: str) -> None:
