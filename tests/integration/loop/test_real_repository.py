@@ -13,8 +13,9 @@ from support.audit import Asked, AuditLog, by_verb
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 PATIENCE = 90.0
-DISCOVERY = 7
-"""Questions of a start about the cluster itself: its version, and its kinds (`/api`, `/apis`) at most three times."""
+DISCOVERY = 1 + 2 * 4
+"""Questions of a start about the cluster itself: its version, and its kinds (`/api`, `/apis`): at first, when the watch of CRDs and that of
+APIServices stand, and when somebody needs them in between. All but the first are answered with 304."""
 CRD_LOOKS = 12
 """How often taut looks at most whether the kind of a new CRD is served."""
 
@@ -105,3 +106,32 @@ def _one_look_a_kind(log: AuditLog, kinds_watched: int) -> None:
     assert log.requests(is_one_object) == []
     assert len([a for a in asked if a.initial]) <= kinds_watched
     assert len(asked) <= kinds_watched + DISCOVERY, Counter((a.path, a.status) for a in asked if not a.initial)
+
+
+async def test_a_restart_in_the_midst_of_it_goes_on_where_it_was(taut: Taut) -> None:
+    taut.declare(*real.applications(), files={**real.files(group(taut))})
+    log = AuditLog(taut.plane.audit_log)
+    async with taut.run():
+        busy = await taut.until(lambda: _busy(taut, at_least=8), "some are done, and others are under way", PATIENCE)
+    made = Counter((a.plural, a.name) for a in log.writes() if a.status == 201)
+    assert busy
+    log.mark()
+    async with taut.run():
+        await taut.synced(*real.NAMES, seconds=PATIENCE)
+        await settled(taut)
+        again = Counter((a.plural, a.name) for a in log.writes() if a.status == 201)
+        assert not made & again, "nothing is made twice"
+        assert sum((made | again).values()) == objects(taut)
+        # What was sent when the first one ended is sent once more: nobody heard the answer.
+        repeated = [a for a in log.writes() if a.status == 200]
+        assert len(repeated) <= taut.controller.config.max_operations * 32
+        assert {a.verb for a in log.writes()} == {"patch"}
+        for name in real.NAMES:
+            assert [e.result for e in await taut.history(name)] == ["Succeeded"]
+
+
+def _busy(taut: Taut, *, at_least: int) -> list[str]:
+    """The applications that are being synced, once so many others are done."""
+    states = taut.controller.fleet.states.values()
+    done = [s for s in states if s.record.revision and s.run is None]
+    return [s.key.name for s in states if s.run is not None] if len(done) >= at_least else []
