@@ -56,6 +56,8 @@ class ClusterNews:
         for each in self._states(cluster):
             each.target_problems = problems
             self._fleet.publish(each)
+            if not message and each.stale:
+                each.mark_stale()
         if not message:
             self._look(cluster, lambda _: True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from taut.controller.pins import Pins
 from taut.controller.planner import Planned, Planner
 from taut.controller.queue import Reason, WorkQueue
 from taut.controller.starting import Decision, Facts, Nothing, NotNow, Start, decide
-from taut.controller.state import AppState, Desired
+from taut.controller.state import AppState, Desired, Failed
 from taut.controller.status import app_health, problem_of
 from taut.controller.wanting import Refused, Wanting
 from taut.model.errors import BadInput, RenderError, TargetError, TautError
@@ -27,6 +28,7 @@ from taut.model.record import AppRecord
 from taut.planning.guard import holds_after, stops
 from taut.planning.plan import BEING_DELETED
 from taut.planning.windows import Verdict, is_open
+from taut.render.engine import closure_of
 from taut.store.store import Store
 
 TARGET_PAUSE = 5.0
@@ -95,11 +97,18 @@ class Reconciler:
         if state.removed or (state.desired is not None and not state.stale):
             return
         marks = state.marks
+        if state.failed is not None and state.failed.marks == marks and self._p.clock() < state.failed.again:
+            return
         try:
             desired = await self._p.wanting.find(state)
         except TautError as error:
+            pause = _pause_after(error)
+            state.failed = Failed(marks, self._p.clock() + pause, closure_of(error))
+            if pause < math.inf:
+                self._p.queue.add_later(state.key, Reason.RETRY, pause + 0.1)
             await self._fall_back(state, error)
             return
+        state.failed = None
         await self._take(state, desired)
         state.stale = state.marks != marks
         state.problems = ()
@@ -108,8 +117,6 @@ class Reconciler:
         """Say what is wrong, and go on with what was good last, as far as the project allows that now."""
         state.problems = (problem_of(error, self._p.wanting.stage_of(error)),)
         refused = isinstance(error, Refused)
-        if not isinstance(error, BadInput):  # bad input stays bad until something moves, and that is noticed
-            self._p.queue.add_later(state.key, Reason.RETRY, _pause_after(error))
         if state.desired is not None and not refused:
             return
         kept = await self._p.wanting.last_good(state)
@@ -307,6 +314,9 @@ def _synced(record: AppRecord, desired: Desired) -> AppRecord:
 
 
 def _pause_after(error: TautError) -> float:
+    """Seconds until another try is worth it. Bad input stays bad until something moves, and that is noticed."""
+    if isinstance(error, BadInput):
+        return math.inf
     if isinstance(error, TargetError):
         return TARGET_PAUSE
     return RENDER_PAUSE if isinstance(error, RenderError) else SOURCE_PAUSE

@@ -58,6 +58,18 @@ class Asked:
     """The hash of the plan that was held when it was asked for: the wish goes on when that very plan is approved."""
 
 
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A search for what Git wants that failed. The same search fails the same way: it is not made again before something moves."""
+
+    marks: int
+    """How often the application had been marked: a newer mark is a reason to search again."""
+    again: float
+    """Unix seconds from which on it is worth another try although nothing moved."""
+    closure: Closure | None = None
+    """What the render had read until then; None when it was no render that failed."""
+
+
 @dataclass(slots=True)
 class AppState:
     """One application. `removed` says that Git no longer declares it, and it is being taken down."""
@@ -84,6 +96,7 @@ class AppState:
     """The cluster is away; what it told last is what taut knows."""
     stale: bool = True
     """Something that Git wants could have changed since `desired` was found."""
+    failed: Failed | None = None
     marks: int = 0
     """How often it was marked stale: what moves while it is looked for must be looked for again."""
     warnings: tuple[str, ...] = ()

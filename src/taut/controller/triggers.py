@@ -16,11 +16,12 @@ from taut.controller.status import problem_of
 from taut.model.application import Source
 from taut.model.errors import TautError
 from taut.model.snapshot import Snapshot
+from taut.render.closure import Closure
 from taut.sources.service import Sources
 from taut.sources.webhook import same_repository
 
 JITTER = 0.1
-FIRST_RETRY = 5.0
+FIRST_RETRY = 2.0
 """Seconds until a source that did not answer is looked at again; twice as long after each further failure."""
 LONGEST_RETRY = 120.0
 log = logging.getLogger("taut.sources")
@@ -216,7 +217,8 @@ class SourceWatch:
     async def _same(self, state: AppState, resolved: dict[Source, Snapshot | None]) -> bool:
         """Whether a render would read exactly the same; then only the revision that people see moves on."""
         desired = state.desired
-        if state.removed or desired is None or state.stale:
+        closure = _closure(state)
+        if state.removed or closure is None:
             return False
         snapshots: list[Snapshot] = []
         for source in state.app.spec.all_sources:
@@ -230,13 +232,24 @@ class SourceWatch:
             if found is None:
                 return False
             snapshots.append(found)
-        if state.desired is not desired or not desired.closure.same_in([s.tree for s in snapshots]):
+        if state.desired is not desired or _closure(state) is not closure:
+            return False
+        if not closure.same_in([s.tree for s in snapshots]):
             return False
         if self._fleet.barred(state) is not None or self._fleet.project_of(state).spec.signatures.require != "none":
             return False
-        state.desired = replace(desired, snapshots=tuple(snapshots))
-        self._fleet.publish(state)
+        if desired is not None and not state.stale:
+            state.desired = replace(desired, snapshots=tuple(snapshots))
+            self._fleet.publish(state)
         return True
+
+
+def _closure(state: AppState) -> Closure | None:
+    """What the last search for what Git wants has read, whether it found something or failed; None when another one is due anyway."""
+    if not state.stale:
+        return state.desired.closure if state.desired is not None else None
+    failed = state.failed
+    return failed.closure if failed is not None and failed.marks == state.marks else None
 
 
 _ADDRESS = ("git", "helm", "oci", "ref", "tag_prefix", "chart", "version", "credentials", "submodules")

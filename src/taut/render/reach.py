@@ -136,6 +136,7 @@ class Reach:
         return self._take(found.path, found.entry)
 
     def _take(self, path: str, entry: Entry) -> bytes:
+        self._files[path] = entry  # also when it is refused: another file in its place may be taken
         if path not in self._content:
             size = self.tree.size(path)
             if size > self.limits.file_bytes:
@@ -150,7 +151,6 @@ class Reach:
                     "there is more below this folder than a render may read", where=self._where(posixpath.dirname(path))
                 )
             self._content[path] = self.tree.read(path)
-        self._files[path] = entry
         return self._content[path]
 
     def listing(self, path: str) -> tuple[Entry, ...]:

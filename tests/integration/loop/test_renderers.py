@@ -186,3 +186,20 @@ async def test_cost_follows_change(taut: Taut) -> None:
         assert data(taut, "b") == {"v": "two"}
         assert taut.controller.wanting.renders == renders + 2
         assert [a.name for a in log.writes()] == ["b"]
+
+
+async def test_what_does_not_render_is_not_rendered_again_for_nothing(taut: Taut) -> None:
+    """Neither for a commit elsewhere nor for news from the cluster: only what it had read can mend it."""
+    files = {**chart("apps/bad", "bad", "v: {{ .Values.v.deep.down }}"), "apps/good/cm.yaml": yaml(config_map("good"))}
+    taut.declare(application("bad"), application("good"), files=files)
+    async with taut.run():
+        await taut.says("bad", "nil pointer")
+        failed = taut.controller.state(taut.key("bad")).failed
+        commit = await taut.push({"apps/good/cm.yaml": yaml(config_map("good", {"a": "2"}))})
+        await taut.synced("good", at=commit)
+        await taut.controller.refresh(None, None)
+        await taut.until(lambda: taut.controller.queue.idle, "nothing left to do")
+        assert taut.controller.state(taut.key("bad")).failed is failed
+        await taut.push({"apps/bad/values.yaml": "v: {deep: {down: mended}}\n"})
+        await taut.synced("bad")
+        assert data(taut, "bad") == {"v": "mended"}
