@@ -87,13 +87,18 @@ class ControllerBackend:
         """The objects of an application and what they made, down to Pods; parents before children."""
         state = self._c.state(key)
         cluster = self._c.fleet.cluster_of(state)
+        statuses = object_statuses(state, cluster.get)
+        refs = [ObjectRef(cluster.name, s.group, s.kind, s.namespace, s.name) for s in statuses]
+        by_namespace: dict[str, list[LiveObject]] = {}
+        for live in (cluster.get(ref) for ref in refs if ref.namespace):
+            if live is not None:
+                by_namespace.setdefault(live.ref.namespace, []).append(live)
+        trees = {tree.live.ref: tree for roots in by_namespace.values() for tree in await cluster.forest(roots)}
         nodes: list[TreeNode] = []
-        for status in object_statuses(state, cluster.get):
-            ref = ObjectRef(cluster.name, status.group, status.kind, status.namespace, status.name)
+        for ref, status in zip(refs, statuses, strict=True):
             nodes.append(_node(ref, "", cluster.get(ref), status.sync, status))
-            found = await cluster.children(ref) if ref.namespace else None
-            if found is not None:
-                nodes += [n for child in found.children for n in _nodes(child, ref.id)]
+            if ref in trees:
+                nodes += [n for child in trees[ref].children for n in _nodes(child, ref.id)]
         return nodes
 
     async def plan(self, key: AppKey) -> PlanView:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from integration.loop.harness import Taut, annotate, application, config_map, yaml
+from integration.loop.harness import Taut, annotate, application, config_map, deployment, yaml
+from support.audit import AuditLog
 from taut.server.controlled import ControllerBackend
 
 pytestmark = pytest.mark.integration
@@ -47,3 +48,24 @@ async def test_the_drift_of_an_application_that_is_gone_is_open_no_more(taut: Ta
         store = taut.controller.store
         left = [r for r in await store.drift(open_only=True, limit=1000) if r.app.root == taut.root]
         assert left == []
+
+
+async def test_a_tree_costs_one_list_a_kind_however_many_objects_it_has(taut: Taut) -> None:
+    files = {
+        "apps/web/a.yaml": yaml(*(deployment(f"web-{n}") for n in range(4)), *(config_map(f"cm-{n}") for n in "abc"))
+    }
+    taut.declare(application("web"), files=dict(files))
+    async with taut.run():
+        await taut.synced("web")
+        log = AuditLog(taut.plane.audit_log)
+        nodes = await ControllerBackend(taut.controller).tree(taut.key("web"))
+        assert sum(n.kind == "Deployment" for n in nodes) == 4
+        assert sum(n.kind == "Pod" for n in nodes) == 4
+        pods = [n for n in nodes if n.kind == "Pod"]
+        assert {n.parent.partition(":")[0] for n in pods} == {"apps/ReplicaSet"}
+
+        def listed() -> list[str]:
+            return [a.plural for a in log.requests(lambda a: a.verb == "list" and a.namespace == taut.namespace)]
+
+        await taut.until(lambda: "pods" in listed(), "the audit log has it")
+        assert len(listed()) == len(set(listed()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -201,18 +201,30 @@ class Reader:
         root = await self._root(ref, uid)
         if root is None:
             return None
+        return _tree(root, await self._by_owner(ref.namespace, {ref.group}, kinds), frozenset())
+
+    async def forest(self, roots: Sequence[LiveObject]) -> list[TreeNode]:
+        """The trees of several objects of one namespace, in their order: every kind is listed once for all of them."""
+        if not roots:
+            return []
+        by_owner = await self._by_owner(roots[0].ref.namespace, {r.ref.group for r in roots}, None)
+        return [_tree(root, by_owner, frozenset()) for root in roots]
+
+    async def _by_owner(
+        self, namespace: str, groups: Collection[str], kinds: Iterable[KindRef] | None
+    ) -> dict[str, list[LiveObject]]:
         await self._discovery.capabilities()
         known = self._discovery.known
         if kinds is None:
-            kinds = (*CHILD_KINDS, *(k for k in known if k.group == ref.group and k.group and k not in _NEVER_LISTED))
+            kinds = (*CHILD_KINDS, *(k for k in known if k.group in groups and k.group and k not in _NEVER_LISTED))
         infos = [known[k] for k in dict.fromkeys(kinds) if k in known and "list" in known[k].verbs]
-        infos = [i for i in infos if i.namespaced or not ref.namespace]
-        found = await asyncio.gather(*(self._all(info, ref.namespace) for info in infos))
+        infos = [i for i in infos if i.namespaced or not namespace]
+        found = await asyncio.gather(*(self._all(info, namespace) for info in infos))
         by_owner: dict[str, list[LiveObject]] = {}
         for child in (c for listed in found for c in listed):
             for owner in child.owner_uids:
                 by_owner.setdefault(owner, []).append(child)
-        return _tree(root, by_owner, frozenset())
+        return by_owner
 
     async def _root(self, ref: ObjectRef, uid: str) -> LiveObject | None:
         body = await self.read(ref)
