@@ -32,6 +32,7 @@ from taut.model.drift import DriftRecord
 from taut.model.errors import BadInput, TautError
 from taut.model.operation import Approval
 from taut.model.plan import Hold, HoldKind, Plan
+from taut.model.project import Project
 from taut.model.record import AppRecord
 from taut.model.refs import AppKey, ObjectRef
 from taut.planning.redact import Redactor
@@ -152,6 +153,8 @@ class Controller:
                 continue
             state = AppState(app=app, record=record, items=dict(inventories.get(app.key, {})))
             state.removed = record.deleting
+            if record.parting:
+                self.fleet.parting[app.key] = msgspec.json.decode(record.parting, type=Project)
             if record.removal_held:
                 state.removal_hold = Hold(HoldKind.ROOT_SHARE, record.removal_held)
             state.approvals = tuple(a for a in approvals if a.app == app.key)

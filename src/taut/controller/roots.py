@@ -279,7 +279,9 @@ class Roots:
     async def _remember(self, state: AppState) -> None:
         spec = msgspec.json.encode(state.app)
         if state.record.spec != spec or state.record.deleting:
-            state.record = msgspec.structs.replace(state.record, spec=spec, deleting=False, removal_held="")
+            state.record = msgspec.structs.replace(
+                state.record, spec=spec, deleting=False, removal_held="", parting=b""
+            )
             await self._store.put_app(state.record)
 
     async def _undeclare(self, root: RootState, doubtful: frozenset[str], problems: list[DocumentProblem]) -> None:
@@ -315,13 +317,15 @@ class Roots:
             await self._store.put_app(state.record)
         if not state.removed:
             state.removed = True
-            if state.app.spec.project in self._former:
-                self._fleet.parting[state.key] = self._former[state.app.spec.project]
+            project = self._former.get(state.app.spec.project)
+            if project is not None:
+                self._fleet.parting[state.key] = project
             state.document_problems = ()
             state.problems = ()
             # Should it come back, everything is looked at as for the first time: some of it may be gone.
+            parting = msgspec.json.encode(project) if project is not None else b""
             state.record = msgspec.structs.replace(
-                state.record, deleting=True, content_hash="", removal_held=message
+                state.record, deleting=True, content_hash="", removal_held=message, parting=parting
             )
             await self._store.put_app(state.record)
         self._changed.append(state)

@@ -34,5 +34,7 @@ class AppRecord(msgspec.Struct, frozen=True, kw_only=True):
     deleting: bool = False
     removal_held: str = ""
     """Why taking it down asks first: too much of its root went at once."""
+    parting: bytes = b""
+    """While it is taken down: its project as JSON, as it was. Both may have left Git in one commit."""
     closure: bytes = b""
     """The inputs of the last render (see render.closure), as JSON."""

@@ -56,3 +56,22 @@ async def test_a_file_that_was_renamed_and_broken_takes_nothing_away(taut: Taut)
         taut.repo.delete("taut/renamed.yaml")
         await taut.push({"taut/other.yaml": yaml(taut.filled(application("app-0")))})
         await taut.synced("app-0")
+
+
+async def test_an_application_goes_whose_project_left_with_it_also_after_a_restart(taut: Taut) -> None:
+    """A suspended application stays until it is resumed; by then taut was started anew, and Git knows its project no more."""
+    team = {"apiVersion": "taut.dev/v1", "kind": "Project", "metadata": {"name": "team"}, "spec": {}}
+    root = {"name": taut.root, "git": taut.repo.url, "ref": "main", "path": "taut", "poll": "1h", "projects": True}
+    taut.options["roots"] = [root]
+    taut.declare(team, application("app-0", project="team"), application("app-1"), files=files())
+    async with taut.run():
+        await taut.synced("app-0", "app-1")
+        await taut.controller.suspend(taut.key("app-0"), by="ada", reason="")
+        taut.declare(application("app-1"))
+        await taut.poke()
+        await taut.until(lambda: (s := taut.state("app-0")) is not None and s.removed, "to be removed")
+    async with taut.run():
+        await taut.says("app-0", "suspended")
+        await taut.controller.resume(taut.key("app-0"), by="ada")
+        await taut.until(lambda: taut.state("app-0") is None, "gone")
+        assert taut.get("configmaps", "app-0") is None
