@@ -349,6 +349,26 @@ async def test_a_force_push_loses_no_rollback(taut: Taut) -> None:
         assert (taut.get("configmaps", "web") or {})["data"] == {"state": "good"}
 
 
+async def test_pins_are_kept_as_long_as_the_history(taut: Taut) -> None:
+    taut.declare(application("web", historyLimit=2), application("other"), files={**good("web"), **good("other")})
+    commits: list[str] = []
+    async with taut.run():
+        await taut.synced("web", "other")
+        for n in range(3):
+            commits.append(await taut.push({"apps/web/cm.yaml": yaml(config_map("web", {"state": str(n)}))}))
+            await taut.synced("web", at=commits[-1])
+
+        def pinned() -> set[str]:
+            return set(taut.controller.sources.pinned(taut.repo.url, taut.key("web")))
+
+        # Commits of one second have no order: the one that is deployed stays in any case.
+        assert len(pinned()) == 2
+        assert commits[-1] in pinned()
+        taut.declare(application("other"))
+        await taut.poke()
+        await taut.until(lambda: taut.state("web") is None and not pinned(), "nothing is kept for nobody")
+
+
 async def test_a_branch_that_disappears(taut: Taut) -> None:
     taut.declare(application("web", source={"path": "apps/web", "ref": "live"}), application("other"))
     taut.repo.commit({**good("web"), **good("other")})
