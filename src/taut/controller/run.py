@@ -125,19 +125,25 @@ async def running(config: Config) -> AsyncGenerator[Controller]:
         yield controller
 
 
-def _engine(config: Config, store: Store, sources: Sources) -> RenderEngine:
+def limits_of(config: Config) -> Limits:
+    """What one render may cost, as the configuration says."""
     bounds = config.render
-    limits = Limits(
+    return Limits(
         wall_seconds=seconds(bounds.timeout),
+        cpu_seconds=max(Limits().cpu_seconds, int(2 * seconds(bounds.timeout))),
         memory_mb=bounds.memory_mib,
         processes=bounds.processes,
         output_bytes=bounds.output_mib * 2**20,
     )
+
+
+def _engine(config: Config, store: Store, sources: Sources) -> RenderEngine:
+    bounds = config.render
     return RenderEngine(
         cache=RenderCache(store),
         fetcher=sources,
         kustomize=Path(bounds.kustomize) if bounds.kustomize else None,
-        limits=limits,
+        limits=limits_of(config),
         workers=bounds.workers,
         secret=store.mac(b"render keys").encode(),
     )

@@ -9,7 +9,8 @@ import aiohttp
 import pytest
 
 from integration.loop.harness import Taut, application, config_map, yaml
-from taut.controller.run import run
+from taut.controller.run import limits_of, run
+from taut.dialects.config import Config, RenderConfig
 from taut.documents.yaml import dump
 from taut.server.controlled import serve_controller
 
@@ -36,6 +37,13 @@ async def test_the_token_file_is_where_the_configuration_says(tmp_path: Path) ->
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+def test_a_render_that_may_take_long_may_compute_long() -> None:
+    config = Config(render=RenderConfig(timeout="10m"))
+    limits = limits_of(config)
+    assert (limits.wall_seconds, limits.cpu_seconds) == (600, 1200)
+    assert limits_of(Config()).cpu_seconds == 120
 
 
 async def test_what_a_document_says_to_show_is_shown(taut: Taut) -> None:
