@@ -29,7 +29,7 @@ async def test_the_token_file_is_where_the_configuration_says(tmp_path: Path) ->
         token = tmp_path / "secrets.token"
         assert token.stat().st_mode & 0o777 == 0o600
         assert not (tmp_path / "state/taut.db.token").exists()
-        url = f"{line.removeprefix('taut listens on ')}/v1/applications"
+        url = f"{line.removeprefix('taut listens on ').partition(';')[0]}/v1/applications"
         async with aiohttp.ClientSession() as http:
             for value, status in ((token.read_text().strip(), 200), ("wrong", 401)):
                 async with http.get(url, headers={"Authorization": f"Bearer {value}"}) as answer:
