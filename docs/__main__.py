@@ -10,7 +10,9 @@ from pathlib import Path
 HERE = Path(__file__).parent
 
 if __name__ == "__main__":
-    text = subprocess.run([sys.executable, "-m", "taut.cli.reference"], capture_output=True, text=True, check=True).stdout
+    text = subprocess.run(
+        [sys.executable, "-m", "taut.cli.reference"], capture_output=True, text=True, check=True
+    ).stdout
     (HERE / "cli.md").write_text(text)
     sys.argv = ["taut.dialects.reference", str(HERE)]
     runpy.run_module("taut.dialects.reference", run_name="__main__")

@@ -5,6 +5,7 @@ The command runs in a pseudo-terminal, so its colours are those that a person se
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import struct
@@ -21,7 +22,7 @@ def printed(argv: list[str], columns: int) -> str:
     """What the command writes to a terminal of that width."""
     pid, master = pty.fork()
     if pid == 0:
-        os.execvp(argv[0], argv)
+        os.execvp(argv[0], argv)  # noqa: S606 (the command is the caller's own)
     ioctl(master, TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
     parts: list[bytes] = []
     while True:
@@ -39,7 +40,7 @@ def printed(argv: list[str], columns: int) -> str:
 def main(out: str, columns: str, *argv: str) -> None:
     """Write the picture."""
     width = int(columns)
-    console = Console(record=True, width=width, file=open(os.devnull, "w"), force_terminal=True)
+    console = Console(record=True, width=width, file=io.StringIO(), force_terminal=True)
     console.print(Text(f"$ {' '.join(argv)}", style="bold"))
     console.print(Text.from_ansi(printed(list(argv), width)))
     Path(out).write_text(console.export_svg(title="taut"))

@@ -21,7 +21,11 @@ def put(base: Path, **files: str) -> Path:
 
 
 def test_a_good_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    put(tmp_path, taut__a_yaml=APPLICATION.format(name="a"), apps__x_yaml="kind: ConfigMap\napiVersion: v1\nmetadata: {name: x}\n")
+    put(
+        tmp_path,
+        taut__a_yaml=APPLICATION.format(name="a"),
+        apps__x_yaml="kind: ConfigMap\napiVersion: v1\nmetadata: {name: x}\n",
+    )
     assert run_command(cli, ["check", str(tmp_path)]) == 0
     assert capsys.readouterr().out == "Nothing is wrong in 2 files with 1 application.\n"
 
