@@ -40,7 +40,7 @@ def _sections(command: click.Command, context: click.Context, level: int) -> Ite
     yield f"```\n{context.command_path} {usage}\n```\n"
     records = [p.get_help_record(context) for p in command.get_params(context) if isinstance(p, click.Option)]
     rows = [
-        f"| `{_cell(names)}` | {_cell(text)} |" for names, text in (r for r in records if r) if names != "-h, --help"
+        f"| `{_cell(names)}` | {_cell(text)} |" for names, text in (r for r in records if r) if "--help" not in names
     ]
     if rows:
         yield "\n".join(["| option | what it does |", "| --- | --- |", *rows]) + "\n"
