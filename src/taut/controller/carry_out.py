@@ -13,7 +13,7 @@ import orjson
 from taut.model.errors import BadInput, TargetError
 from taut.model.live import LiveObject
 from taut.model.manifests import Body
-from taut.model.operation import Operation, Step, StepState
+from taut.model.operation import Operation, OperationKind, Step, StepState
 from taut.model.plan import Action, InventoryItem
 from taut.model.refs import ObjectRef
 from taut.planning.fields import managed_fields, owned_hash
@@ -228,8 +228,13 @@ class StepSender:
         run.removed.add(uid)
 
     async def _delete(self, run: Run, step: Step) -> dict[ObjectRef, InventoryItem | None]:
+        live = run.at(step.ref).get(step.ref)
         if not step.uid:
             return await self._done(run, step, None, drop=True)
+        pruned = run.operation.kind is not OperationKind.DELETE and not step.hook
+        if pruned and live is not None and live.uid == step.uid and live.protected:
+            # A wave may come long after its plan: who protected the object meanwhile meant it.
+            return await self._done(run, step, None, drop=True, message="its annotation forbids deleting it by now")
         await self._remove(run, step, step.uid, run.propagation)
         return {}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import datetime
 
 from taut.controller.fleet import Fleet
 from taut.controller.planner import Planned
@@ -15,6 +14,7 @@ from taut.model.drift import DriftOutcome, DriftRecord
 from taut.model.manifests import Body
 from taut.model.plan import Action, Change, FieldChange, Plan
 from taut.model.refs import ObjectRef
+from taut.model.times import unix_seconds
 from taut.planning.drift import DriftFinding, find_drift
 from taut.planning.ignore import NOTHING, resolve
 from taut.planning.redact import Redactor
@@ -83,7 +83,7 @@ class DriftLog:
                 found=f.found,
                 who=f.owner.manager,
                 operation=f.owner.operation,
-                changed_at=_unix(f.owner.time),
+                changed_at=unix_seconds(f.owner.time),
                 noticed_at=now,
                 outcome=outcome,
                 reason=reason,
@@ -177,10 +177,3 @@ def _differs(known: DriftRecord | None, found: DriftRecord) -> bool:
         return True
     same = replace(found, id=known.id, noticed_at=known.noticed_at, outcome=known.outcome, reason=known.reason)
     return same != known
-
-
-def _unix(time_text: str) -> float:
-    try:
-        return datetime.fromisoformat(time_text).timestamp() if time_text else 0.0
-    except ValueError:
-        return 0.0

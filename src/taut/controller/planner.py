@@ -31,6 +31,7 @@ from taut.planning.wanted import Wanted
 from taut.store.store import Store
 from taut.targets.kubernetes.cluster import Cluster
 from taut.targets.kubernetes.immutable import immutable_cause
+from taut.targets.kubernetes.made import made_by_cluster
 
 AUTOSCALER = KindRef("autoscaling", "HorizontalPodAutoscaler")
 JOB = KindRef("batch", "Job")
@@ -377,7 +378,7 @@ async def _left_inside(cluster: Cluster, namespace: str, gone: Collection[Object
     """How many objects a namespace would take with it, besides those that the plan deletes anyway."""
     count = 0
     async for live in cluster.list_metadata(None, namespace, on_failure=lambda _k, _e: None):
-        if live.ref not in gone and not live.owner_uids and not live.run_key and not _made_by_cluster(live):
+        if live.ref not in gone and not live.owner_uids and not live.run_key and not made_by_cluster(live):
             count += 1
     return count
 
@@ -411,23 +412,6 @@ def _unhealthy(live: LiveObject | None) -> bool:
 def _complete(live: LiveObject | None, uid: str) -> bool:
     return (
         live is not None and live.uid == uid and live.health is not None and live.health.status is HealthStatus.HEALTHY
-    )
-
-
-_CLUSTER_MADE = {
-    ("", "ServiceAccount", "default"),
-    ("", "ConfigMap", "kube-root-ca.crt"),
-}
-
-
-def _made_by_cluster(live: LiveObject) -> bool:
-    """What every namespace gets by itself, and records that carry no data of people."""
-    ref = live.ref
-    return (ref.group, ref.kind, ref.name) in _CLUSTER_MADE or ref.kind in (
-        "Event",
-        "Lease",
-        "EndpointSlice",
-        "Endpoints",
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 
 from taut.controller.state import AppState
 from taut.model.errors import TautError
@@ -12,15 +11,9 @@ from taut.model.live import LiveObject
 from taut.model.plan import Action, InventoryItem
 from taut.model.refs import ObjectRef
 from taut.model.status import AppStatus, HeldFor, ObjectStatus, Problem, SyncStatus
+from taut.model.times import rfc3339
 
 type Look = Callable[[ObjectRef], LiveObject | None]
-
-
-def rfc3339(seconds: float) -> str:
-    """Unix seconds as RFC 3339 in UTC, empty for 0."""
-    if not seconds:
-        return ""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def problem_of(error: TautError, stage: str) -> Problem:

@@ -286,6 +286,10 @@ def _findings(config: Config) -> Iterator[Finding]:
             yield Finding(
                 ("clusters", number, "inCluster"), "inCluster and kubeconfig exclude each other", "keep one of them"
             )
+        who = cluster.impersonate
+        if who is not None and not who.user and (who.groups or who.uid or who.extra):
+            path = ("clusters", number, "impersonate")
+            yield Finding(path, "groups, uid and extra need a user", "add user, as kubectl's --as")
     for number, root in enumerate(config.roots):
         yield from (finding.under("roots", number) for finding in _root(root, config))
     for number, credentials in enumerate(config.credentials):

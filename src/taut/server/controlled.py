@@ -10,23 +10,22 @@ from pathlib import Path
 
 from taut.controller.controller import Controller
 from taut.controller.roots import RootState
-from taut.controller.status import object_statuses, problem_of, rfc3339
+from taut.controller.status import object_statuses, problem_of
 from taut.model.drift import DriftRecord
 from taut.model.errors import BadInput
 from taut.model.live import LiveObject
 from taut.model.operation import AuditEntry, HistoryEntry
-from taut.model.refs import AppKey, KindRef, ObjectRef
+from taut.model.refs import AppKey, ObjectRef
 from taut.model.status import AppStatus, ObjectStatus, Problem, SyncStatus
+from taut.model.times import rfc3339
 from taut.planning.guard import holds_after
 from taut.planning.ownership import owner_app
 from taut.server.serve import Serving, serving
 from taut.server.views import Gone, Metric, Orphan, PlanView, RootView, Sample, SyncAnswer, SyncRequest, TreeNode
 from taut.store.records import Event
+from taut.targets.kubernetes.made import made_by_cluster
 from taut.targets.kubernetes.reads import TreeNode as LiveTree
-
-_QUIET_KINDS = frozenset({"Event", "EndpointSlice", "Endpoints", "Lease", "PodMetrics", "ControllerRevision"})
-_CLUSTER_MADE = frozenset({("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt")})
-RESTARTABLE = frozenset({KindRef("apps", "Deployment"), KindRef("apps", "StatefulSet"), KindRef("apps", "DaemonSet")})
+from taut.targets.kubernetes.writes import RESTARTABLE
 
 
 class ControllerBackend:
@@ -292,6 +291,4 @@ def _node(
 
 def _is_orphan(live: LiveObject) -> bool:
     """Nothing made it, and it is no record that the cluster keeps by itself."""
-    if live.owner_uids or live.ref.kind in _QUIET_KINDS:
-        return False
-    return (live.ref.kind, live.ref.name) not in _CLUSTER_MADE
+    return not live.owner_uids and not made_by_cluster(live)

@@ -6,7 +6,6 @@ Names are camelCase in JSON, times RFC 3339 in UTC (empty when it never happened
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -17,6 +16,7 @@ from taut.model.operation import AuditEntry, HistoryEntry
 from taut.model.plan import Action, Change, FieldChange, Plan
 from taut.model.refs import ObjectRef
 from taut.model.status import AppStatus, HeldFor, ObjectStatus, Problem, SyncStatus
+from taut.model.times import rfc3339
 from taut.store.records import Event
 
 HIDDEN = "•••••• differs"
@@ -236,7 +236,7 @@ class HistoryView(View, frozen=True):
             author=entry.author,
             commit_message=entry.commit_message,
             initiated_by=entry.initiated_by,
-            started=moment(entry.started_at),
+            started=rfc3339(entry.started_at),
             duration=round(entry.duration, 3),
             plan_hash=entry.plan_hash,
             changes=entry.changes,
@@ -279,10 +279,10 @@ class DriftView(View, frozen=True):
             who=record.who,
             operation=record.operation,
             user=record.user,
-            changed=moment(record.changed_at),
-            noticed=moment(record.noticed_at),
+            changed=rfc3339(record.changed_at),
+            noticed=rfc3339(record.noticed_at),
             outcome=record.outcome.value,
-            healed=moment(record.healed_at),
+            healed=rfc3339(record.healed_at),
             reason=record.reason,
         )
 
@@ -314,7 +314,7 @@ class EventView(View, frozen=True):
         return cls(
             id=event.id,
             app=event.app,
-            at=moment(event.at),
+            at=rfc3339(event.at),
             kind=event.kind,
             message=event.message,
             object=event.object,
@@ -337,7 +337,7 @@ class AuditView(View, frozen=True):
         """From the store's entry."""
         return cls(
             number=entry.number,
-            at=moment(entry.at),
+            at=rfc3339(entry.at),
             actor=entry.actor,
             action=entry.action,
             subject=entry.subject,
@@ -360,13 +360,6 @@ class Metric(View, frozen=True):
     help: str
     kind: str
     samples: Sequence[Sample]
-
-
-def moment(seconds: float) -> str:
-    """Unix seconds as RFC 3339 in UTC, empty for 0."""
-    if not seconds:
-        return ""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _hidden(there: bool) -> str | None:

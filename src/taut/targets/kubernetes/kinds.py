@@ -303,7 +303,7 @@ def _unwatchable(kind: KindRef) -> TargetError:
     return TargetError(
         f"{kind} cannot be watched: the cluster offers no list and watch for it",
         where=Where(object=str(kind)),
-        advice="objects of this kind are applied, and not looked after",
+        advice="taut cannot keep objects that it cannot see: leave this kind to what serves it",
         status=405,
         reason="MethodNotAllowed",
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from taut.model.live import LiveObject
 from taut.model.refs import KindRef, ObjectRef
-from taut.targets.kubernetes.projection import Foreign, Record, expand, owner_app
+from taut.targets.kubernetes.projection import Foreign, Record, app_text, expand
 
 _log = logging.getLogger(__name__)
 _REMEMBERED_DELETIONS = 4096
@@ -198,12 +198,12 @@ class Memory:
         if isinstance(old, LiveObject) and (not isinstance(record, LiveObject) or record.owner != old.owner):
             self._unlink(ref, old)
         if isinstance(record, LiveObject) and record.owner:
-            self._apps.setdefault(owner_app(record.owner), set()).add(ref)
+            self._apps.setdefault(app_text(record.owner), set()).add(ref)
 
     def _unlink(self, ref: ObjectRef, old: Record) -> None:
         if not isinstance(old, LiveObject) or not old.owner:
             return
-        app = owner_app(old.owner)
+        app = app_text(old.owner)
         refs = self._apps.get(app)
         if refs is not None:
             refs.discard(ref)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -15,6 +14,7 @@ from taut.model.health import Health
 from taut.model.live import RUN_KEY, LiveObject
 from taut.model.manifests import Body
 from taut.model.refs import KindRef, ObjectRef
+from taut.model.times import unix_seconds
 from taut.planning.fields import owned_hash
 from taut.planning.options import Removal, parse_annotations
 from taut.planning.ownership import checked_owner
@@ -42,7 +42,7 @@ def keeps_from_pruning(annotations: Mapping[str, str], labels: Mapping[str, str]
     return parse_annotations(annotations, labels)[0].prune is Removal.NEVER
 
 
-def owner_app(owner: str) -> str:
+def app_text(owner: str) -> str:
     """The application's key in an OWNER annotation."""
     return owner.partition("|")[0]
 
@@ -50,16 +50,6 @@ def owner_app(owner: str) -> str:
 def api_version_of(group: str, version: str) -> str:
     """`apps/v1`, `v1`."""
     return f"{group}/{version}" if group else version
-
-
-def moment(text: str | None) -> float:
-    """An RFC 3339 time as Unix seconds; 0 when there is none."""
-    if not text:
-        return 0.0
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except ValueError:
-        return 0.0
 
 
 def is_foreign(meta: ObjectMeta, ref: ObjectRef) -> bool:
@@ -76,7 +66,10 @@ def foreign(meta: ObjectMeta) -> Foreign:
     if not controller and meta.owner_references:
         controller = meta.owner_references[0].uid
     return Foreign(
-        meta.uid, sys.intern(controller), int(moment(meta.creation_timestamp)), meta.deletion_timestamp is not None
+        meta.uid,
+        sys.intern(controller),
+        int(unix_seconds(meta.creation_timestamp)),
+        meta.deletion_timestamp is not None,
     )
 
 
@@ -99,7 +92,7 @@ def live(
         deleting=meta.deletion_timestamp is not None,
         finalizers=tuple(meta.finalizers or ()),
         owner_uids=tuple(o.uid for o in meta.owner_references or ()),
-        created=moment(meta.creation_timestamp),
+        created=unix_seconds(meta.creation_timestamp),
         protected=protects(annotations, meta.labels or {}),
     )
 

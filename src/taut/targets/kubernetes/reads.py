@@ -16,9 +16,10 @@ from taut.model.errors import TargetError, Where
 from taut.model.live import KindInfo, LiveObject
 from taut.model.manifests import Body
 from taut.model.refs import KindRef, ObjectRef
+from taut.model.times import unix_seconds
 from taut.targets.kubernetes.collection import Sight
 from taut.targets.kubernetes.kinds import no_such_kind
-from taut.targets.kubernetes.projection import api_version_of, live, metadata_of, moment, shell
+from taut.targets.kubernetes.projection import api_version_of, live, metadata_of, shell
 
 PAGE = 500
 _NEVER_LISTED = frozenset({KindRef("", "Event"), KindRef("events.k8s.io", "Event"), KindRef("", "ComponentStatus")})
@@ -271,7 +272,7 @@ def _event(item: Body) -> ObjectEvent:
         reason=str(item.get("reason") or ""),
         message=str(item.get("message") or ""),
         count=int(series.get("count") or item.get("count") or 1),
-        last=next((moment(t) for t in times if t), 0.0),
+        last=next((unix_seconds(t) for t in times if t), 0.0),
         source=str(item.get("reportingComponent") or source.get("component") or ""),
     )
 

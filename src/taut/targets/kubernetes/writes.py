@@ -25,7 +25,7 @@ from taut.targets.kubernetes.projection import live, metadata_of, ref_of
 RESTART_MANAGER = "taut-restart"
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
 ABSORB_TRIES = 4
-_RESTARTABLE = frozenset({KindRef("apps", "Deployment"), KindRef("apps", "StatefulSet"), KindRef("apps", "DaemonSet")})
+RESTARTABLE = frozenset({KindRef("apps", "Deployment"), KindRef("apps", "StatefulSet"), KindRef("apps", "DaemonSet")})
 _OTHER_UID = re.compile(r"UID in (the )?precondition", re.IGNORECASE)
 _PROPAGATION = {"background": "Background", "foreground": "Foreground", "orphan": "Orphan"}
 
@@ -229,7 +229,7 @@ class Writer:
 
     async def restart(self, ref: ObjectRef, *, impersonate: Impersonation | None = None) -> None:
         """Restart a workload. See `Cluster.restart`."""
-        if ref.kind_ref not in _RESTARTABLE:
+        if ref.kind_ref not in RESTARTABLE:
             raise BadInput(
                 f"a {ref.kind} cannot be restarted",
                 where=Where(object=str(ref)),
