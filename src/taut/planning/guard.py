@@ -132,12 +132,20 @@ def _recreation(change: Change) -> Iterator[Hold]:
 
 
 def guard_root(removed: Collection[AppKey], total: int, guards: Guards | None = None) -> Hold | None:
-    """The hold for a root that loses too large a share of its applications; None when it does not."""
+    """The hold for a root that loses all of several applications, or too large a share of them; None when it does not.
+
+    A root that is emptied is more often a slip (a folder that moved, a wrong path) than a wish; `allowEmpty` says that it is one.
+    """
     limits = guards or Guards()
-    if not _too_many(len(removed), total, limits.max_delete_share, limits.max_delete_count):
+    emptied = len(removed) == total > 1 and not limits.allow_empty
+    if not emptied and not _too_many(len(removed), total, limits.max_delete_share, limits.max_delete_count):
         return None
     names = ", ".join(str(key) for key in sorted(removed)[:10]) + (" …" if len(removed) > 10 else "")
-    message = _share_message(len(removed), total, limits.max_delete_share, "application")
+    message = (
+        f"the root declares nothing any more, and {_count(total, 'application')} would go"
+        if emptied
+        else _share_message(len(removed), total, limits.max_delete_share, "application")
+    )
     return Hold(HoldKind.ROOT_SHARE, f"{message}: {names}")
 
 

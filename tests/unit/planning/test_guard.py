@@ -136,7 +136,12 @@ def test_recreating(change: Change, held: HoldKind | None) -> None:
 
 def test_a_root_that_loses_its_applications() -> None:
     keys = [AppKey("main", "", str(n)) for n in range(20)]
-    assert guard_root(keys[:3], 3) is None
+    assert guard_root(keys[:3], 4) is None
+    assert guard_root(keys[:1], 1) is None
+    emptied = guard_root(keys[:2], 2)
+    assert emptied is not None
+    assert "declares nothing any more" in emptied.message
+    assert guard_root(keys[:2], 2, Guards(allow_empty=True)) is None
     assert guard_root(keys[:10], 20) is None
     hold = guard_root(keys[:11], 20)
     assert hold is not None
