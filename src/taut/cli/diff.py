@@ -44,7 +44,7 @@ def diff(
         show_plan(plan)
     else:
         show_data(plan, output)
-    return Exit.DIFFERENT if plan.changes else Exit.DONE
+    return Exit.DIFFERENT if plan.changes or plan.held_for else Exit.DONE
 
 
 def _is_path(name: str) -> bool:

@@ -19,7 +19,7 @@ def find(server: str | None, token_file: Path | None) -> tuple[str, str]:
     if server:
         url = server.rstrip("/")
         if not url.startswith(("http://", "https://")):
-            raise BadInput(f"{server!r} is no address of a taut", advice="write it like http://127.0.0.1:8440")
+            raise BadInput(f"{server!r} is no address of a taut", advice="write it like http://127.0.0.1:7411")
         known = next((a for a in announce.running() if a.server == url), None)
         if token_file is None and known is None:
             raise BadInput(f"The token for {url} is not known", advice="name its file with --token-file")

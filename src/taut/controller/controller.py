@@ -256,7 +256,7 @@ class Controller:
 
     async def suspend(self, key: AppKey, *, by: str, reason: str) -> None:
         """Neither sync, heal, prune nor delete from now on."""
-        await self._suspended(key, by, reason, by)
+        await self._suspended(key, by, reason, f"{by}: {reason}" if reason else by)
 
     async def resume(self, key: AppKey, *, by: str) -> None:
         """Undo `suspend`. Raises BadInput when it is the document that suspends; one that left Git no longer does."""

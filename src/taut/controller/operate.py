@@ -73,14 +73,17 @@ class Operator:
         now = self._clock()
         desired = state.desired
         revision = desired.revision if desired else None
-        asked = state.asked
+        healing = start.kind is OperationKind.HEAL
+        asked = None if healing else state.asked
+        # A heal carries out its own changes: the approval of a plan that is held meanwhile is not used up by it.
+        plan_hash = replace(plan, changes=start.changes).hash if healing else plan.hash
         operation = Operation(
             id=0,
             app=state.key,
             kind=start.kind,
             state=OperationState.RUNNING,
             revision=revision.label if revision else "",
-            plan_hash=plan.hash,
+            plan_hash=plan_hash,
             started_at=now,
             deadline=now + seconds(state.app.spec.sync.timeout),
             initiated_by=asked.by if asked else "taut",
@@ -94,7 +97,7 @@ class Operator:
         manifests = {s.number: canonical(m.body) for s, m in work if m is not None}
         steps = [s for s, _ in work]
         intended = [self._intended(s) for s in steps if _enters(s)]
-        note = AuditNote(operation.initiated_by, start.kind.value, str(state.key), f"plan {plan.hash[:12]}")
+        note = AuditNote(operation.initiated_by, start.kind.value, str(state.key), f"plan {plan_hash[:12]}")
         number = await self._store.begin(operation, steps, manifests, intended, audit=note)
         for item in intended:
             self._fleet.put_item(state, state.items.get(item.ref, item))

@@ -25,6 +25,7 @@ from taut.model.health import HealthStatus
 from taut.model.operation import OperationKind, OperationState, StepState
 from taut.model.plan import Action, Change, Hold, Plan
 from taut.model.record import AppRecord
+from taut.model.refs import ObjectRef
 from taut.planning.guard import holds_after, stops
 from taut.planning.plan import BEING_DELETED
 from taut.planning.windows import Verdict, is_open
@@ -74,6 +75,9 @@ class Reconciler:
         self._p.fleet.publish(state)
 
     async def _step(self, state: AppState) -> None:
+        if state.removed and state.removal_sure and not state.items and state.run is None and not state.suspended:
+            await self._p.fleet.removed(state)  # nothing was ever made of it: there is nothing to ask or to wait for
+            return
         barred = self._p.fleet.barred(state)
         if barred is not None:
             # As whom to write, and what may be written, is known by the project alone.
@@ -223,6 +227,7 @@ class Reconciler:
             asked_prune=asked.prune if asked else None,
             suspended=state.suspended,
             removed=state.removed,
+            drifted=_drifted(state, plan),
             held=next((h.message for h in holds if h.approvable), "") if stops(holds) else "",
             dependency=self._dependency(state, plan, fresh),
             window_closed="" if window.open else window.reason,
@@ -289,6 +294,17 @@ def _answer(state: AppState) -> None:
     if state.asked is not None:
         state.handled = max(state.handled, state.asked.number)
         state.asked = None
+
+
+def _drifted(state: AppState, plan: Plan) -> frozenset[ObjectRef]:
+    """Objects whose desired content is the one that was applied last, and that are not as they were left."""
+    found: list[ObjectRef] = []
+    for change in plan.changes:
+        item = state.items.get(change.ref)
+        repairs = not change.hook and change.action in (Action.CREATE, Action.UPDATE)
+        if repairs and item is not None and not item.pending and item.desired_hash == change.desired_hash:
+            found.append(change.ref)
+    return frozenset(found)
 
 
 def _differs(change: Change) -> bool:

@@ -50,6 +50,8 @@ class Facts:
     asked_prune: bool | None = None
     suspended: bool = False
     removed: bool = False
+    drifted: frozenset[ObjectRef] = frozenset()
+    """Objects that Git wants as it did at the last sync, and somebody changed."""
     held: str = ""
     """The first hold that no approval lets pass."""
     dependency: str = ""
@@ -65,7 +67,21 @@ class Facts:
 
 
 def decide(plan: Plan, facts: Facts) -> Decision:
-    """Start, wait, or nothing to do. A person's wish passes a manual mode, pauses and contention; never a hold, a suspension or report-only."""
+    """Start, wait, or nothing to do. A person's wish passes a manual mode, pauses and contention; never a hold, a suspension or report-only.
+
+    While new content waits (for an approval, a dependency, its next try), what was synced before is kept: drift from it is healed.
+    """
+    decision = _decide(plan, facts)
+    keeps = facts.policy.mode is SyncMode.AUTOMATIC and facts.policy.heal and not facts.window_closed
+    paused = facts.failures and facts.retry_at > facts.now
+    if isinstance(decision, NotNow) and facts.fresh and keeps and not (facts.suspended or facts.removed or paused):
+        drifted = tuple(c for c in plan.changes if c.ref in facts.drifted)
+        healing = _heal(drifted, facts) if drifted else decision
+        return healing if isinstance(healing, Start) else decision
+    return decision
+
+
+def _decide(plan: Plan, facts: Facts) -> Decision:
     changes = _wanted(plan, facts)
     if not changes and not facts.removed:
         return Nothing()

@@ -95,6 +95,13 @@ def sentence(state: AppState, health: Health) -> str:
         return hold.message
     if state.run is not None:
         return state.run.waiting or "syncing"
+    if state.suspended:
+        who = f"by {state.record.suspended_by}" if state.record.suspended_by else "by its document"
+        return (
+            f"suspended {who}; waits for: taut resume {state.key.name}"
+            if state.record.suspended_by
+            else f"suspended {who}"
+        )
     if state.waiting:
         return state.waiting
     if state.operation_state == "Failed":

@@ -12,7 +12,7 @@ from taut.controller.controller import Controller
 from taut.controller.roots import RootState
 from taut.controller.status import object_statuses, problem_of
 from taut.model.drift import DriftRecord
-from taut.model.errors import BadInput
+from taut.model.errors import BadInput, TautError, Where
 from taut.model.live import LiveObject
 from taut.model.operation import AuditEntry, HistoryEntry
 from taut.model.refs import AppKey, ObjectRef
@@ -102,8 +102,12 @@ class ControllerBackend:
 
     async def plan(self, key: AppKey) -> PlanView:
         """What a sync would do now."""
-        planned = await self._c.planned(key)
         state = self._c.state(key)
+        if state.problems and not state.removed:
+            first = state.problems[0]
+            what = f"what Git wants of {key.name} is not known: {first.what}"
+            raise TautError(what, where=Where(file=first.where), advice=first.advice)
+        planned = await self._c.planned(key)
         holds = holds_after(planned.plan, state.approvals)
         return PlanView.of(replace(planned.plan, holds=holds))
 
@@ -113,7 +117,15 @@ class ControllerBackend:
             return SyncAnswer(message="This is what a sync would do now.", plan=await self.plan(key))
         refs = frozenset(self._object(key, text) for text in request.objects)
         number = await self._c.ask_sync(key, by=request.by or "api", objects=refs, prune=request.prune)
-        return SyncAnswer(message=f"taut syncs {key.name}.", request=number)
+        return SyncAnswer(message=self._answer(key), request=number)
+
+    def _answer(self, key: AppKey) -> str:
+        """What will come of a sync that was asked for, as far as that is known now."""
+        state = self._c.state(key)
+        why = next(iter(p.what for p in state.all_problems), "") or next(
+            (h.message for h in state.holds if h.approvable), ""
+        )
+        return f"A sync of {key.name} is asked for, and has to wait: {why}." if why else f"taut syncs {key.name}."
 
     def _object(self, key: AppKey, text: str) -> ObjectRef:
         """The object that a person means by `KIND/NAME`, `KIND.GROUP/NAME` or `KIND NAMESPACE/NAME`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import logging
 import os
 import socket
 from collections.abc import AsyncGenerator, Generator
@@ -64,6 +65,8 @@ async def serving(
         yield Serving(url, token_file)
     finally:
         withdraw(written, os.getpid())
+        # Watches that are open are cut off now; that is no error to print.
+        logging.getLogger("uvicorn.error").disabled = True
         server.should_exit = True
         # A watch never ends by itself: uvicorn cancels what is still open after its grace time.
         await asyncio.wait([task], timeout=_STOP_SECONDS + 2)
@@ -78,7 +81,7 @@ def bind(listen: str) -> socket.socket:
     host = host.strip("[]")
     if not colon or not port.isdigit() or int(port) > 65535:
         raise BadInput(
-            f"{listen!r} is no address to listen on", advice="write it like 127.0.0.1:8440; port 0 takes a free one"
+            f"{listen!r} is no address to listen on", advice="write it like 127.0.0.1:7411; port 0 takes a free one"
         )
     address = "127.0.0.1" if host in ("", "localhost") else host
     try:

@@ -492,3 +492,19 @@ async def test_a_kind_that_nobody_knows_is_held_and_the_rest_goes_on(taut: Taut)
         taut.api.apply(f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}", crd("things", group))
         await taut.until(lambda: taut.get("things", "one", f"{group}/v1"), "applied")
         await taut.synced("web")
+
+
+async def test_what_was_synced_before_is_healed_while_a_plan_is_held(taut: Taut) -> None:
+    files: dict[str, Content] = {f"apps/web/{n}.yaml": yaml(config_map(f"c{n}")) for n in range(8)}
+    taut.declare(application("web"), files=files)
+    async with taut.run():
+        await taut.synced("web")
+        taut.repo.delete(*[f"apps/web/{n}.yaml" for n in range(1, 8)])
+        await taut.poke()
+        status = await taut.held("web", "delete-share")
+        taut.patch("configmaps", "c0", {"data": {"a": "9"}}, manager="somebody")
+        await taut.until(lambda: (taut.get("configmaps", "c0") or {})["data"] == {"a": "1"}, "healed")
+        await taut.held("web", "delete-share")
+        assert taut.get("configmaps", "c5") is not None
+        await taut.approve("web", status.plan_hash)
+        await taut.until(lambda: taut.get("configmaps", "c5") is None, "the approval still counts")

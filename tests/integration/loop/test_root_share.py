@@ -75,3 +75,21 @@ async def test_an_application_goes_whose_project_left_with_it_also_after_a_resta
         await taut.controller.resume(taut.key("app-0"), by="ada")
         await taut.until(lambda: taut.state("app-0") is None, "gone")
         assert taut.get("configmaps", "app-0") is None
+
+
+async def test_an_application_of_which_nothing_was_made_just_goes(taut: Taut) -> None:
+    strange = application("strange", target={"cluster": "nosuch", "namespace": taut.namespace})
+    ring = [application("one", dependsOn=["two"]), application("two", dependsOn=["one"])]
+    files = {f"apps/{n}/cm.yaml": yaml(config_map(n)) for n in ("web", "strange", "one", "two", "more")}
+    taut.declare(application("web"), application("more"), strange, *ring, files=files)
+    async with taut.run():
+        await taut.synced("web", "more")
+        await taut.says("strange", "nosuch")
+        await taut.says("one", "wait for each other")
+        taut.declare(application("web"), application("more"), *ring)
+        await taut.poke()
+        await taut.until(lambda: taut.state("strange") is None, "gone")
+        taut.declare(application("web"), application("more"))
+        await taut.poke()
+        await taut.until(lambda: taut.state("one") is None and taut.state("two") is None, "gone")
+        assert taut.get("configmaps", "web") is not None

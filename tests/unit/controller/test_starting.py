@@ -110,3 +110,33 @@ def test_endless_retries() -> None:
 def test_backoff_grows_and_is_capped() -> None:
     policy = SyncPolicy(retry=Retry(backoff=Backoff(duration="2s", factor=3.0, max_duration="20s")))
     assert [next_try(policy, n) for n in (1, 2, 3, 4)] == [2.0, 6.0, 18.0, 20.0]
+
+
+@pytest.mark.parametrize(
+    "waits",
+    [
+        facts(held="deletes 9 objects", drifted=frozenset({A})),
+        facts(dependency="waits for db", drifted=frozenset({A})),
+        facts(failures=9, failure="broke", drifted=frozenset({A})),
+    ],
+)
+def test_what_was_synced_before_is_healed_while_new_content_waits(waits: Facts) -> None:
+    decision = decide(UPDATE, waits)
+    assert isinstance(decision, Start)
+    assert decision.kind is OperationKind.HEAL
+    assert [c.ref for c in decision.changes] == [A]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        facts(SyncPolicy(heal=False), held="x", drifted=frozenset({A})),
+        facts(MANUAL, drifted=frozenset({A})),
+        facts(suspended=True, drifted=frozenset({A})),
+        facts(held="x", removed=True, drifted=frozenset({A})),
+        facts(held="x", window_closed="closed", drifted=frozenset({A})),
+        facts(failures=1, failure="x", retry_at=1005.0, drifted=frozenset({A})),
+    ],
+)
+def test_nothing_is_healed_where_nothing_may_be(given: Facts) -> None:
+    assert isinstance(decide(UPDATE, given), NotNow)
