@@ -495,7 +495,7 @@ async def test_a_kind_that_nobody_knows_is_held_and_the_rest_goes_on(taut: Taut)
 
 
 async def test_what_was_synced_before_is_healed_while_a_plan_is_held(taut: Taut) -> None:
-    files: dict[str, Content] = {f"apps/web/{n}.yaml": yaml(config_map(f"c{n}")) for n in range(8)}
+    files: dict[str, Any] = {f"apps/web/{n}.yaml": yaml(config_map(f"c{n}")) for n in range(8)}
     taut.declare(application("web"), files=files)
     async with taut.run():
         await taut.synced("web")

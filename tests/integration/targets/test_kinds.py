@@ -243,6 +243,32 @@ async def test_a_crd_that_taut_wrote_is_known_where_crds_cannot_be_watched(plane
         await cluster.close()
 
 
+async def test_who_waits_for_a_kind_that_vanishes_waits_no_longer(plane: Any, open_cluster: Any) -> None:
+    group = f"{secrets.token_hex(4)}.example.org"
+    kind = KindRef(group, "Widget")
+    reached = asyncio.Event()
+    async with api_proxy(plane.server, plane.ca, plane.token) as proxy:
+
+        async def stalls(request: web.Request) -> web.Response | None:
+            if "watch" in request.query and group in request.path:
+                reached.set()
+                await asyncio.Event().wait()
+            return None
+
+        proxy.rule = stalls
+        cluster = await open_cluster(plain(proxy.url))
+        applied, _ = await cluster.apply(crd(group, "v1"))
+        waiting = asyncio.ensure_future(cluster.watch_kinds([kind]))
+        while not reached.is_set() and not waiting.done():
+            await asyncio.wait([waiting], timeout=0.05)
+            if waiting.done() and not reached.is_set():
+                waiting = asyncio.ensure_future(cluster.watch_kinds([kind]))
+        await cluster.delete(applied.live.ref, "apiextensions.k8s.io/v1", uid=applied.live.uid)
+        failures = await asyncio.wait_for(waiting, 30)
+        assert failures[kind].reason == "UnknownKind"
+        await cluster.close()
+
+
 async def rights_in(plane: Any, namespace: str, user: str) -> None:
     """Let `user` do everything in one namespace and nothing elsewhere."""
     for args in (

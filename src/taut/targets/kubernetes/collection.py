@@ -148,7 +148,8 @@ class Collection:
                 self._add(namespace)
 
     async def close(self) -> None:
-        """End the watches."""
+        """End the watches. Who waits for the kind waits no longer: it has to look whether there is another watch by now."""
+        self._settled.set()
         tasks = [s.task for s in self._scopes.values() if s.task] + list(self._leaving)
         self._scopes.clear()
         for task in tasks:

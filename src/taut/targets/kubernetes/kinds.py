@@ -27,6 +27,7 @@ START_PATIENCE = 5.0
 BLIND_INTERVAL = 30.0
 """Seconds after which a kind that was missing is looked for again, where the CRDs cannot be watched."""
 
+_TRIES = 3
 type KindsChanged = Callable[[frozenset[KindRef], frozenset[KindRef]], None]
 
 
@@ -141,19 +142,27 @@ class Kinds:
         return {kind: e for kind in self._wanted if (e := now.get(kind) or self._failures.get(kind)) is not None}
 
     async def _ensure(self, kind: KindRef) -> TargetError | None:
+        for _ in range(_TRIES):
+            collection, error = await self._ensure_once(kind)
+            # A kind that vanishes, or is served in another version, takes its watch with it, also from those who wait.
+            if collection is None or self._collections.get(kind) is collection:
+                return error
+        return self._failed(kind, no_such_kind(self._cluster, kind))
+
+    async def _ensure_once(self, kind: KindRef) -> tuple[Collection | None, TargetError | None]:
         collection = self._collections.get(kind)
         if collection is None:
             try:
                 info = await self.info(kind)
             except TautError as e:
-                return self._failed(kind, e)
+                return None, self._failed(kind, e)
             if info is None:
-                return self._failed(kind, no_such_kind(self._cluster, kind))
+                return None, self._failed(kind, no_such_kind(self._cluster, kind))
             if not {"list", "watch"} <= info.verbs:
-                return self._failed(kind, _unwatchable(kind))
+                return None, self._failed(kind, _unwatchable(kind))
             # Between the question and its answer somebody else may have started the same watch.
             collection = self._collections.get(kind) or self._open(info)
-        return await collection.settle()
+        return collection, await collection.settle()
 
     def _failed(self, kind: KindRef, error: TautError) -> TargetError:
         found = (
