@@ -20,6 +20,7 @@ from taut.documents.yaml import dump
 from taut.localplane import Plane
 from taut.localplane.api import Api
 from taut.model.drift import DriftRecord
+from taut.model.errors import BadInput
 from taut.model.operation import HistoryEntry
 from taut.model.refs import AppKey
 from taut.model.status import AppStatus
@@ -211,10 +212,20 @@ class Taut:
         return await self.until(fact, f"{name} says {words}", seconds)
 
     async def approve(self, name: str, plan_hash: str = "", by: str = "ada") -> None:
-        """Approve the plan that is held."""
-        status = self.status(name)
-        assert status is not None
-        await self.controller.approve(self.key(name), plan_hash or status.plan_hash, by=by, reason="test")
+        """Approve the plan that is held; without a hash the one that the status shows, also when it changes while it is read."""
+
+        async def approved() -> bool:
+            status = self.status(name)
+            assert status is not None
+            try:
+                await self.controller.approve(self.key(name), plan_hash or status.plan_hash, by=by, reason="test")
+            except BadInput:
+                if plan_hash or not status.held_for:
+                    raise
+                return False
+            return True
+
+        await self.until(approved, f"the plan of {name} approved")
 
     async def history(self, name: str) -> list[HistoryEntry]:
         """Finished operations, newest first."""

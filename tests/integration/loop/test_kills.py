@@ -421,5 +421,7 @@ async def test_killed_once_at_each_write(places: Places, before: bool, share: in
         for _ in range(AT_ONCE):
             group.create_task(worker(processes))
     print(f"killed {killed.total()} times: {dict(killed)}")
+    # Which writes fall into this share depends on their order in this run; that every kind of write is counted is held by
+    # `test_the_writes_that_are_counted`.
+    assert killed.total() >= 8
     assert killed["store"] >= 5
-    assert killed["PATCH"] + killed["POST"] + killed["DELETE"] >= 1

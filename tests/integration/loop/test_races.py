@@ -54,7 +54,7 @@ async def test_a_suspension_counts_that_comes_while_an_operation_ends(taut: Taut
         await taut.says("web", "suspended")
         state = taut.state("web")
         assert state is not None
-        assert (state.record.suspended_by, state.record.revision != "") == ("ada", True)
+        assert (state.record.suspended_by, state.record.revision != "") == ("ada: release freeze", True)
 
 
 async def test_an_application_comes_back_that_is_declared_again_while_its_removal_ends(taut: Taut) -> None:
