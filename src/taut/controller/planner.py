@@ -44,8 +44,6 @@ class Planned:
     plan: Plan
     found: Survey
     bodies: Mapping[ObjectRef, Body | None] = field(repr=False)
-    refusals: Mapping[ObjectRef, TargetError] = field(default_factory=dict)
-    """What the API server said against a change in a dry-run."""
 
 
 class Planner:
@@ -76,14 +74,14 @@ class Planner:
             circumstances = self._circumstances(state, objects, selected)
             found = survey(objects, hooks, items, look, circumstances)
         plan = decide(found, bodies, immutable=state.recreate)
-        plan, refusals = await self._confirm(state, cluster, found, bodies, plan, exact=exact)
+        plan = await self._confirm(state, cluster, found, bodies, plan, exact=exact)
         plan = self._with_namespace(state, cluster, plan)
         facts = await self._guard_facts(state, cluster, plan)
         plan = plan.with_holds(*_holds_of_git(state, plan))
         plan = guarded(replace(plan, warnings=(*plan.warnings, *unseen)), state.app.spec.guards, facts, bodies)
         if plan.holds and uncertain(plan) and not exact:
             return await self.plan(state, selected=selected, exact=True)
-        return Planned(plan, found, bodies, refusals)
+        return Planned(plan, found, bodies)
 
     def _wanted(self, state: AppState) -> tuple[tuple[Wanted, ...], tuple[Wanted, ...]]:
         desired = state.desired
@@ -194,13 +192,12 @@ class Planner:
         plan: Plan,
         *,
         exact: bool,
-    ) -> tuple[Plan, dict[ObjectRef, TargetError]]:
+    ) -> Plan:
         """Ask the server where the projection only suspects; not for an update of what is as taut left it (applying tells)."""
         asked = [c for c in uncertain(plan) if exact or not self._as_left(state, cluster, c.ref)]
         if not asked:
-            return plan, {}
+            return plan
         dry_runs: dict[ObjectRef, Body] = {}
-        refusals: dict[ObjectRef, TargetError] = {}
         immutable = set(state.recreate)
 
         async def one(ref: ObjectRef, desired: Manifest) -> None:
@@ -214,11 +211,10 @@ class Planner:
                     immutable.add(ref)
                 elif error.status == 0:
                     raise
-                else:
-                    refusals[ref] = error
+                # What else the server says against it, the apply will say again, where the status shows it.
 
         await asyncio.gather(*(one(c.ref, c.desired) for c in asked if c.desired is not None))
-        return decide(found, bodies, dry_runs, immutable=immutable), refusals
+        return decide(found, bodies, dry_runs, immutable=immutable)
 
     def _as_left(self, state: AppState, cluster: Cluster, ref: ObjectRef) -> bool:
         item, live = state.items.get(ref), cluster.get(ref)

@@ -96,12 +96,8 @@ def sentence(state: AppState, health: Health) -> str:
     if state.run is not None:
         return state.run.waiting or "syncing"
     if state.suspended:
-        who = f"by {state.record.suspended_by}" if state.record.suspended_by else "by its document"
-        return (
-            f"suspended {who}; waits for: taut resume {state.key.name}"
-            if state.record.suspended_by
-            else f"suspended {who}"
-        )
+        by = state.record.suspended_by
+        return f"suspended by {by}; waits for: taut resume {state.key.name}" if by else "suspended by its document"
     if state.waiting:
         return state.waiting
     if state.operation_state == "Failed":
