@@ -90,8 +90,8 @@ def _fault(path: Path, problem: DocumentProblem) -> Fault:
 def _tell(reports: list[tuple[Path, Report]], faults: tuple[Fault, ...]) -> None:
     from rich.text import Text
 
-    from taut.cli.clean import one_line
     from taut.cli.printing import console
+    from taut.model.visible import one_line
 
     out = console()
     for fault in faults:

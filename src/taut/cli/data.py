@@ -7,7 +7,7 @@ from typing import Any
 import click
 import msgspec
 
-from taut.cli.clean import one_line
+from taut.model.visible import one_line
 
 
 def show_data(value: Any, output: str) -> None:

@@ -9,8 +9,8 @@ from enum import IntEnum
 
 import click
 
-from taut.cli.clean import clean
 from taut.model.errors import TautError
+from taut.model.visible import clean
 
 
 class Exit(IntEnum):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import click
 from rich.text import Text
 
-from taut.cli.clean import one_line
 from taut.cli.client import Client, app_path
 from taut.cli.data import show_data
 from taut.cli.options import application, connected, output
 from taut.cli.printing import Cell, Column, console, show_table
 from taut.cli.words import State, age, clock, health_state, state_of, sync_word
 from taut.model.status import AppStatus, ObjectStatus, SyncStatus
+from taut.model.visible import one_line
 from taut.server.views import Details
 
 COLUMNS = (

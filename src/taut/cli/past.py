@@ -9,12 +9,12 @@ import click
 import msgspec
 from rich.text import Text
 
-from taut.cli.clean import one_line
 from taut.cli.client import Client, app_path
 from taut.cli.data import show_data
 from taut.cli.options import application, connected, limit, output
 from taut.cli.printing import Cell, Column, show_table
 from taut.cli.words import age, clock, short_revision
+from taut.model.visible import one_line
 from taut.server.views import HIDDEN, AuditView, DriftView, EventView, HistoryView, Orphan
 
 _RESULTS = {"Succeeded": "", "Failed": "bold red", "Aborted": "yellow", "Superseded": "dim"}

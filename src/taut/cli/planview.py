@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 from rich.text import Text
 
-from taut.cli.clean import clean, one_line
 from taut.cli.printing import console
 from taut.cli.words import HELD
 from taut.model.plan import Action
+from taut.model.visible import clean, one_line
 from taut.server.views import HIDDEN, ChangeView, FieldView, PlanView
 
 _SIGNS: dict[Action, tuple[str, str, str]] = {

@@ -10,8 +10,8 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from taut.cli.clean import one_line
 from taut.cli.data import say, show_data
+from taut.model.visible import one_line
 
 __all__ = ["Cell", "Column", "console", "say", "show_data", "show_table", "table"]
 

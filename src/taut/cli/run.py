@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
-from taut.cli.clean import one_line
 from taut.cli.ending import Exit
+from taut.model.visible import one_line
 
 
 @click.command()

@@ -9,13 +9,13 @@ from datetime import datetime
 import click
 from rich.text import Text
 
-from taut.cli.clean import one_line
 from taut.cli.client import Client
 from taut.cli.data import show_data
 from taut.cli.options import connected, output
 from taut.cli.printing import Cell, Column, console, show_table
 from taut.cli.words import FAILED, HEALTHY, age, clock, health_state, short_names, short_revision, state_of, sync_word
 from taut.model.status import AppStatus
+from taut.model.visible import one_line
 from taut.server.views import RootView
 
 COLUMNS = (

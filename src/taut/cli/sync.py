@@ -7,7 +7,6 @@ import time
 import click
 import msgspec
 
-from taut.cli.clean import one_line
 from taut.cli.client import Client, app_path
 from taut.cli.data import say, show_data
 from taut.cli.ending import Exit
@@ -15,6 +14,7 @@ from taut.cli.options import application, connected, output
 from taut.model.durations import seconds
 from taut.model.errors import TautError
 from taut.model.status import AppStatus
+from taut.model.visible import one_line
 from taut.server.views import Details, Gone, PlanView, SyncAnswer, SyncRequest
 
 

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 import click
 from rich.text import Text
 
-from taut.cli.clean import one_line
 from taut.cli.client import Client, app_path
 from taut.cli.data import show_data
 from taut.cli.options import application, connected, output
 from taut.cli.printing import console
 from taut.cli.words import health_state
 from taut.model.status import SyncStatus
+from taut.model.visible import one_line
 from taut.server.views import TreeNode
 
 

@@ -17,12 +17,12 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from taut.cli.clean import one_line
 from taut.cli.client import Client
 from taut.cli.printing import console, table
 from taut.cli.status import COLUMNS, root_lines, status_rows, why_empty
 from taut.cli.words import HEALTHY, STATES, clock, short_names, state_of
 from taut.model.status import AppStatus
+from taut.model.visible import one_line
 from taut.server.views import Gone, RootView
 
 _GATHER = 0.1

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from taut.model.visible import clean
+
+_LONGEST = 4000
+
 
 @dataclass(frozen=True)
 class Where:
@@ -22,22 +26,23 @@ class Where:
     def __str__(self) -> str:
         place = self.file + (f":{self.line}" if self.line else "")
         parts = [self.repository, place, self.object, self.field]
-        return ", ".join(p for p in parts if p)
+        return clean(", ".join(p for p in parts if p))
 
 
 class TautError(Exception):
     """Something failed in a way a person can act on.
 
     `what` is one sentence about the failure, `where` the place, `advice` what to do. `code` is the exit code the
-    command line uses (1 failed, 2 bad input). Never put a secret's value in any of them.
+    command line uses (1 failed, 2 bad input). Never put a secret's value in any of them. What a repository, a server or a cluster
+    says may be in them as it is: control characters become visible here, and a text without end is cut.
     """
 
     code = 1
 
     def __init__(self, what: str, *, where: Where | None = None, advice: str = "") -> None:
-        self.what = what
+        self.what = _shown(what)
         self.where = where or Where()
-        self.advice = advice
+        self.advice = _shown(advice)
         super().__init__(str(self))
 
     def __str__(self) -> str:
@@ -84,3 +89,7 @@ class TargetError(TautError):
 
 class StoreError(TautError):
     """taut's own store could not be read or written."""
+
+
+def _shown(text: str) -> str:
+    return clean(text if len(text) <= _LONGEST else text[:_LONGEST] + "…")

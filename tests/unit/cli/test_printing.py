@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from rich.cells import cell_len
 
-from taut.cli.clean import clean, one_line
 from taut.cli.printing import Column, table
+from taut.model.visible import clean, one_line
 
 COLUMNS = (
     Column("NAME", least=6),

@@ -1,4 +1,4 @@
-"""Text from repositories and clusters, made safe for a terminal: it must not move the cursor, recolour or reorder what people read."""
+"""Text from repositories and clusters, made safe to show: it must not move the cursor, recolour, or reorder what people read."""
 
 from __future__ import annotations
 
