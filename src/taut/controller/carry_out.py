@@ -268,5 +268,7 @@ def _said(error: TargetError) -> str:
 
 
 def _may_pass(error: TargetError) -> bool:
-    """Whether the same request may work a little later: there was no answer, or the server had trouble of its own."""
+    """Whether the same request may work a little later: there was no answer, the server had trouble of its own, or others wrote too."""
+    if error.status == 409:
+        return error.reason == "Conflict" and not error.causes
     return error.status == 0 or error.status in (429, 500, 502, 503, 504)

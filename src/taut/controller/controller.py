@@ -64,8 +64,9 @@ class Controller:
         self.config = config
         self.store = outside.store
         self.sources = outside.sources
-        self.queue = WorkQueue()
+        self.queue = WorkQueue(width=config.max_operations)
         self.fleet = Fleet(outside.store, self.queue, outside.clusters)
+        self.queue.lane_of = self.fleet.lane_of
         kept = KeptRenders(RenderCache(outside.store))
         self.wanting = Wanting(outside.sources, outside.engine, self.fleet, outside.redactor, kept)
         self.planner = Planner(outside.store, self.fleet, outside.redactor)
@@ -100,7 +101,8 @@ class Controller:
             await prepare()
         await self.rebuilder.prepare()
         await self._restore()
-        self._tasks = [asyncio.create_task(self._work(), name=f"worker {n}") for n in range(self.config.max_operations)]
+        workers = self.config.max_operations * max(len(self.fleet.clusters), 1)
+        self._tasks = [asyncio.create_task(self._work(), name=f"worker {n}") for n in range(workers)]
         self.starting = "taut is reading its roots"
         await self.roots.look()
         for key, state in self.fleet.states.items():

@@ -182,6 +182,12 @@ class Fleet:
 
     # Clusters and projects
 
+    def lane_of(self, key: AppKey) -> str:
+        """The cluster that the application's work waits for; all that have none of the configured ones are one place."""
+        state = self.states.get(key)
+        name = state.app.spec.target.cluster if state is not None else ""
+        return name if name in self.clusters else ""
+
     def cluster_of(self, state: AppState) -> Cluster:
         """The application's cluster. Raises TargetError when the configuration has none of that name."""
         name = state.app.spec.target.cluster

@@ -53,19 +53,40 @@ class _Entry:
     project: str = ""
 
 
+@dataclass(slots=True)
+class _Lane:
+    """What waits for one place, and how many of its keys are in work."""
+
+    lines: dict[Urgency, OrderedDict[str, deque[AppKey]]] = field(
+        default_factory=lambda: {u: OrderedDict() for u in Urgency}
+    )
+    busy: int = 0
+
+
 class WorkQueue:
     """Keys that wait for work.
 
     `add` marks a key with a reason; a key that is in work and is added again comes back when its run is done. Within a class of
     urgency projects take turns, and keys of one project are served first in, first out. `add_later` adds at a deadline; only
     the earliest deadline of a key counts. One task may wait in `take` per worker.
+
+    `lane_of` tells the place that a key's work waits for (its cluster): at most `width` keys of one place are in work at once
+    (0: any number), so that a place which hangs leaves workers to the others. Equally urgent keys of several places take turns.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        lane_of: Callable[[AppKey], str] = lambda _: "",
+        width: int = 0,
+    ) -> None:
         self._clock = clock
+        self.lane_of = lane_of
+        self._width = width
         self._entries: dict[AppKey, _Entry] = {}
-        self._lines: dict[Urgency, OrderedDict[str, deque[AppKey]]] = {u: OrderedDict() for u in Urgency}
-        self._working: set[AppKey] = set()
+        self._lanes: OrderedDict[str, _Lane] = OrderedDict()
+        self._working: dict[AppKey, str] = {}
         self._timers: list[tuple[float, int, AppKey, Reason]] = []
         self._due: dict[tuple[AppKey, Reason], float] = {}
         self._counter = itertools.count()
@@ -120,7 +141,11 @@ class WorkQueue:
 
     def done(self, key: AppKey) -> None:
         """The run of `key` has ended; marks that came meanwhile line it up again."""
-        self._working.discard(key)
+        lane = self._working.pop(key, None)
+        if lane is not None:
+            self._lanes[lane].busy -= 1
+            if self._width and self._lanes[lane].busy == self._width - 1:
+                self._wake.set()  # it was full: others of the lane may have waited for this end
         entry = self._entries.get(key)
         if entry is not None:
             self._line_up(key, entry)
@@ -137,7 +162,8 @@ class WorkQueue:
     def _line_up(self, key: AppKey, entry: _Entry) -> None:
         if key in self._working:
             return
-        self._lines[entry.urgency].setdefault(entry.project, deque()).append(key)
+        lane = self._lanes.setdefault(self.lane_of(key), _Lane())
+        lane.lines[entry.urgency].setdefault(entry.project, deque()).append(key)
         self._wake.set()
 
     def _ring(self) -> None:
@@ -150,16 +176,26 @@ class WorkQueue:
 
     def _pop(self) -> tuple[AppKey, frozenset[Reason]] | None:
         for urgency in Urgency:
-            line = self._lines[urgency]
-            while line:
-                project, keys = line.popitem(last=False)
-                key = keys.popleft()
-                if keys:
-                    line[project] = keys
-                entry = self._entries.get(key)
-                if entry is None or entry.urgency != urgency or key in self._working:
+            for name, lane in self._lanes.items():
+                if self._width and lane.busy >= self._width:
                     continue
-                del self._entries[key]
-                self._working.add(key)
-                return key, frozenset(entry.reasons)
+                key = self._first(lane.lines[urgency], urgency)
+                if key is not None:
+                    entry = self._entries.pop(key)
+                    self._working[key] = name
+                    lane.busy += 1
+                    self._lanes.move_to_end(name)
+                    return key, frozenset(entry.reasons)
+        return None
+
+    def _first(self, line: OrderedDict[str, deque[AppKey]], urgency: Urgency) -> AppKey | None:
+        """The key whose turn it is; what was moved to another line, or forgotten, is left out."""
+        while line:
+            project, keys = line.popitem(last=False)
+            key = keys.popleft()
+            if keys:
+                line[project] = keys
+            entry = self._entries.get(key)
+            if entry is not None and entry.urgency == urgency and key not in self._working:
+                return key
         return None

@@ -185,6 +185,7 @@ def _cluster(entry: ClusterConfig, on_event: Callable[[Event], None], news: list
         on_state=on_state,
         on_kinds=on_kinds,
         namespaces=entry.namespaces,
+        silence=seconds(entry.watch_silence),
     )
 
 

@@ -56,6 +56,9 @@ class ClusterConfig(Spec, frozen=True):
     """A proxy's URL; it wins over the kubeconfig's and the environment's."""
     namespaces: tuple[str, ...] = ()
     """Look at these namespaces only, for an account that may not list the whole cluster. Empty: all."""
+    watch_silence: Duration = "150s"
+    """After how long without a word a watch is opened anew. API servers send a sign of life about once a minute; an event of
+    taut's own write is waited for a fifth of this."""
     max_requests: Annotated[int, Meta(ge=1)] = 32
     """How many requests may be on their way to the API server at once."""
 
@@ -185,7 +188,7 @@ class Config(Spec, frozen=True):
     token_file: str | None = None
     """The file of the token that the API asks for; it is made, with mode 0600, when it does not exist. Default: beside the store."""
     max_operations: Annotated[int, Meta(ge=1)] = 16
-    """How many applications are reconciled at once."""
+    """How many applications of one cluster are reconciled at once. A cluster that hangs takes nothing from the others."""
 
     def configured_projects(self) -> tuple[Project, ...]:
         """The projects of the configuration, in the model's form."""
@@ -282,6 +285,12 @@ def _findings(config: Config) -> Iterator[Finding]:
             "listen on 127.0.0.1, behind a proxy that asks for TLS",
         )
     for number, cluster in enumerate(config.clusters):
+        if seconds(cluster.watch_silence) < 1:
+            yield Finding(
+                ("clusters", number, "watchSilence"),
+                f"{cluster.watch_silence!r} is shorter than any server needs",
+                "leave it out, or write at least 1s",
+            )
         if cluster.in_cluster and (cluster.kubeconfig or cluster.context):
             yield Finding(
                 ("clusters", number, "inCluster"), "inCluster and kubeconfig exclude each other", "keep one of them"

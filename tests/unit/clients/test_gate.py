@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from taut.clients.kubernetes.client import LONGEST_WISH, wished_pause
 from taut.clients.kubernetes.gate import FIRST_HOLD, LONGEST_HOLD, Gate
 
 
@@ -40,3 +43,20 @@ async def test_who_waits_goes_on_when_it_opens() -> None:
     await asyncio.gather(*(gate.wait() for _ in range(10)))
     assert asyncio.get_running_loop().time() - started >= FIRST_HOLD
     assert not gate.closed
+
+
+@pytest.mark.parametrize(
+    ("header", "pause"),
+    [
+        ("", 0.0),
+        ("7", 7.0),
+        ("86400", LONGEST_WISH),
+        ("-3", 0.0),
+        ("nan", 0.0),
+        ("soon", 0.0),
+        ("Thu, 01 Jan 1970 00:16:50 GMT", 10.0),
+        ("Thu, 01 Jan 1970 00:00:10 GMT", 0.0),
+    ],
+)
+def test_what_a_server_wishes(header: str, pause: float) -> None:
+    assert wished_pause(header, 1000.0) == pause

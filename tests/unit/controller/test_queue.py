@@ -93,3 +93,27 @@ async def test_forgotten_keys_do_not_come_back() -> None:
     queue.add(key("y"), Reason.PUSH)
     taken, _ = await queue.take()
     assert taken.name == "y"
+
+
+async def test_a_place_that_hangs_takes_no_worker_from_another() -> None:
+    queue = WorkQueue(lane_of=lambda k: k.name[0], width=2)
+    for name in ("a1", "a2", "a3", "b1"):
+        queue.add(key(name), Reason.PUSH)
+    taken = [(await queue.take())[0] for _ in range(3)]
+    assert sorted(k.name for k in taken) == ["a1", "a2", "b1"]
+    waiting = asyncio.ensure_future(queue.take())
+    await asyncio.sleep(0)
+    assert not waiting.done(), "two of the place are in work: the third waits, although nobody else is there"
+    queue.done(key("a1"))
+    assert (await waiting)[0].name == "a3"
+
+
+async def test_places_take_turns_and_the_more_urgent_goes_first() -> None:
+    queue = WorkQueue(lane_of=lambda k: k.name[0], width=9)
+    for n in range(3):
+        queue.add(key(f"a{n}"), Reason.PUSH)
+    queue.add(key("b0"), Reason.PUSH)
+    queue.add(key("b1"), Reason.TIMER)
+    queue.add(key("c0"), Reason.ASKED)
+    assert await drain(queue, 6) == ["c0", "a0", "b0", "a1", "a2", "b1"]
+    assert queue.idle

@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import random
 import ssl
+import time
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -30,6 +32,7 @@ PARTIAL = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 PARTIAL_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 TIMEOUT = 60.0
+LONGEST_WISH = 300.0
 TRIES = 4
 """How often something that is safe to repeat is tried."""
 BUSY_TRIES = 8
@@ -89,7 +92,7 @@ class KubernetesClient:
         `path` starts with `/` and has its parts escaped (`segment`). `impersonate` replaces the kubeconfig's own impersonation.
         `subject` names the object in errors, `seconds` is how long one try may take. Raises TargetError for every answer that is no success and when there is none
         (`status` 0). Repeated are: everything after a 429 (the whole cluster waits meanwhile) and once after a 401 whose
-        credentials can be renewed; GET, server-side apply and deletions by uid after a lost connection or a 5xx.
+        credentials can be renewed; GET, server-side apply and deletions by uid after a lost connection or a 5xx; an apply that met others' writes.
         """
         answer = await self.send(
             method,
@@ -141,9 +144,10 @@ class KubernetesClient:
         """Try until it works, or it makes no sense to go on."""
         tries = busy = renewals = 0
         while True:
-            await self.gate.wait()
             try:
                 async with self._slots:
+                    # In this order: who waited for a slot while the gate was closed must not run against it.
+                    await self.gate.wait()
                     answer = await self._once(exchange)
             except TargetError as e:
                 if e.status == 429 and busy < BUSY_TRIES and not _is_budget(e):
@@ -173,7 +177,7 @@ class KubernetesClient:
             raise _lost(self.config.server, e, exchange.subject) from e
         if response.status >= 300 and response.status != 304:
             raise _refused(response, _decoded(data), exchange)
-        payload = data if exchange.raw else _decoded(data)
+        payload = data if exchange.raw else _read(data, self.config.server, exchange.subject)
         return Answer(response.status, payload, _warnings(response), response.headers.get("ETag", ""))
 
     async def _open(self, exchange: _Exchange) -> aiohttp.ClientResponse:
@@ -217,11 +221,19 @@ class KubernetesClient:
         response = await self._open_stream(exchange)
         async with response:
             if response.status != 200:
-                error = _refused(response, _decoded(await response.read()), exchange)
+                error = _refused(response, _decoded(await self._rest_of(response, exchange)), exchange)
                 if error.status == 429 and not is_starting(error):
                     self.gate.refuse(error.retry_after)
                 raise error
             yield response
+
+    async def _rest_of(self, response: aiohttp.ClientResponse, exchange: _Exchange) -> bytes:
+        """The body of a refusal. A stream has no time limit of its own; this has."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await response.read()
+        except _BROKEN as e:
+            raise _lost(self.config.server, e, exchange.subject) from e
 
     async def _open_stream(self, exchange: _Exchange) -> aiohttp.ClientResponse:
         for last in (False, True):
@@ -283,6 +295,9 @@ def _worth_repeating(error: TargetError, exchange: _Exchange) -> bool:
         return False
     if not exchange.repeatable:
         return False
+    if error.status == 409:
+        # Others wrote at the same time. What conflicts by its fields does so again, and is told by its causes.
+        return exchange.method == "PATCH" and error.reason == "Conflict" and not error.causes
     if error.status in _TRANSIENT:
         # A webhook's or a storage's error is an answer to a write: asked again, it says the same.
         return exchange.method == "GET" or error.retry_after > 0
@@ -309,18 +324,45 @@ def _lost(server: str, error: BaseException, subject: str) -> TargetError:
 
 
 def _refused(response: aiohttp.ClientResponse, payload: Any, exchange: _Exchange) -> TargetError:
-    try:
-        retry_after = float(response.headers.get("Retry-After", "0"))
-    except ValueError:
-        retry_after = 0.0
+    retry_after = wished_pause(response.headers.get("Retry-After", ""), time.time())
     return status_error(
         response.status, payload, subject=exchange.subject, secret=exchange.secret, retry_after=retry_after
     )
 
 
+def wished_pause(header: str, now: float) -> float:
+    """The seconds that a Retry-After header (RFC 9110: a number or a date) asks for, at `now` (Unix seconds); 0 when it says nothing.
+
+    More than five minutes are not waited for: a proxy that names a day would leave the cluster alone for that long.
+    """
+    text = header.strip()
+    if text.isascii() and text.isdigit():
+        return min(float(text), LONGEST_WISH)
+    try:
+        wanted = parsedate_to_datetime(text).timestamp() - now if text else 0.0
+    except (ValueError, OverflowError):
+        return 0.0
+    return min(max(wanted, 0.0), LONGEST_WISH)
+
+
 def _is_budget(error: TargetError) -> bool:
     """A 429 that speaks of one object (an eviction against a disruption budget), not of the server's load."""
     return any(reason == "DisruptionBudget" for reason, _, _ in error.causes)
+
+
+def _read(data: bytes, server: str, subject: str) -> Any:
+    """The body of a success. What is no JSON does not come from an API server."""
+    if not data:
+        return None
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError as e:
+        raise unreachable(
+            server,
+            ValueError("its answer is no JSON, or only a part of it"),
+            subject=subject,
+            advice="look for a proxy in between that answers itself, or cuts connections",
+        ) from e
 
 
 def _decoded(data: bytes) -> Any:

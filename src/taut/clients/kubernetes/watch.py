@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import AsyncIterator
 from typing import Protocol
@@ -13,19 +14,27 @@ import msgspec
 from taut.clients.kubernetes.client import JSON, PARTIAL, PARTIAL_LIST, KubernetesClient
 from taut.clients.kubernetes.errors import is_starting, status_error, unreachable
 from taut.clients.kubernetes.frames import Frame, ObjectMeta, read_body, read_frame, read_meta, read_page
-from taut.model.errors import TargetError
+from taut.model.errors import TargetError, Where
 
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 PAGE = 500
 SERVER_TIMEOUT = (1200, 2400)
 """The server ends a watch after a time in this range (seconds): at different times, so that not all come back at once."""
+FIRST_SERVER_TIMEOUT = (300, 600)
+"""The same as long as it is not known that the server sends bookmarks: nothing else tells a silent connection from a dead one."""
 GRACE = 30.0
 """Seconds after that time in which the server has to have ended the watch, or the connection is dead."""
 FIRST_SILENCE = 10.0
 """Seconds without a word before the initial state is complete: the server does not know `sendInitialEvents`."""
-BOOKMARK_SILENCE = 150.0
-"""Seconds without a word, on a connection that has brought bookmarks (about one a minute), after which it is dead."""
+SILENCE = 150.0
+"""Seconds without a word, from a server that sends bookmarks (about one a minute), after which the connection is dead."""
+STANDS = 1.0
+"""A connection stands when it has brought something, or has not ended after so many seconds."""
 LONGEST_PAUSE = 30.0
+SILENT = "Silent"
+"""The reason of a failure: the connection stands, and brings nothing."""
+EXPIRY_SPAN = 60.0
+"""Reading everything again is dear: a server that says "too old" twice within so many seconds is asked less and less often."""
 FORBIDDEN_PAUSE = 300.0
 NOT_FOUND_TRIES = 4
 _LONGEST_LINE = 64 * 1024 * 1024
@@ -102,8 +111,9 @@ class Watch:
         streaming: bool = True,
         page: int = PAGE,
         first_silence: float = FIRST_SILENCE,
-        server_timeout: tuple[int, int] = SERVER_TIMEOUT,
+        server_timeout: tuple[int, int] | None = None,
         grace: float = GRACE,
+        silence: float = SILENCE,
     ) -> None:
         self._client = client
         self._path = path
@@ -116,10 +126,31 @@ class Watch:
         self._first_silence = first_silence
         self._server_timeout = server_timeout
         self._grace = grace
+        self._silence = silence
         self._version = ""
         self._failures = 0
         self._not_found = 0
         self._bookmarks = 0
+        self._regular = False
+        """The server was seen to send bookmarks while nothing happened."""
+        self._stood = False
+        """The present connection stands, or the last one did."""
+        self._expiries = 0
+        self._expired_at = -EXPIRY_SPAN
+        self._reading: asyncio.Timeout | None = None
+        self._renewing = False
+
+    @property
+    def version(self) -> str:
+        """The resource version up to which everything was told; empty before the state is complete."""
+        return self._version
+
+    def renew(self) -> None:
+        """Leave the present connection, and go on where it was with another: it does not bring what it should."""
+        if self._reading is not None and self._version:
+            with contextlib.suppress(RuntimeError):  # its time is over by itself
+                self._reading.reschedule(asyncio.get_running_loop().time())
+                self._renewing = True
 
     async def run(self) -> None:
         """Watch until cancelled, or until the collection is not served any more."""
@@ -127,12 +158,17 @@ class Watch:
             try:
                 await self._round()
             except _ExpiredError:
-                self._version = ""
+                await self._expired()
             except _NoStreamingError:
                 self._streaming = False
             except TargetError as e:
                 if e.status == 410:
-                    self._version = ""
+                    await self._expired()
+                    continue
+                if e.status == 0 and e.reason != SILENT and self._stood:
+                    # Connections break. It is news when the next one does not stand either.
+                    self._stood = False
+                    await asyncio.sleep(random.uniform(0.0, 0.2))  # noqa: S311 -- spreading load, no secret
                     continue
                 if e.status == 404:
                     self._not_found += 1
@@ -143,61 +179,60 @@ class Watch:
                     self._handler.failing(e)
                 await self._pause(e)
 
+    async def _expired(self) -> None:
+        """What was known is too old; everything is read again, at once when that is rare."""
+        now = asyncio.get_running_loop().time()
+        self._expiries = self._expiries + 1 if now - self._expired_at < EXPIRY_SPAN else 0
+        self._expired_at = now
+        self._version = ""
+        if self._expiries:
+            jitter = random.uniform(0.7, 1.3)  # noqa: S311 -- spreading load, no secret
+            await asyncio.sleep(min(0.1 * 2**self._expiries, LONGEST_PAUSE) * jitter)
+
     async def _round(self) -> None:
         """Bring the state up to date if need be, and follow the changes until the connection ends."""
-        started = asyncio.get_running_loop().time()
         if not self._version and not self._streaming:
             await self._list()
-        frames = await self._follow(initial=not self._version)
-        if not frames and asyncio.get_running_loop().time() - started < 1:
+        await self._follow(initial=not self._version)
+        if not self._version or not self._stood:
+            when = "as soon as it began" if self._version else "before it had brought everything"
             raise TargetError(
-                "the watch ended as soon as it began",
+                f"the watch ended {when}",
+                where=Where(object=self._subject),
                 reason="Unreachable",
                 advice="is there a proxy that cuts connections?",
             )
 
-    async def _follow(self, *, initial: bool) -> int:
-        """Read one connection to its end; returns how many frames it brought."""
-        seconds = random.randint(*self._server_timeout)  # noqa: S311 -- spreading load, no secret
+    def _longest(self) -> tuple[int, int]:
+        return self._server_timeout or (SERVER_TIMEOUT if self._regular else FIRST_SERVER_TIMEOUT)
+
+    async def _follow(self, *, initial: bool) -> None:
+        """Read one connection to its end."""
+        seconds = random.randint(*self._longest())  # noqa: S311 -- spreading load, no secret
         query = {"watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": str(seconds)}
         if initial:
             query |= {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
             self._handler.begin()
         else:
             query["resourceVersion"] = self._version
-        self._bookmarks = frames = 0
+        self._bookmarks, self._renewing = 0, False
         accept = PARTIAL if self._metadata_only else JSON
         try:
             async with self._client.stream(self._path, query=query, accept=accept, subject=self._subject) as response:
-                if not initial:
-                    self._works()
+                self._stood = False
                 async for line in self._lines(response, seconds + self._grace):
                     self._frame(read_frame(line))
-                    frames += 1
         except TargetError as e:
             if initial and e.status in (400, 422):
                 raise _NoStreamingError from e
             raise
         except msgspec.DecodeError as e:
             raise self._broken(e) from e
-        return frames
 
     async def _lines(self, response: aiohttp.ClientResponse, silence: float) -> AsyncIterator[bytes]:
         """The lines of the body. Raises TargetError when the connection breaks, or is silent for too long."""
         rest = bytearray()
-        while True:
-            limit = BOOKMARK_SILENCE if self._bookmarks > 1 else silence
-            try:
-                async with asyncio.timeout(limit if self._version else self._first_silence):
-                    chunk = await response.content.readany()
-            except TimeoutError as e:
-                if not self._version:
-                    raise _NoStreamingError from e
-                raise self._broken(e) from e
-            except (aiohttp.ClientError, OSError) as e:
-                raise self._broken(e) from e
-            if not chunk:
-                return
+        while chunk := await self._chunk(response, silence):
             rest += chunk
             if len(rest) > _LONGEST_LINE:
                 raise self._broken(ValueError("a line without end"))
@@ -209,6 +244,38 @@ class Watch:
                 if line:
                     yield line
 
+    async def _chunk(self, response: aiohttp.ClientResponse, silence: float) -> bytes:
+        """The next bytes; empty at the end. Raises TargetError when the connection breaks, or is silent for too long."""
+        while True:
+            new = bool(self._version) and not self._stood
+            try:
+                async with asyncio.timeout(STANDS if new else self._patience(silence)) as self._reading:
+                    return await response.content.readany()
+            except TimeoutError as e:
+                if not self._version:
+                    raise _NoStreamingError from e
+                if not new or self._renewing:
+                    raise self._silent() from e
+                self._works()
+            except (
+                aiohttp.ClientError,
+                OSError,
+                RuntimeError,
+            ) as e:  # RuntimeError: read after the connection was lost
+                raise self._broken(e) from e
+            finally:
+                self._reading = None
+
+    def _patience(self, silence: float) -> float:
+        if not self._version:
+            return self._first_silence
+        return min(self._silence, silence) if self._regular else silence
+
+    def _silent(self) -> TargetError:
+        what = "a change that taut made did not come" if self._renewing else "nothing was heard for too long"
+        self._renewing = False
+        return unreachable(self._client.config.server, TimeoutError(what), subject=self._subject, reason=SILENT)
+
     def _broken(self, error: Exception) -> TargetError:
         return unreachable(self._client.config.server, error, subject=self._subject)
 
@@ -218,14 +285,20 @@ class Watch:
         meta = read_meta(frame.object)
         if frame.type == "BOOKMARK":
             self._bookmarks += 1
+            self._regular |= self._bookmarks > 1
             if (meta.annotations or {}).get(INITIAL_EVENTS_END) == "true":
                 self._complete(meta.resource_version)
             elif self._version:
-                self._version = meta.resource_version
+                self._advance(meta.resource_version)
             return
         self._handler.item(frame.type, meta, frame.object)
         if self._version:
-            self._version = meta.resource_version
+            self._advance(meta.resource_version)
+
+    def _advance(self, resource_version: str) -> None:
+        self._version = resource_version
+        if not self._stood:
+            self._works()
 
     def _error(self, frame: Frame) -> None:
         status = read_body(frame.object)
@@ -258,7 +331,10 @@ class Watch:
                 token, restarts = "", restarts + 1
                 self._handler.begin()
                 continue
-            page = read_page(answer.body)
+            try:
+                page = read_page(answer.body)
+            except msgspec.DecodeError as e:
+                raise self._broken(e) from e
             for raw in page.items or ():
                 self._handler.item("ADDED", read_meta(raw), raw)
             token = page.metadata.continue_
@@ -275,6 +351,7 @@ class Watch:
     def _works(self) -> None:
         recovered = self._failures > 0
         self._failures = self._not_found = 0
+        self._stood = True
         self._handler.working()
         if recovered:
             self._recovery.recovered()

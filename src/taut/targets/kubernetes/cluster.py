@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from taut.clients.kubernetes.client import KubernetesClient
 from taut.clients.kubernetes.config import Impersonation
 from taut.clients.kubernetes.discovery import Discovery
+from taut.clients.kubernetes.watch import SILENCE
 from taut.model.errors import TargetError
 from taut.model.live import Applied, Capabilities, KindInfo, LiveObject
 from taut.model.manifests import Body
@@ -37,7 +38,8 @@ class Cluster:
     `assess` tells an object's health, `needs_body` whether a kind's health needs more than metadata, `protects` whether
     annotations forbid pruning. `on_event` hears of every change of a watched object (not of the first listing, and not of
     taut's own writes), `on_state` when a kind's watch is complete, fails or works again, `on_kinds` of kinds that came and went.
-    All are called from the event loop, and must be quick. `namespaces` are watched one by one where rights end there.
+    All are called from the event loop, and must be quick. `namespaces` are watched one by one where rights end there. A watch
+    that is silent for `silence` seconds, or does not bring taut's own writes in a fifth of that, is opened anew.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Cluster:
         on_kinds: KindsChanged = lambda _came, _went: None,
         protects: Protects = keeps_from_pruning,
         namespaces: Iterable[str] = (),
+        silence: float = SILENCE,
     ) -> None:
         self.name = name
         self.client = client
@@ -67,6 +70,7 @@ class Cluster:
             namespaces=namespaces,
             on_state=on_state,
             on_kinds=on_kinds,
+            silence=silence,
         )
         self._discovery = discovery
         self._sight = sight
@@ -215,8 +219,11 @@ class Cluster:
         answer = await self._writer.apply(
             body, dry_run=dry_run, force=force, impersonate=who, before=before, validate=validate
         )
-        if answer[0].live.ref.kind_ref == CRD and answer[0].changed and not dry_run:
-            self._kinds.promised(answer[0].live.ref.name)
+        applied = answer[0]
+        if applied.changed and not dry_run:
+            self._kinds.expect(applied.live.ref, applied.live.resource_version)
+            if applied.live.ref.kind_ref == CRD:
+                self._kinds.promised(applied.live.ref.name)
         return answer
 
     async def absorb(self, live_body: Body, *, impersonate: str | Impersonation | None = None) -> Body | None:
@@ -230,9 +237,11 @@ class Cluster:
         self, body: Body, *, impersonate: str | Impersonation | None = None, dry_run: bool = False
     ) -> tuple[Applied, Body]:
         """POST an object, a hook's (also with generateName). Never repeated: look for the run key when the answer was lost."""
-        return await self._writer.create(
-            body, impersonate=impersonation(impersonate, _namespace(body)), dry_run=dry_run
-        )
+        who = impersonation(impersonate, _namespace(body))
+        answer = await self._writer.create(body, impersonate=who, dry_run=dry_run)
+        if not dry_run:
+            self._kinds.expect(answer[0].live.ref, answer[0].live.resource_version)
+        return answer
 
     async def delete(
         self,
@@ -249,9 +258,13 @@ class Cluster:
         The memory forgets the object when the watch tells so: that is the confirmation.
         """
         who = impersonation(impersonate, ref.namespace)
-        return await self._writer.delete(
+        done = await self._writer.delete(
             ref, api_version, uid=uid, propagation=propagation, impersonate=who, dry_run=dry_run
         )
+        known = self.get(ref)
+        if not dry_run and known is not None and known.uid == uid and not known.deleting:
+            self._kinds.expect(ref, "")
+        return done
 
     async def restart(self, ref: ObjectRef, *, impersonate: str | Impersonation | None = None) -> None:
         """Restart a workload by its template's annotation, as field manager `taut-restart`: no drift, not taken back.

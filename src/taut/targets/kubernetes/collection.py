@@ -15,13 +15,13 @@ import msgspec
 from taut.clients.kubernetes.client import KubernetesClient
 from taut.clients.kubernetes.discovery import collection_path
 from taut.clients.kubernetes.frames import ObjectMeta, read_body
-from taut.clients.kubernetes.watch import Recovery, Watch
+from taut.clients.kubernetes.watch import SILENCE, Recovery, Watch
 from taut.model.errors import TargetError
 from taut.model.health import Health, HealthStatus
 from taut.model.live import KindInfo
 from taut.model.manifests import Body
 from taut.model.refs import KindRef, ObjectRef
-from taut.targets.kubernetes.memory import Memory
+from taut.targets.kubernetes.memory import Memory, later
 from taut.targets.kubernetes.projection import (
     Assess,
     Protects,
@@ -35,6 +35,8 @@ from taut.targets.kubernetes.projection import (
 
 _log = logging.getLogger(__name__)
 CRASH_PAUSE = 5.0
+OWED_SHARE = 5
+"""The event of a write that was answered comes at once: the patience with it is this part of that with a silent connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ class _Scope:
 
     namespace: str
     task: asyncio.Task[None] | None = None
+    watch: Watch | None = None
     synced: bool = False
     error: TargetError | None = None
     failing_since: float = 0.0
@@ -91,6 +94,7 @@ class Collection:
         on_state: Callable[[KindState], None] = lambda _: None,
         on_touch: Callable[[str, str], None] | None = None,
         on_gone: Callable[[KindRef], None] = lambda _: None,
+        silence: float = SILENCE,
     ) -> None:
         self.info = info
         self.version = info.preferred
@@ -106,6 +110,10 @@ class Collection:
         self._settled = asyncio.Event()
         self._leaving: set[asyncio.Task[None]] = set()
         self._fresh = True
+        self._silence = silence
+        self._owed: dict[ObjectRef, tuple[str, float]] = {}
+        """Objects that taut wrote: the version that their event must have at least (empty: any), and when that is overdue."""
+        self._overdue: asyncio.TimerHandle | None = None
 
     @property
     def api_version(self) -> str:
@@ -150,6 +158,8 @@ class Collection:
     async def close(self) -> None:
         """End the watches. Who waits for the kind waits no longer: it has to look whether there is another watch by now."""
         self._settled.set()
+        if self._overdue is not None:
+            self._overdue.cancel()
         tasks = [s.task for s in self._scopes.values() if s.task] + list(self._leaving)
         self._scopes.clear()
         for task in tasks:
@@ -165,7 +175,9 @@ class Collection:
             metadata_only=self._metadata_only,
             recovery=self._recovery,
             subject=f"watch of {self.info.ref}" + (f" in {namespace}" if namespace else ""),
+            silence=self._silence,
         )
+        scope.watch = watch
         scope.task = asyncio.create_task(self._run(scope, watch), name=f"watch {self.info.ref} {namespace}")
 
     async def _run(self, scope: _Scope, watch: Watch) -> None:
@@ -176,6 +188,36 @@ class Collection:
                 _log.exception("the watch of %s failed", self.info.ref)
                 self.fails(scope, TargetError(f"the watch of {self.info.ref} failed: {type(e).__name__}"))
                 await asyncio.sleep(CRASH_PAUSE)
+
+    def expect(self, ref: ObjectRef, version: str) -> None:
+        """Taut wrote the object, and the answer had this version (empty: it was deleted): the watch has to tell of it.
+
+        When it does not, the connection is one of those that stand and bring nothing: another one is opened.
+        """
+        watch = self._watch_of(ref)
+        if watch is None or not watch.version or (version and not later(version, watch.version)):
+            return
+        loop = asyncio.get_running_loop()
+        patience = self._silence / OWED_SHARE
+        self._owed[ref] = (version, loop.time() + patience)
+        if self._overdue is None:
+            self._overdue = loop.call_later(patience, self._check_owed)
+
+    def _watch_of(self, ref: ObjectRef) -> Watch | None:
+        scope = self._scopes.get("") or self._scopes.get(ref.namespace)
+        return scope.watch if scope is not None and scope.synced and scope.error is None else None
+
+    def _check_owed(self) -> None:
+        self._overdue = None
+        loop = asyncio.get_running_loop()
+        late = [ref for ref, (_, due) in self._owed.items() if due <= loop.time()]
+        for ref in late:
+            del self._owed[ref]
+        for watch in {w for ref in late if (w := self._watch_of(ref)) is not None}:
+            watch.renew()
+        if self._owed:
+            rest = min(due for _, due in self._owed.values()) - loop.time()
+            self._overdue = loop.call_later(max(rest, 0.0), self._check_owed)
 
     def _say(self) -> None:
         try:
@@ -188,6 +230,9 @@ class Collection:
         kind = self.info.ref
         ref = ObjectRef(self._sight.cluster, kind.group, kind.kind, sys.intern(meta.namespace), meta.name)
         memory = self._sight.memory
+        owed = self._owed.get(ref)
+        if owed is not None and not (change != "DELETED" and later(owed[0], meta.resource_version)):
+            del self._owed[ref]
         if change == "DELETED":
             memory.remove(ref, meta.uid)
         else:
@@ -211,6 +256,7 @@ class Collection:
     def completed(self, scope: _Scope, seen: set[tuple[str, str]], resource_version: str) -> None:
         """A scope has its whole state."""
         self._sight.memory.sweep(self.info.ref, scope.namespace, seen, resource_version)
+        self._owed.clear()
         first, scope.synced = not scope.synced, True
         if self.synced:
             self._settled.set()

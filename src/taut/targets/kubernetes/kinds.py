@@ -9,10 +9,10 @@ from typing import Any
 
 from taut.clients.kubernetes.client import KubernetesClient
 from taut.clients.kubernetes.discovery import Discovery
-from taut.clients.kubernetes.watch import Recovery
+from taut.clients.kubernetes.watch import SILENCE, Recovery
 from taut.model.errors import TargetError, TautError, Where
 from taut.model.live import KindInfo
-from taut.model.refs import KindRef
+from taut.model.refs import KindRef, ObjectRef
 from taut.targets.kubernetes.collection import Collection, KindState, Sight
 
 _log = logging.getLogger(__name__)
@@ -56,6 +56,7 @@ class Kinds:
         namespaces: Iterable[str] = (),
         on_state: Callable[[KindState], None] = lambda _: None,
         on_kinds: KindsChanged = lambda _came, _went: None,
+        silence: float = SILENCE,
     ) -> None:
         self._cluster = cluster
         self._client = client
@@ -65,6 +66,7 @@ class Kinds:
         self._namespaces = set(namespaces)
         self._on_state = on_state
         self._on_kinds = on_kinds
+        self._silence = silence
         self._recovery = Recovery()
         self._collections: dict[KindRef, Collection] = {}
         self._wanted: set[KindRef] = {CRD, API_SERVICE}
@@ -125,6 +127,12 @@ class Kinds:
                 self.discovery.changed()
         return await self.discovery.kind(kind)
 
+    def expect(self, ref: ObjectRef, version: str) -> None:
+        """The watch of the object's kind has to tell of a write that was answered with this version (empty: of a deletion)."""
+        collection = self._collections.get(ref.kind_ref)
+        if collection is not None:
+            collection.expect(ref, version)
+
     def states(self) -> dict[KindRef, KindState]:
         """Of each kind that is to be watched."""
         found: dict[KindRef, KindState] = {}
@@ -183,6 +191,7 @@ class Kinds:
             on_state=self._state_changed,
             on_touch=self._touch if kind in (CRD, API_SERVICE) else None,
             on_gone=self._gone,
+            silence=self._silence,
         )
         self._failures.pop(kind, None)
         collection.start()

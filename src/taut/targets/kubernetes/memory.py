@@ -172,7 +172,7 @@ class Memory:
             for name, record in list(names.items()):
                 if (ns, name) in seen:
                     continue
-                if isinstance(record, LiveObject) and _later(record.resource_version, resource_version):
+                if isinstance(record, LiveObject) and later(record.resource_version, resource_version):
                     continue
                 self.remove(self._ref(kind, ns, name), record.uid)
 
@@ -218,7 +218,7 @@ class Memory:
             _log.exception("a listener failed on %s", ref)
 
 
-def _later(version: str, than: str) -> bool:
+def later(version: str, than: str) -> bool:
     """Whether a resource version is later. They are ordered integers (Kubernetes says so since 1.35); others count as not."""
     return version.isdigit() and than.isdigit() and int(version) > int(than)
 
@@ -226,7 +226,7 @@ def _later(version: str, than: str) -> bool:
 def _is_older(record: Record, old: Record) -> bool:
     if not isinstance(record, LiveObject) or not isinstance(old, LiveObject):
         return False
-    return _later(old.resource_version, record.resource_version)
+    return later(old.resource_version, record.resource_version)
 
 
 def _version(record: Record | None) -> str:
