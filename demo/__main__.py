@@ -16,19 +16,13 @@ import time
 from pathlib import Path
 from typing import IO
 
+from demo.ports import free_port
 from demo.story import Story, say
 
 HERE = Path(__file__).parent
 FOLDER = HERE.parent / ".demo"
 PLANE = "demo"
 SCRIPTS = Path(sysconfig.get_path("scripts"))
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 class Demo:

@@ -1,0 +1,238 @@
+"""One size of one set, from an empty cluster to a restart: each scenario gives a few numbers, by name.
+
+Seconds are of a monotonic clock, CPU seconds are of taut and all below it, requests and writes are from the API server's audit log.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench import machine
+from bench.api import Eyes
+from bench.repositories import OBJECTS, SHARED, Repository
+from bench.subject import Subject
+from demo.ports import free_port
+from taut import localplane
+from taut.localplane.plane import Plane
+from taut.render.tools import find_kustomize
+from tests.support.audit import AuditLog
+
+HERE = Path(__file__).parent
+_REPEATS = 5
+_REST = 60.0
+
+type Say = Callable[[str], None]
+type Numbers = dict[str, float]
+
+
+@dataclass
+class Measured:
+    """What one size of one set gave: scenario → name → number."""
+
+    kind: str
+    applications: int
+    objects: int = 0
+    scenarios: dict[str, Numbers] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """For the file."""
+        return asdict(self)
+
+
+class Bench:
+    """Measures one set at one size, in a folder of its own."""
+
+    def __init__(self, folder: Path, kind: str, count: int, say: Say) -> None:
+        self.folder, self.count, self._say = folder, count, say
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        self.result = Measured(kind, count, count * OBJECTS)
+        self.repository = Repository(folder / "git", kind, count)
+
+    def run(self, *, rest: float = _REST) -> Measured:
+        """All scenarios, in their order."""
+        with _git_server(self.folder / "git") as url:
+            self.repository.fill(f"{url}/fleet.git")
+            if self.result.kind == "kustomize":
+                self._floor()
+            with self._plane("taut") as plane:
+                subject = Subject(self.folder / "taut", plane, f"{url}/fleet.git")
+                try:
+                    self._scenarios(Scenarios(self, plane, subject), rest)
+                finally:
+                    subject.stop()
+        return self.result
+
+    def _scenarios(self, scenarios: Scenarios, rest: float) -> None:
+        scenarios.cold()
+        scenarios.rest(rest)
+        scenarios.commits()
+        scenarios.shared()
+        scenarios.drift()
+        scenarios.memory()
+        scenarios.restart()
+
+    def note(self, scenario: str, **numbers: float) -> None:
+        """Keep a scenario's numbers, and say them."""
+        self.result.scenarios[scenario] = numbers
+        said = ", ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+        self._say(f"{self.result.kind} {self.count}: {scenario}: {said}")
+
+    def _floor(self) -> None:
+        with self._plane("floor") as plane:
+            Eyes(plane).make_namespace()
+            before = machine.cpu_of(plane.pid)
+            done = subprocess.run(
+                [sys.executable, "-m", "bench.floor", plane.server, str(plane.ca), str(self.repository.clone), str(find_kustomize().path)],
+                cwd=HERE.parent,
+                env={**os.environ, "FLOOR_TOKEN": plane.token},
+                stdout=subprocess.PIPE,
+                check=True,
+            )
+            self.note("floor", **json.loads(done.stdout), plane_cpu=machine.cpu_of(plane.pid) - before)
+
+    @contextmanager
+    def _plane(self, name: str) -> Iterator[Plane]:
+        with localplane.start(f"bench-{name}", audit=True, keep=False, home=self.folder / "planes") as plane:
+            time.sleep(5)
+            yield plane
+
+
+class Scenarios:
+    """The scenarios on one control plane, each after the one before it."""
+
+    def __init__(self, bench: Bench, plane: Plane, subject: Subject) -> None:
+        self._bench, self._plane, self._subject = bench, plane, subject
+        self._eyes = Eyes(plane)
+        self._audit = AuditLog(plane.audit_log)
+        self._values = iter(f"changed-{n}" for n in range(1_000))
+        self._eyes.make_namespace()
+
+    def cold(self) -> None:
+        """From the start of the process with an empty store to the last application in sync and healthy."""
+        self._audit.mark()
+        plane = machine.cpu_of(self._plane.pid)
+        start = time.monotonic()
+        self._subject.start()
+        with machine.Peak(self._subject.pid) as peak:
+            self._subject.until(lambda: self._eyes.ready() >= self._bench.count, "every Deployment is ready", 0.5)
+            self._subject.until(self._in_sync, "every application is in sync")
+            seconds, cpu = time.monotonic() - start, self._subject.cpu
+            plane = machine.cpu_of(self._plane.pid) - plane
+            self._subject.quiet()
+        self._bench.note(
+            "cold", seconds=seconds, cpu=cpu, plane_cpu=plane, peak=peak.resident, cpu_quiet=self._subject.cpu, **self._counts()
+        )
+
+    def rest(self, seconds: float) -> None:
+        """Nothing happens. Before it, idle workers have ended."""
+        time.sleep(35)
+        self._subject.quiet()
+        self._audit.mark()
+        before = self._subject.cpu
+        time.sleep(seconds)
+        self._bench.note("rest", seconds=seconds, cpu=self._subject.cpu - before, **self._counts())
+
+    def commits(self) -> None:
+        """One commit that touches one application: the first when all workers have ended, then some more."""
+        found = [self._commit(self._bench.repository.one(next(self._values))) for _ in range(_REPEATS)]
+        self._bench.note("commit, first", **found[0])
+        self._bench.note("commit", **{name: statistics.median(f[name] for f in found[1:]) for name in found[0]})
+
+    def shared(self) -> None:
+        """One commit that touches what SHARED applications read."""
+        self._bench.note(f"base of {SHARED}", **self._commit(self._bench.repository.shared(next(self._values))))
+
+    def _commit(self, change: Any) -> Numbers:
+        renders = self._subject.metrics()["taut_renders_total"]
+        seen = self._eyes.seen(change.objects, change.key, change.value)
+        self._bench.repository.push(change.value, change)
+        self._subject.quiet()
+        self._audit.mark()
+        cpu, start = self._subject.cpu, time.monotonic()
+        self._subject.webhook()
+        latency = seen.at() - start
+        self._subject.quiet()
+        used = self._subject.cpu - cpu
+        renders = self._subject.metrics()["taut_renders_total"] - renders
+        return {"seconds": latency, "cpu": used, **self._counts(), "renders": renders}
+
+    def drift(self) -> None:
+        """A change by hand, until it is healed."""
+        middle = self._bench.count // 2
+        names = [f"{name}-features" for name in self._bench.repository.names[middle : middle + _REPEATS]]
+        healed = [self._healed(name) for name in names]
+        numbers = {n: statistics.median(h[n] for h in healed) for n in healed[0]}
+        self._bench.note("drift", **numbers, records=sum(map(self._records, names)))
+
+    def _healed(self, name: str) -> Numbers:
+        self._subject.quiet()
+        self._audit.mark()
+        cpu = self._subject.cpu
+        seen = self._eyes.seen([name], "key-00", "first")
+        start = time.monotonic()
+        self._eyes.patch(name, {"key-00": "by hand"})
+        latency = seen.at() - start
+        self._subject.quiet()
+        return {"seconds": latency, "cpu": self._subject.cpu - cpu, **self._counts()}
+
+    def _records(self, name: str) -> float:
+        argv = [*self._subject.cli, "drift", "-o", "json"]
+        found = json.loads(subprocess.run(argv, env=self._subject.environment, check=True, capture_output=True).stdout)
+        return sum(name in json.dumps(record) for record in found)
+
+    def memory(self) -> None:
+        """What it holds when nothing has happened for a while, so that idle workers have ended."""
+        time.sleep(35)
+        self._subject.quiet()
+        said = machine.usage(self._subject.pid)
+        self._bench.note("memory", resident=machine.resident(self._subject.pid), processes=said.processes)
+
+    def restart(self) -> None:
+        """A restart while everything is in sync."""
+        self._subject.stop()
+        self._audit.mark()
+        start = time.monotonic()
+        self._subject.start()
+        self._subject.until(self._in_sync, "every application is in sync again")
+        seconds, cpu = time.monotonic() - start, self._subject.cpu
+        self._subject.quiet()
+        renders = self._subject.metrics()["taut_renders_total"]
+        self._bench.note("restart", seconds=seconds, cpu=cpu, renders=renders, **self._counts())
+
+    def _in_sync(self) -> bool:
+        return self._subject.in_sync(self._bench.count)
+
+    def _counts(self) -> Numbers:
+        found = self._audit.requests()
+        asked = [a for a in found if not a.watches]
+        return {
+            "requests": len(asked),
+            "writes": sum(a.writes for a in asked),
+            "reads": sum(a.verb == "get" for a in asked),
+            "lists": sum(a.initial for a in found),
+            "watches": sum(a.watches for a in found),
+        }
+
+
+@contextmanager
+def _git_server(folder: Path) -> Iterator[str]:
+    """The repositories of a folder over HTTP; the answer is the URL."""
+    port = free_port()
+    process = subprocess.Popen([sys.executable, str(HERE.parent / "demo" / "git_http.py"), str(folder), str(port)])
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
