@@ -267,6 +267,12 @@ class OciClient:
             origin = origin_of(realm)
         except ValueError:
             raise SourceError("the registry names no place to sign in at", where=Where(reference.url)) from None
+        if is_loopback(origin.host) and not is_loopback(web_origin(f"https://{reference.registry}").host):
+            raise SourceError(
+                "the registry wants taut to sign in at this machine",
+                where=Where(reference.url),
+                advice="nothing was sent",
+            )
         plain = self._schemes.get(reference.registry) == "http"
         if origin.scheme != "https" and not (plain and origin.scheme == "http"):
             raise SourceError(

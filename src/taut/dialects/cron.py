@@ -7,11 +7,14 @@ from datetime import UTC, datetime
 
 from cronsim import CronSim, CronSimError
 
+_LONGEST = 200
 _SOME_DAY = datetime(2025, 1, 1, tzinfo=UTC)
 
 
 def cron_fault(expression: str) -> str:
     """Why `expression` is no cron expression; empty when it is one."""
+    if len(expression) > _LONGEST:
+        return f"{expression[:40]!r}… is longer than {_LONGEST} characters"
     try:
         CronSim(expression, _SOME_DAY)
     except CronSimError as error:

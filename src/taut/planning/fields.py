@@ -22,6 +22,11 @@ type Entries = Sequence[Mapping[str, Any]]
 """The value of `metadata.managedFields`."""
 
 
+_DEEPEST = 500
+"""Deeper than the API server's own kinds by far; an object of somebody's own kind may be nested without end."""
+_LONGEST_INDEX = 10
+
+
 class Missing:
     """The type of MISSING: there is no value at a path (None is a value)."""
 
@@ -36,9 +41,22 @@ MISSING: Final = Missing()
 
 
 @lru_cache(maxsize=8192)
-def _element(text: str) -> str:
-    """A path element with its key in canonical order, so that equal elements are equal texts."""
-    return "k:" + key_text(orjson.loads(text[2:])) if text.startswith("k:") else text
+def _element(text: str) -> str | None:
+    """A path element with its key in canonical order, so that equal elements are equal texts; None when it has not the form of one."""
+    kind, rest = text[:2], text[2:]
+    if kind == "f:":
+        return text
+    if kind == "i:":
+        return text if rest.isascii() and rest.isdigit() and len(rest) < _LONGEST_INDEX else None
+    if kind not in {"k:", "v:"}:
+        return None
+    try:
+        value = orjson.loads(rest)
+    except orjson.JSONDecodeError:
+        return None
+    if kind == "v:":
+        return text
+    return "k:" + key_text(value) if isinstance(value, dict) and value else None
 
 
 def key_text(key: Mapping[str, Any]) -> str:
@@ -108,10 +126,14 @@ def _walk(node: Mapping[str, Any], at: Path) -> Iterator[Path]:
     for raw, below in node.items():
         if raw == "." or not isinstance(below, Mapping):
             continue
-        path = (*at, _element(raw))
-        if not below or "." in below:
+        element = _element(raw)
+        if element is None:
+            continue
+        path = (*at, element)
+        if not below or "." in below or len(path) >= _DEEPEST:
             yield path
-        yield from _walk(below, path)
+        if len(path) < _DEEPEST:
+            yield from _walk(below, path)
 
 
 def _folded(tree: dict[str, Any]) -> dict[str, Any]:

@@ -272,5 +272,5 @@ async def _body[T](request: Request, kind: type[T]) -> T:
             raise BadInput(f"The request is larger than {_BODY_LIMIT} bytes")
     try:
         return msgspec.json.decode(bytes(data) or b"{}", type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise BadInput(f"The request cannot be read: {error}", where=Where(field=request.url.path)) from error

@@ -46,7 +46,7 @@ async def receive_hook(request: Request, backend: Backend, verify: Verify | None
         )
     try:
         payload = msgspec.json.decode(body or b"{}")
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return answer(
             ErrorView(what="The webhook is no JSON", advice="choose the content type application/json", code=2), 400
         )

@@ -61,6 +61,7 @@ def unpack(data: bytes, *, limits: ArchiveLimits | None = None, strip_top: bool 
         ValueError,
         OverflowError,
         UnicodeError,
+        RecursionError,  # headers that announce headers, again and again
     ) as error:
         raise SourceError(f"the archive cannot be read: {_short(error)}") from None
     _no_file_is_a_folder(files)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import yamlrocks
 
-from taut.clients.urls import joined
+from taut.clients.urls import is_loopback, joined, origin_of, shown
 from taut.model.errors import SourceError, Where
 from taut.sources.semver_range import best_version, is_range, parse_range
 
@@ -82,5 +82,13 @@ def choose(index: Index, chart: str, wanted: str | None, where: Where) -> ChartV
 
 
 def chart_url(repository: str, url: str) -> str:
-    """Where a chart is: an address in the index may be relative to the repository's."""
-    return joined(repository.rstrip("/") + "/", url)
+    """Where a chart is: an address in the index may be relative to the repository's. Raises SourceError for one on this machine, unless
+    the repository is here too: who writes an index must not have taut call its neighbours."""
+    found = joined(repository.rstrip("/") + "/", url)
+    try:
+        there, here = origin_of(found), origin_of(repository)
+    except ValueError:
+        return found  # whoever asks for it says what is wrong with it
+    if is_loopback(there.host) and not is_loopback(here.host):
+        raise SourceError("the index says that the chart is on this machine", where=Where(shown(repository)))
+    return found

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, replace
 
 from taut.clients.credentials import Credentials
 from taut.clients.oci import Descriptor, OciClient, OciManifest, OciNotFoundError, OciReference, is_digest
@@ -15,6 +16,7 @@ _TAR = (".tar", ".tar+gzip", ".tar.gzip", "/gzip", "/x-gzip", "/x-tar", "+gzip")
 _IGNORED = ("application/vnd.cncf.helm.chart.provenance", "application/vnd.oci.empty")
 _TITLE = "org.opencontainers.image.title"
 _UNPACK = "io.deis.oras.content.unpack"
+_MOST_LAYERS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +74,26 @@ async def artifact_files(
 
     Raises SourceError for what is no artifact of files, such as a container image's layers with deletions in them.
     """
+    where = Where(f"{reference.url}@{manifest.digest}")
     chart = [layer for layer in manifest.layers if layer.media_type == HELM_CONTENT]
+    layers = chart or [layer for layer in manifest.layers if not layer.media_type.startswith(_IGNORED)]
+    if len(layers) > _MOST_LAYERS:
+        raise SourceError(f"the artifact has more than {_MOST_LAYERS} layers", where=where, advice="push it as one")
     files: dict[str, UnpackedFile] = {}
-    total = 0
-    for layer in chart or [layer for layer in manifest.layers if not layer.media_type.startswith(_IGNORED)]:
-        total += layer.size
-        if total > limits.total:
-            raise SourceError(
-                f"the artifact is larger than {limits.total} bytes", where=Where(f"{reference.url}@{manifest.digest}")
-            )
-        data = await client.blob(reference, layer, credentials, limit=limits.total)
-        files |= _layer_files(layer, data, limits, Where(f"{reference.url}@{manifest.digest}"))
+    packed = unpacked = count = 0
+    for layer in layers:
+        # What the manifest says of sizes is only good for saying no early: what came is counted.
+        if packed + max(layer.size, 0) > limits.total:
+            raise SourceError(f"the artifact is larger than {limits.total} bytes", where=where)
+        data = await client.blob(reference, layer, credentials, limit=limits.total - packed)
+        packed += len(data)
+        left = replace(limits, total=limits.total - unpacked, files=limits.files - count)
+        found = await asyncio.to_thread(_layer_files, layer, data, left, where)
+        unpacked += sum(len(file.content) for file in found.values())
+        count += len(found)
+        files |= found
     if not files:
-        raise SourceError("the artifact holds no files", where=Where(f"{reference.url}@{manifest.digest}"))
+        raise SourceError("the artifact holds no files", where=where)
     return files
 
 

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import pygit2
 import pysequoia
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
@@ -105,7 +105,7 @@ def _check_ssh(signed: Signed, keys: Sequence[str], where: Where) -> str:
         )
     try:
         _verify_ssh(public, made, message)
-    except (InvalidSignature, ValueError, IndexError):
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError, LookupError):
         raise SourceError(
             f"{signed.what} carries a signature of the SSH key {fingerprint} that is wrong", where=where, advice=_ADVICE
         ) from None
@@ -124,7 +124,7 @@ def _public_blob(line: str) -> bytes:
         if kind.startswith(("ssh-", "ecdsa-", "sk-")):
             try:
                 return base64.b64decode(blob, validate=True)
-            except binascii.Error:
+            except ValueError:
                 break
     raise BadInput(
         "an SSH key of the project cannot be read",
