@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,7 +25,8 @@ from taut.targets.kubernetes.immutable import immutable_cause
 log = logging.getLogger("taut.operations")
 
 UNREACHABLE_PAUSE = 2.0
-"""Seconds until a step is sent again that got no answer."""
+"""Seconds until a step is sent again that got no answer; longer the longer it gets none."""
+LONGEST_PAUSE = 20.0
 
 
 @dataclass(slots=True)
@@ -260,6 +262,12 @@ class StepSender:
         run.put(failed)
         await self._store.mark(run.operation.id, [Mark(step.number, StepState.FAILED, message=failed.message)])
         return {}
+
+
+def pause_before(step: Step, now: float) -> float:
+    """Seconds until a step that got no answer is sent again: about half of the time since it was sent first."""
+    longer = min(max((now - step.sent_at) / 2, UNREACHABLE_PAUSE), LONGEST_PAUSE)
+    return longer * random.uniform(0.8, 1.2)  # noqa: S311 (spreads load)
 
 
 def _said(error: TargetError) -> str:

@@ -42,7 +42,8 @@ class ClusterNews:
 
         A cluster none of whose watches stands is away, and every application there says so.
         """
-        self._look(cluster, lambda s: any(ref.kind_ref == kind.kind for ref in s.items))
+        stands = kind.synced and not kind.failing_since
+        self._look(cluster, lambda s: any(ref.kind_ref == kind.kind for ref in s.items) or (stands and _stuck(s)))
         if cluster not in self._fleet.clusters:
             return
         state = self._fleet.clusters[cluster].state()
@@ -67,7 +68,14 @@ class ClusterNews:
     def _look(self, cluster: str, chosen: Callable[[AppState], bool]) -> None:
         for state in self._states(cluster):
             if chosen(state):
+                if state.stale and _stuck(state):
+                    state.mark_stale()  # the search that failed for this may be made again
                 self._queue.add(state.key, Reason.LIVE)
+
+
+def _stuck(state: AppState) -> bool:
+    """Whether the last step could not be taken because of the target."""
+    return any(p.stage == "target" for p in (*state.problems, *state.step_problems))
 
 
 def _depends_on_kinds(state: AppState) -> bool:
@@ -82,6 +90,8 @@ def _namespaces(state: AppState) -> set[str]:
 
 def _trouble(state: ClusterState) -> str:
     """Why nothing is heard of the cluster; empty as long as one watch stands."""
+    if any(k.synced and not k.failing_since for k in state.kinds.values()):
+        return ""
     if not state.reachable:
         return state.message
     begun = [k for k in state.kinds.values() if k.synced or k.failing_since]

@@ -75,7 +75,7 @@ class Controller:
         pins = Pins(self.sources)
         parts = Parts(self.store, self.fleet, self.queue, self.wanting, self.planner, self.operator, self.drift, pins)
         self.reconciler = Reconciler(parts)
-        self.rebuilder = Rebuilder(self.store, self.fleet)
+        self.rebuilder = Rebuilder(self.store, self.fleet, self.queue)
         self.roots = Roots(
             config.roots, config.configured_projects(), self.sources, self.fleet, self.queue, self.store, self._adopt
         )
@@ -114,6 +114,7 @@ class Controller:
     async def close(self) -> None:
         """Stop working. What is under way is continued by the next start."""
         await self.watch.close()
+        await self.rebuilder.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from taut.controller.carry_out import UNREACHABLE_PAUSE, Run, StepSender
+from taut.controller.carry_out import Run, StepSender, pause_before
 from taut.controller.drift_log import DriftLog
 from taut.controller.fleet import Fleet
 from taut.controller.planner import Planned, Planner
@@ -184,7 +184,8 @@ class Operator:
                 if left <= 0:
                     return await self._too_late(state, run, waits)
                 # What got no answer stays SENT, and is looked at again after a pause.
-                pauses = [UNREACHABLE_PAUSE] if any(s.state is StepState.SENT and s.message for s in run.steps) else []
+                unanswered = (s for s in run.steps if s.state is StepState.SENT and s.message)
+                pauses = [pause_before(s, self._clock()) for s in unanswered]
                 recheck = min([*(w.recheck for w in waits if w.recheck), *pauses, left])
                 self._queue.add_later(state.key, Reason.TIMER, recheck + 0.05)
                 return None

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Mapping
 
 import msgspec
 
 from taut.controller.fleet import Fleet
+from taut.controller.queue import Reason, WorkQueue
 from taut.controller.state import AppState
 from taut.model.errors import TargetError
 from taut.model.live import LiveObject
 from taut.model.plan import InventoryItem
+from taut.model.refs import KindRef, parse_app_key
 from taut.store.store import Store
+from taut.targets.kubernetes.cluster import Cluster
 
 log = logging.getLogger("taut.rebuild")
+PATIENCE = 10.0
+"""Seconds that the start waits for clusters: one that is away must not keep the others waiting."""
+PAUSE = 30.0
+"""Seconds until a cluster that could not be looked through is tried again."""
 
 
 class Rebuilder:
@@ -23,22 +32,58 @@ class Rebuilder:
     later cannot have objects that taut made.
     """
 
-    def __init__(self, store: Store, fleet: Fleet) -> None:
+    def __init__(self, store: Store, fleet: Fleet, queue: WorkQueue) -> None:
         self._store = store
         self._fleet = fleet
+        self._queue = queue
         self._marked: dict[str, list[LiveObject]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def prepare(self) -> None:
-        """Look through the clusters when the store is empty. A cluster that is away is left out, and said."""
+        """Look through the clusters when the store is empty. One that is away is looked through when it answers, and that is said."""
         if await self._store.apps():
             return
-        for cluster in self._fleet.clusters.values():
+        looks = {asyncio.create_task(self._look(c), name=f"rebuild {c.name}") for c in self._fleet.clusters.values()}
+        self._tasks = looks
+        if looks:
+            await asyncio.wait(looks, timeout=PATIENCE)
+
+    async def close(self) -> None:
+        """End what still looks."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _look(self, cluster: Cluster) -> None:
+        said = ""
+        while True:
+            found: dict[str, list[LiveObject]] = {}
             try:
-                async for live in cluster.list_metadata(on_failure=lambda kind, error: log.info("%s: %s", kind, error)):
+                async for live in cluster.list_metadata(on_failure=_tell_or_end):
                     if live.owner:
-                        self._marked.setdefault(live.owner.partition("|")[0], []).append(live)
+                        found.setdefault(live.owner.partition("|")[0], []).append(live)
             except TargetError as error:
-                log.warning("%s: objects of an earlier taut could not be looked for: %s", cluster.name, error)
+                if str(error) != said:
+                    said = str(error)
+                    log.warning("%s: objects of an earlier taut could not be looked for: %s", cluster.name, error)
+                await asyncio.sleep(PAUSE)
+                continue
+            await self._take(found)
+            return
+
+    async def _take(self, found: Mapping[str, list[LiveObject]]) -> None:
+        """Keep what was found for applications that are still to come; those that are here already get theirs."""
+        for text, objects in found.items():
+            key = parse_app_key(text)
+            state = self._fleet.states.get(key) if key is not None else None
+            if state is None:
+                self._marked.setdefault(text, []).extend(objects)
+            elif missing := [o for o in objects if o.ref not in state.items]:
+                self._marked[text] = missing
+                await self.fill(state)
+                for item in state.items.values():
+                    self._fleet.put_item(state, item)
+                self._queue.add(state.key, Reason.LIVE)
 
     async def fill(self, state: AppState) -> None:
         """Give a new application the objects that carry its mark. Its first pruning asks."""
@@ -46,7 +91,14 @@ class Rebuilder:
         if not found:
             return
         items = [InventoryItem(ref=o.ref, api_version=o.api_version, uid=o.uid, hook=bool(o.run_key)) for o in found]
-        state.items = {i.ref: i for i in items}
+        state.items |= {i.ref: i for i in items}
         state.record = msgspec.structs.replace(state.record, rebuilt=True)
         await self._store.put_items(state.key, items)
         log.info("%s: %d objects carry its mark; its inventory was rebuilt from them", state.key, len(items))
+
+
+def _tell_or_end(kind: KindRef, error: TargetError) -> None:
+    """A kind that cannot be listed is left out; a cluster that does not answer is tried again as a whole."""
+    if error.status == 0:
+        raise error
+    log.info("%s: %s", kind, error)

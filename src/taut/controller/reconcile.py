@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,13 +21,14 @@ from taut.controller.queue import Reason, WorkQueue
 from taut.controller.starting import Decision, Facts, Nothing, NotNow, Start, decide
 from taut.controller.state import AppState, Desired, Failed
 from taut.controller.status import app_health, problem_of
-from taut.controller.wanting import Refused, Wanting
+from taut.controller.wanting import Refused, StillReading, Wanting
 from taut.model.errors import BadInput, RenderError, TargetError, TautError
 from taut.model.health import HealthStatus
 from taut.model.operation import OperationKind, OperationState, StepState
 from taut.model.plan import Action, Change, Hold, Plan
 from taut.model.record import AppRecord
 from taut.model.refs import ObjectRef
+from taut.model.snapshot import Snapshot
 from taut.planning.guard import holds_after, stops
 from taut.planning.plan import BEING_DELETED
 from taut.planning.windows import Verdict, is_open
@@ -33,7 +36,11 @@ from taut.render.engine import closure_of
 from taut.store.store import Store
 
 TARGET_PAUSE = 5.0
-"""Seconds until a cluster that did not answer is asked again."""
+"""Seconds until a cluster that did not answer is asked again; twice as long after each further failure."""
+LONGEST_TARGET_PAUSE = 20.0
+"""The longest of these pauses while the cluster's watches stand."""
+LONGEST_AWAY_PAUSE = 120.0
+"""The same while they do not: when they stand again, that is told, and everything is looked at."""
 SOURCE_PAUSE = 30.0
 RENDER_PAUSE = 300.0
 """Seconds until a failed render is tried again: it may have been one of time or memory."""
@@ -65,11 +72,13 @@ class Reconciler:
         try:
             await self._step(state)
             state.step_problems = ()
+            state.away = 0 if state.failed is None else state.away
         except TautError as error:
             stage = "target" if isinstance(error, TargetError) else "plan"
             state.step_problems = (problem_of(error, stage),)
             if not isinstance(error, BadInput):
-                self._p.queue.add_later(state.key, Reason.RETRY, TARGET_PAUSE)
+                pause = self._target_pause(state) if isinstance(error, TargetError) else TARGET_PAUSE
+                self._p.queue.add_later(state.key, Reason.RETRY, pause)
         if state.run is None and (state.problems or state.step_problems):
             _answer(state)
         self._p.fleet.publish(state)
@@ -106,16 +115,37 @@ class Reconciler:
         try:
             desired = await self._p.wanting.find(state)
         except TautError as error:
-            pause = _pause_after(error)
+            pause = self._target_pause(state) if isinstance(error, TargetError) else _pause_after(error)
             state.failed = Failed(marks, self._p.clock() + pause, closure_of(error))
             if pause < math.inf:
                 self._p.queue.add_later(state.key, Reason.RETRY, pause + 0.1)
             await self._fall_back(state, error)
+            if isinstance(error, StillReading):
+                self._go_on_after(state, error)
             return
         state.failed = None
         await self._take(state, desired)
         state.stale = state.marks != marks
         state.problems = ()
+
+    def _go_on_after(self, state: AppState, slow: StillReading) -> None:
+        """Look again when a slow source is here; when it is not after all, the pause between tries counts."""
+
+        def ended(reading: asyncio.Future[Snapshot]) -> None:
+            if not reading.cancelled() and reading.exception() is None:
+                state.mark_stale()
+                self._p.queue.add(state.key, Reason.PUSH)
+
+        slow.reading.add_done_callback(ended)
+
+    def _target_pause(self, state: AppState) -> float:
+        """Seconds until a target that could not be asked is asked again."""
+        cluster = self._p.fleet.clusters.get(state.app.spec.target.cluster)
+        reachable = cluster is None or cluster.state().reachable
+        longest = LONGEST_TARGET_PAUSE if reachable else LONGEST_AWAY_PAUSE
+        pause = min(TARGET_PAUSE * 2 ** min(state.away, 10), longest)
+        state.away += 1
+        return pause * random.uniform(0.8, 1.2)  # noqa: S311 (spreads load)
 
     async def _fall_back(self, state: AppState, error: TautError) -> None:
         """Say what is wrong, and go on with what was good last, as far as the project allows that now."""
@@ -333,6 +363,4 @@ def _pause_after(error: TautError) -> float:
     """Seconds until another try is worth it. Bad input stays bad until something moves, and that is noticed."""
     if isinstance(error, BadInput):
         return math.inf
-    if isinstance(error, TargetError):
-        return TARGET_PAUSE
     return RENDER_PAUSE if isinstance(error, RenderError) else SOURCE_PAUSE

@@ -119,7 +119,7 @@ async def running(config: Config) -> AsyncGenerator[Controller]:
         redactor = Redactor(key=store.mac(b"redaction").encode())
         controller = Controller(config, Outside(store, sources, engine, clusters, redactor))
         events += [controller.on_event, credentials.on_event]
-        news.append(controller)
+        news += [controller, credentials]
         credentials.on_change = controller.watch.poke_failing
         controller.before_start.append(credentials.load)
         yield controller

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from taut.clients.credentials import Credentials
 from taut.dialects.config import CredentialsConfig, RootConfig
@@ -15,8 +16,11 @@ from taut.model.refs import KindRef, ObjectRef
 from taut.sources.credentials import CredentialFiles, FileCredentials
 from taut.sources.repository_url import within
 from taut.targets.kubernetes.cluster import Cluster, Event
+from taut.targets.kubernetes.collection import KindState
 
 log = logging.getLogger("taut.credentials")
+PATIENCE = 10.0
+"""Seconds that the start waits for clusters with credentials: one that is away must not keep the others waiting."""
 SECRET = KindRef("", "Secret")
 
 _FILES = {
@@ -109,14 +113,19 @@ class SecretCredentials:
         return held
 
     async def load(self) -> None:
-        """Read every Secret, and watch for changes."""
+        """Read every Secret, and watch for changes. What is in a cluster that is away is read when it answers."""
         held = {ref for e in self._entries.values() if (ref := _ref(e)) is not None}
         for ref in held:
             self._clusters[ref.cluster].attend(ref)
-        for cluster in {ref.cluster for ref in held}:
-            await self._clusters[cluster].watch_kinds([SECRET])
+        looks = {self._spawn(self._look(cluster)) for cluster in {ref.cluster for ref in held}}
+        if looks:
+            await asyncio.wait(looks, timeout=PATIENCE)
+
+    async def _look(self, cluster: str) -> None:
+        await self._clusters[cluster].watch_kinds([SECRET])
         for name, entry in self._entries.items():
-            await self._load(name, entry)
+            if entry.secret is not None and entry.secret.cluster == cluster:
+                await self._reload(name, entry)
 
     async def _load(self, name: str, entry: CredentialsConfig) -> None:
         secret = entry.secret
@@ -132,6 +141,7 @@ class SecretCredentials:
             self._read.pop(name, None)
             return
         self._read[name] = _credentials(data)
+        self._problems.pop(name, None)
 
     async def _reload(self, name: str, entry: CredentialsConfig) -> None:
         await self._load(name, entry)
@@ -141,9 +151,24 @@ class SecretCredentials:
         """A Secret that holds credentials has changed: read it again."""
         for name, entry in self._entries.items():
             if event.ref == _ref(entry):
-                task = asyncio.get_running_loop().create_task(self._reload(name, entry))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                self._spawn(self._reload(name, entry))
+
+    def on_state(self, cluster: str, kind: KindState) -> None:
+        """The Secrets of a cluster can be seen (again): read those that could not be read."""
+        if kind.kind != SECRET or not kind.synced or kind.failing_since:
+            return
+        for name, entry in self._entries.items():
+            if entry.secret is not None and entry.secret.cluster == cluster and name in self._problems:
+                self._spawn(self._reload(name, entry))
+
+    def on_kinds(self, cluster: str) -> None:
+        """Which kinds a cluster has is of no matter here."""
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
 
 def _ref(entry: CredentialsConfig) -> ObjectRef | None:

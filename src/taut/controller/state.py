@@ -97,6 +97,8 @@ class AppState:
     stale: bool = True
     """Something that Git wants could have changed since `desired` was found."""
     failed: Failed | None = None
+    away: int = 0
+    """How many steps in a row could not be taken because of the target."""
     marks: int = 0
     """How often it was marked stale: what moves while it is looked for must be looked for again."""
     warnings: tuple[str, ...] = ()

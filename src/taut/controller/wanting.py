@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from taut.clients.urls import shown
 from taut.controller.fleet import Fleet
 from taut.controller.kept import KeptRenders
 from taut.controller.state import AppState, Desired
 from taut.dialects.projects import Violation, check_application, check_manifests, repository_allowed
 from taut.model.application import ApplicationSpec, Source
-from taut.model.errors import BadInput, RenderError, SourceError, TargetError, TautError
+from taut.model.errors import BadInput, RenderError, SourceError, TargetError, TautError, Where
 from taut.model.live import KindInfo
 from taut.model.manifests import Manifest, content_hash
 from taut.model.plan import Hold, HoldKind
@@ -24,6 +26,9 @@ from taut.planning.redact import Redactor
 from taut.planning.wanted import Interpreted, interpret
 from taut.render.engine import Rendered, RenderEngine, RenderJob, RenderSource
 from taut.targets.kubernetes.cluster import Cluster
+
+SOURCE_PATIENCE = 10.0
+"""Seconds that a run waits for a source that has to be fetched first."""
 
 
 class Snapshots(Protocol):
@@ -51,6 +56,19 @@ class ClusterData:
     async def read(self, kind: str, namespace: str, name: str) -> dict[str, bytes] | None:
         """The decoded data; None when there is none."""
         return await self.cluster.read_data(kind, namespace, name)
+
+
+class StillReading(SourceError):
+    """A source is fetched for the first time, and that takes long. `reading` ends when it is here, or cannot be read."""
+
+    def __init__(self, url: str, reading: asyncio.Future[Snapshot]) -> None:
+        super().__init__(
+            "the source has not answered yet",
+            where=Where(shown(url)),
+            advice="taut goes on when it is here",
+        )
+        self.reading = reading
+        reading.add_done_callback(lambda r: r.cancelled() or r.exception())  # nobody may be there to take it
 
 
 class Wanting:
@@ -156,9 +174,18 @@ class Wanting:
 
     async def _snapshot(self, state: AppState, project: Project, number: int) -> Snapshot:
         source = state.app.spec.all_sources[number]
-        snapshot = await self._sources.resolve(
-            source, fetch=False, allowed=lambda url: repository_allowed(project, url)
+        reading = asyncio.ensure_future(
+            self._sources.resolve(source, fetch=False, allowed=lambda url: repository_allowed(project, url))
         )
+        # A server that hangs, or a long first download, must not keep the worker; what was begun goes on.
+        try:
+            done, _ = await asyncio.wait({reading}, timeout=SOURCE_PATIENCE)
+        except asyncio.CancelledError:
+            reading.cancel()
+            raise
+        if not done:
+            raise StillReading(source.url, reading)
+        snapshot = reading.result()
         await self._sources.verify(snapshot, project.spec.signatures)
         return snapshot
 

@@ -52,6 +52,11 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         "the host's name is not known",
         "check the address and the name server",
     ),
+    (
+        r"\b429\b|too many requests",
+        "the server says that it is asked too often (429)",
+        "taut tries again later, less and less often; a longer poll with a webhook asks less",
+    ),
     (r"connection refused", "the server refuses the connection", "check that it runs and the port is right"),
     (r"timed out|timeout|operation too slow", "the repository does not answer in time", "taut tries again later"),
     (
