@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import msgspec
 
@@ -19,6 +20,14 @@ from taut.render.target_values import TargetValues
 from taut.render.wire import Job, OutDocument, Reply
 
 type Run = Callable[[Job], Awaitable[Reply]]
+
+
+class Read(Protocol):
+    """Runs what reads and parses a tree beside everything else: a repository may make that long."""
+
+    async def __call__[T](self, work: Callable[[], T]) -> T:
+        """What `work` returns or raises."""
+        ...
 
 
 class Raw(msgspec.Struct, frozen=True):
@@ -58,6 +67,7 @@ class SourceContext:
     keys: Keys
     limits: Limits
     run: Run
+    read: Read
 
     async def kept(self, key: str, make: Callable[[], Awaitable[Raw]]) -> SourceResult:
         """The result for `key`: from the cache, or made now and kept."""

@@ -6,8 +6,12 @@ all of that, results are kept by it, and the closure tells whether another commi
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -36,6 +40,7 @@ from taut.render.tools import Kustomize, find_kustomize
 
 _log = logging.getLogger(__name__)
 _CLOSURE = "render_closure"
+_READERS = 2
 
 
 def _nothing_is_allowed(_: str) -> bool:
@@ -117,6 +122,7 @@ class RenderEngine:
         self._kustomize: Kustomize | None = None
         self._namespaces = namespaces
         self._pool = Pool(self._prison, size=workers, idle_seconds=idle_seconds, on_start=self._started)
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="taut-reading")
         self.held: Held | None = None
         """The prison that the last worker reported; None before the first one."""
 
@@ -159,6 +165,7 @@ class RenderEngine:
     async def close(self) -> None:
         """End all workers."""
         await self._pool.close()
+        self._readers.shutdown(wait=False, cancel_futures=True)
 
     async def __aenter__(self) -> RenderEngine:
         return self
@@ -183,6 +190,7 @@ class RenderEngine:
             keys=self._keys,
             limits=self._limits,
             run=self._pool.run,
+            read=_Reading(self._readers, [reach, *others.values()], self._limits.wall_seconds),
         )
         try:
             return await self._rendered(context)
@@ -202,7 +210,7 @@ class RenderEngine:
                 return await from_jsonnet(context)
             case _:
                 options = context.source.plain or PlainOptions()
-                plain = render_plain(context.reach, context.source.path, options)
+                plain = await context.read(lambda: render_plain(context.reach, context.source.path, options))
                 key = context.keys.of("plain", options, context.source.path, plain.closure.to_json())
                 return SourceResult(plain.manifests, key, plain.warnings, cached=True)
 
@@ -222,6 +230,30 @@ class RenderEngine:
         if self.held is None:
             _log.log(logging.INFO if held.complete else logging.WARNING, "render workers: %s", held.describe())
         self.held = held
+
+
+class _Reading:
+    """Runs what reads trees in a thread of the engine's, for as long as a render may take."""
+
+    def __init__(self, threads: ThreadPoolExecutor, reaches: Sequence[Reach], seconds: float) -> None:
+        self._threads = threads
+        self._reaches = reaches
+        self._seconds = seconds
+
+    async def __call__[T](self, work: Callable[[], T]) -> T:
+        def timed() -> T:
+            self._until(time.monotonic() + self._seconds)
+            return work()
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, timed)
+        except asyncio.CancelledError:
+            self._until(0)  # nobody waits for it any more
+            raise
+
+    def _until(self, when: float) -> None:
+        for reach in self._reaches:
+            reach.until = when
 
 
 def is_files_only(source: Source) -> bool:

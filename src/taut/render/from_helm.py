@@ -25,10 +25,9 @@ async def from_helm(context: SourceContext) -> SourceResult:
     """Render the source's chart. Raises RenderError, BadInput, and SourceError for a dependency that cannot be fetched."""
     options = context.source.helm_options or HelmOptions()
     reach = context.reach
-    chart = chart_folder(reach, context.source.path)
-    reach.take_folder(chart)
+    chart = await context.read(lambda: _taken(reach, context.source.path))
     complete, warnings = await _with_dependencies(context, chart)
-    inputs = resolve_chart(complete, chart, schema=not options.skip_schema_validation)
+    inputs = await context.read(lambda: resolve_chart(complete, chart, schema=not options.skip_schema_validation))
     task = HelmTask(
         folder=chart,
         release=options.release_name or context.app,
@@ -40,7 +39,8 @@ async def from_helm(context: SourceContext) -> SourceResult:
         schema=not options.skip_schema_validation,
     )
     content = [(f.path, context.keys.seal(f.data)) for f in inputs.files] if complete is not reach else []
-    asking = asks([*((f.path, f.data) for f in inputs.files), *((layer.origin, layer.text) for layer in task.layers)])
+    texts = [*((f.path, f.data) for f in inputs.files), *((layer.origin, layer.text) for layer in task.layers)]
+    asking = await context.read(lambda: asks(texts))
     # A kind that comes or goes must not have every chart rendered anew: only those that ask for it.
     known = task if asking else msgspec.structs.replace(task, kube_version="", api_versions=())
     key = context.keys.of("helm", HELM_VERSION, known, reach.closure().to_json(), content)
@@ -53,10 +53,16 @@ async def from_helm(context: SourceContext) -> SourceResult:
     return _leave_out(replace(result, warnings=(*warnings, *result.warnings), capabilities=asking), options)
 
 
+def _taken(reach: Reach, path: str) -> str:
+    chart = chart_folder(reach, path)
+    reach.take_folder(chart)
+    return chart
+
+
 async def _with_dependencies(context: SourceContext, chart: str) -> tuple[Reach, tuple[str, ...]]:
     """The source's tree, with the chart's dependencies in it if the repository does not hold them itself."""
     reach = context.reach
-    lacking = [d for d in missing(reach, chart) if not d.is_local]
+    lacking = [d for d in await context.read(lambda: missing(reach, chart)) if not d.is_local]
     if not lacking:
         return reach, ()
     if context.fetcher is None:

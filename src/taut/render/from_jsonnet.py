@@ -16,7 +16,7 @@ JSONNET_VERSION = version("rjsonnet")
 async def from_jsonnet(context: SourceContext) -> SourceResult:
     """Evaluate the source's Jsonnet files. Raises RenderError with file and line."""
     options = context.source.jsonnet or JsonnetOptions()
-    inputs = resolve_jsonnet(context.reach, context.source.path, options)
+    inputs = await context.read(lambda: resolve_jsonnet(context.reach, context.source.path, options))
     if not inputs.entry_points:
         raise RenderError(
             "there is no *.jsonnet file in this folder",

@@ -31,7 +31,7 @@ async def from_kustomize(context: SourceContext, tool: Kustomize) -> SourceResul
     result = await _kept(context, tool, options, inputs)
     if isinstance(result, str):
         overlooked = result
-        whole = resolve(context.reach, context.source.path, options, remotes, whole=True)
+        whole = await context.read(lambda: resolve(context.reach, context.source.path, options, remotes, whole=True))
         result = await _kept(context, tool, options, whole)
         if isinstance(result, str):
             raise RenderError(f"kustomize does not find {result}", where=Where(file=context.source.path))
@@ -61,7 +61,7 @@ async def _kept(
 
 async def _resolved(context: SourceContext, options: KustomizeOptions, remotes: dict[str, Remote]) -> KustomizeInputs:
     for _ in range(_ROUNDS):
-        inputs = resolve(context.reach, context.source.path, options, remotes)
+        inputs = await context.read(lambda: resolve(context.reach, context.source.path, options, remotes))
         if not inputs.wanted:
             return inputs
         for url in inputs.wanted:
