@@ -5,7 +5,9 @@ Symbolic links are followed here, component by component, and never leave the re
 
 from __future__ import annotations
 
+import math
 import posixpath
+import time
 from dataclasses import dataclass, field
 
 from taut.model.errors import BadInput, RenderError, Where
@@ -15,6 +17,7 @@ from taut.render.limits import Limits
 from taut.render.wire import InFile, InLink
 
 _MAX_LINKS = 40
+_LONGEST_PATH = 4096
 _MAX_DEPTH = 100
 
 
@@ -55,6 +58,8 @@ class Reach:
     tree: Tree
     repository: str = ""
     limits: Limits = field(default_factory=Limits)
+    until: float = math.inf
+    """When reading has to be over, by the monotonic clock."""
     _files: dict[str, Entry] = field(default_factory=dict[str, Entry])
     _links: dict[str, Entry] = field(default_factory=dict[str, Entry])
     _absent: set[str] = field(default_factory=set[str])
@@ -70,6 +75,10 @@ class Reach:
 
         Raises RenderError for a link that leaves the repository, and for a path that does.
         """
+        if len(path) > _LONGEST_PATH:
+            raise RenderError(
+                f"the path has {len(path)} characters, more than {_LONGEST_PATH}", where=self._where(path[:200] + "…")
+            )
         pending = [part for part in normal(path).split("/") if part]
         at: list[str] = []
         entry: Entry | None = None
@@ -107,14 +116,21 @@ class Reach:
     def _follow(
         self, here: str, entry: Entry, at: list[str], pending: list[str], links: int
     ) -> tuple[list[str], list[str]]:
-        target = self.tree.read(here).decode(errors="replace")
         self._links[here] = entry
         if links > _MAX_LINKS:
             raise RenderError("the symbolic links lead in a circle", where=self._where(here))
+        size = self.tree.size(here)
+        if size > _LONGEST_PATH:
+            raise RenderError(
+                f"the symbolic link has {size} bytes, more than {_LONGEST_PATH}: no system has such links",
+                where=self._where(here),
+                advice="replace the link by a file",
+            )
+        target = self.tree.read(here).decode(errors="replace")
         joined = posixpath.normpath(posixpath.join("/".join(at) or ".", target))
         if target.startswith("/") or joined == ".." or joined.startswith("../"):
             raise RenderError(
-                f"the symbolic link leaves the repository (it points to {target!r})",
+                f"the symbolic link leaves the repository (it points to {target[:200]!r})",
                 where=self._where(here),
                 advice="replace the link by a file, or point it to something in the repository",
             )
@@ -137,6 +153,7 @@ class Reach:
 
     def _take(self, path: str, entry: Entry) -> bytes:
         self._files[path] = entry  # also when it is refused: another file in its place may be taken
+        self._in_time(path)
         if path not in self._content:
             size = self.tree.size(path)
             if size > self.limits.file_bytes:
@@ -171,6 +188,15 @@ class Reach:
         before = len(self._content)
         self._walk(found.path, (found.path,))
         return len(self._content) - before
+
+    def _in_time(self, path: str) -> None:
+        """What is read here is parsed in between, and nobody can kill a thread that takes too long."""
+        if time.monotonic() > self.until:
+            raise RenderError(
+                f"reading the inputs took longer than {self.limits.wall_seconds:g} s",
+                where=self._where(path),
+                advice="name a smaller folder as the path, or exclude some",
+            )
 
     def _enter(self, folder: str) -> None:
         """Count a folder: ten folders that each hold the next one ten times are small in Git, and endless when walked."""
