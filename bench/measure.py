@@ -12,21 +12,22 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from demo.ports import free_port
+from tests.support.audit import AuditLog
+
 from bench import machine
 from bench.api import Eyes
 from bench.repositories import OBJECTS, SHARED, Repository
 from bench.subject import Subject
-from demo.ports import free_port
 from taut import localplane
 from taut.localplane.plane import Plane
 from taut.render.tools import find_kustomize
-from tests.support.audit import AuditLog
 
 HERE = Path(__file__).parent
 _REPEATS = 5
@@ -94,7 +95,15 @@ class Bench:
             Eyes(plane).make_namespace()
             before = machine.cpu_of(plane.pid)
             done = subprocess.run(
-                [sys.executable, "-m", "bench.floor", plane.server, str(plane.ca), str(self.repository.clone), str(find_kustomize().path)],
+                [
+                    sys.executable,
+                    "-m",
+                    "bench.floor",
+                    plane.server,
+                    str(plane.ca),
+                    str(self.repository.clone),
+                    str(find_kustomize().path),
+                ],
                 cwd=HERE.parent,
                 env={**os.environ, "FLOOR_TOKEN": plane.token},
                 stdout=subprocess.PIPE,
@@ -103,7 +112,7 @@ class Bench:
             self.note("floor", **json.loads(done.stdout), plane_cpu=machine.cpu_of(plane.pid) - before)
 
     @contextmanager
-    def _plane(self, name: str) -> Iterator[Plane]:
+    def _plane(self, name: str) -> Generator[Plane]:
         with localplane.start(f"bench-{name}", audit=True, keep=False, home=self.folder / "planes") as plane:
             time.sleep(5)
             yield plane
@@ -132,7 +141,13 @@ class Scenarios:
             plane = machine.cpu_of(self._plane.pid) - plane
             self._subject.quiet()
         self._bench.note(
-            "cold", seconds=seconds, cpu=cpu, plane_cpu=plane, peak=peak.resident, cpu_quiet=self._subject.cpu, **self._counts()
+            "cold",
+            seconds=seconds,
+            cpu=cpu,
+            plane_cpu=plane,
+            peak=peak.resident,
+            cpu_quiet=self._subject.cpu,
+            **self._counts(),
         )
 
     def rest(self, seconds: float) -> None:
@@ -227,7 +242,7 @@ class Scenarios:
 
 
 @contextmanager
-def _git_server(folder: Path) -> Iterator[str]:
+def _git_server(folder: Path) -> Generator[str]:
     """The repositories of a folder over HTTP; the answer is the URL."""
     port = free_port()
     process = subprocess.Popen([sys.executable, str(HERE.parent / "demo" / "git_http.py"), str(folder), str(port)])

@@ -132,9 +132,13 @@ class Repository:
         path.write_text(content)
 
     def _git(self, *argv: str, cwd: Path | None = None) -> str:
-        who = {f"GIT_{role}_{part}": "bench@example.com" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")}
+        who = {
+            f"GIT_{role}_{part}": "bench@example.com" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")
+        }
         environment = {"PATH": os.environ["PATH"], "GIT_CONFIG_GLOBAL": os.devnull, **who}
-        return subprocess.run(["git", *argv], cwd=cwd, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
+        return subprocess.run(
+            ["git", *argv], cwd=cwd, env=environment, check=True, stdout=subprocess.PIPE, text=True
+        ).stdout
 
 
 def _data(value: str) -> str:

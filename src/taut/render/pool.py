@@ -7,7 +7,6 @@ import contextlib
 import os
 import shutil
 import signal
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from taut.model.errors import RenderError
+from taut.render.forking import Child, Nursery
 from taut.render.limits import Limits
 from taut.render.prison import Held, Prison
 from taut.render.wire import HEADER, Hello, Job, Reply
@@ -26,7 +26,6 @@ _START_SECONDS = 30.0
 _OWN_TASKS = 8
 _PASSES = 3
 _MAX_JOBS = 500
-_MODULE = "taut.render.worker"
 
 
 class WorkerGoneError(Exception):
@@ -36,7 +35,7 @@ class WorkerGoneError(Exception):
 class Worker:
     """One worker process with its pipes. Not to be used by two tasks at once."""
 
-    def __init__(self, process: asyncio.subprocess.Process, prison: Prison) -> None:
+    def __init__(self, process: Child, prison: Prison) -> None:
         self._process = process
         self._prison = prison
         self._errors = bytearray()
@@ -48,25 +47,15 @@ class Worker:
         self.idle_since = 0.0
 
     @classmethod
-    async def start(cls, prison: Prison, *, command: tuple[str, ...] = ("-m", _MODULE)) -> Worker:
-        """Start `python -I COMMAND SETTINGS` with an empty environment and wait until it is in its prison.
-
-        Raises RenderError when it does not get there.
-        """
+    async def start(cls, prison: Prison, nursery: Nursery) -> Worker:
+        """Have the nursery fork a worker, and wait until it is in its prison. Raises RenderError when it does not get there."""
         work = "" if prison.work else _work_folder()
-        prison = msgspec.structs.replace(prison, work=prison.work or work, parent=os.getpid())
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-I",
-            *command,
-            msgspec.json.encode(prison).decode(),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env={},
-            cwd="/",
-            start_new_session=True,
-        )
+        try:
+            await nursery.prepare()
+            prison = msgspec.structs.replace(prison, work=prison.work or work, parent=nursery.pid)
+            process = await nursery.fork(msgspec.json.encode(prison).decode())
+        except OSError as error:
+            raise RenderError("a render worker did not start", advice=str(error)) from None
         worker = cls(process, prison)
         try:
             async with asyncio.timeout(_START_SECONDS):
@@ -170,7 +159,7 @@ class Worker:
             size, tasks = usage(self._process.pid)
             if tasks > limits.processes + _OWN_TASKS:
                 self._killed = "processes"
-            elif size > bound:
+            elif size > bound and proportional(self._process.pid) > bound:
                 self._killed = "memory"
             if self._killed:
                 end(self._process.pid)
@@ -245,6 +234,22 @@ def usage(pid: int) -> tuple[int, int]:
     return total, tasks
 
 
+def proportional(pid: int) -> int:
+    """Bytes of memory of a process and all its descendants, where what several share counts once in all. Slower than `usage`, which counts
+    what a fork shares with its parent twice; the same as that where the system does not tell.
+    """
+    total = 0
+    for current in [pid, *descendants(pid)]:
+        try:
+            lines = Path(f"/proc/{current}/smaps_rollup").read_text().splitlines()
+        except PermissionError:
+            return usage(pid)[0]
+        except OSError:
+            continue
+        total += sum(int(line.split()[1]) for line in lines if line.startswith(("Pss_Anon:", "Pss_Shmem:")))
+    return total * 1024
+
+
 def _work_folder() -> str:
     """A private folder in memory, used where a worker cannot have a file system of its own."""
     base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 (mkdtemp makes it private)
@@ -263,6 +268,7 @@ class Pool:
         on_start: Callable[[Held], None] | None = None,
     ) -> None:
         self._prison = prison
+        self._nursery = Nursery()
         self._slots = asyncio.Semaphore(size)
         self._idle: list[Worker] = []
         self._busy: set[Worker] = set()
@@ -292,6 +298,7 @@ class Pool:
         workers = [*self._idle, *self._busy]
         self._idle.clear()
         await asyncio.gather(*(worker.kill("closed") for worker in workers))
+        await self._nursery.close()
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -304,7 +311,7 @@ class Pool:
             if worker.alive:
                 return worker
             await worker.kill("")
-        worker = await Worker.start(self._prison())
+        worker = await Worker.start(self._prison(), self._nursery)
         if self._on_start:
             self._on_start(worker.held)
         return worker

@@ -12,6 +12,8 @@ from taut.render.limits import Limits
 from taut.render.prison import Held
 
 HEADER = struct.Struct(">Q")
+NURSERY_BYTES = 1 << 16
+"""The largest message between taut and the nursery."""
 
 
 class InFile(msgspec.Struct, frozen=True, array_like=True):

@@ -1,14 +1,13 @@
 """A worker: goes into its prison, then takes jobs from its parent one after the other until the pipe closes.
 
-Started as `python -I -m taut.render.worker SETTINGS` with an empty environment. The libraries that render are loaded inside, when the
-first job needs them, so that nothing forks after a Go library is loaded.
+Forked by the nursery, with an empty environment. The libraries that render are loaded inside, when the first job needs them, so that
+nothing forks after a Go library is loaded.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import msgspec
@@ -127,7 +126,3 @@ def _too_much(job: Job) -> Reply:
         error=f"the result is larger than {job.limits.output_bytes // (1024 * 1024)} MiB",
         advice="split the application, or look for an endless template",
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

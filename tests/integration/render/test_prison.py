@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from taut.model.errors import RenderError
+from taut.render.forking import Nursery
 from taut.render.limits import Limits
 from taut.render.pool import Worker
 from taut.render.prison import Prison
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.integration
 
 LAUNCHER = """
 import sys
-from taut.render import worker
+from taut.render import nursery, worker
 from taut.render.wire import OutDocument, Reply
 
 def run(job, root, held):
@@ -37,15 +38,16 @@ def run(job, root, held):
     return Reply(documents=[OutDocument("probe", 0, room.get("result"))])
 
 worker._run = run
-sys.exit(worker.main(sys.argv[1:]))
+sys.exit(nursery.main(sys.argv[1:]))
 """
 
 
 class Inside:
     """A worker that runs what it is given."""
 
-    def __init__(self, worker: Worker, limits: Limits) -> None:
+    def __init__(self, worker: Worker, nursery: Nursery, limits: Limits) -> None:
         self.worker = worker
+        self.nursery = nursery
         self.limits = limits
 
     async def run(self, code: str, **files: bytes) -> Any:
@@ -62,8 +64,19 @@ LIMITS = Limits(wall_seconds=20, memory_mb=300, processes=40, open_files=200, fi
 
 
 async def start(*, namespaces: bool = True, limits: Limits = LIMITS, marker: str = "") -> Inside:
-    command = ("-c", LAUNCHER + f"# {marker}\n")
-    return Inside(await Worker.start(Prison(limits=limits, namespaces=namespaces), command=command), limits)
+    nursery = Nursery(("-c", LAUNCHER + f"# {marker}\n"))
+    _nurseries.append(nursery)
+    return Inside(await Worker.start(Prison(limits=limits, namespaces=namespaces), nursery), nursery, limits)
+
+
+_nurseries: list[Nursery] = []
+
+
+@pytest.fixture(autouse=True)
+async def no_nursery_is_left() -> AsyncIterator[None]:
+    yield
+    while _nurseries:
+        await _nurseries.pop().close()
 
 
 @pytest.fixture(params=["namespaces", "landlock"])
@@ -337,7 +350,7 @@ async def test_time_is_bounded_and_nothing_is_left(namespaces: bool) -> None:
                 pass
         """)
     assert not made.worker.alive
-    assert not _running(marker)
+    assert not _running(marker, made)
 
 
 @pytest.mark.parametrize("namespaces", [True, False])
@@ -353,9 +366,9 @@ async def test_a_child_that_leaves_the_group_dies_with_the_worker(namespaces: bo
             os._exit(0)
         os.wait()
     """)
-    assert _running(marker)
+    assert _running(marker, made)
     await made.worker.kill("done")
-    assert not _running(marker)
+    assert not _running(marker, made)
 
 
 async def test_computing_is_bounded() -> None:
@@ -373,8 +386,10 @@ async def test_a_crash_names_what_was_said(walled: Inside) -> None:
         """)
 
 
-def _running(marker: str) -> list[str]:
-    """The processes with the marker in their command line that still run (the dead that nobody has collected yet do not)."""
+def _running(marker: str, made: Inside) -> list[str]:
+    """The processes with the marker in their command line that still run, without the nursery (the dead that nobody has collected yet do
+    not count either).
+    """
     found: list[str] = []
     for process in Path("/proc").iterdir():
         if process.name.isdigit():
@@ -382,7 +397,7 @@ def _running(marker: str) -> list[str]:
                 line = (process / "cmdline").read_bytes()
             except OSError:
                 continue
-            if marker.encode() in line:
+            if marker.encode() in line and int(process.name) != made.nursery.pid:
                 found.append(process.name)
     return found
 

@@ -1,0 +1,74 @@
+"""Where workers come from: it is started once, forks what is asked for, and takes them with it when it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from support.kubernetes import eventually
+from taut.model.errors import RenderError
+from taut.render.forking import Nursery
+from taut.render.limits import Limits
+from taut.render.pool import Pool, Worker, descendants
+from taut.render.prison import Prison
+from taut.render.wire import Job, JsonnetTask
+
+pytestmark = pytest.mark.integration
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+async def test_one_nursery_forks_many_and_hears_how_they_ended() -> None:
+    nursery = Nursery()
+    workers = [await Worker.start(Prison(), nursery) for _ in range(3)]
+    assert len({w.pid for w in workers}) == 3
+    assert set(descendants(nursery.pid)) >= {w.pid for w in workers}
+    for worker in workers:
+        await worker.kill("done")
+    assert not any(w.alive or _alive(w.pid) for w in workers)
+    assert descendants(nursery.pid) == []
+    await nursery.close()
+
+
+async def test_a_nursery_that_died_takes_its_workers_along_and_is_started_anew() -> None:
+    nursery = Nursery()
+    worker = await Worker.start(Prison(), nursery)
+    first, below = nursery.pid, descendants(nursery.pid)
+    os.kill(first, signal.SIGKILL)
+    with pytest.raises(RenderError, match="crashed"):
+        await worker.run(Job([], [], JsonnetTask((), ()), Limits()))
+    await eventually(lambda: not any(map(_alive, below)), "the workers ended with it")
+    again = await Worker.start(Prison(), nursery)
+    assert nursery.pid != first
+    assert again.alive
+    await nursery.close()
+    await eventually(lambda: not again.alive, "closing ends the workers too")
+
+
+async def test_a_pool_leaves_nothing_behind() -> None:
+    pool = Pool(Prison, size=2, idle_seconds=60)
+    await pool.run(Job([], [], JsonnetTask((), ()), Limits()))
+    (pid,) = pool.pids
+    await pool.close()
+    assert not _alive(pid)
+
+
+async def test_nothing_of_the_parent_is_seen_by_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The nursery is started with an empty environment and only its socket; what it forks has its three pipes, and nothing else."""
+    monkeypatch.setenv("TAUT_TEST_SECRET", "very-secret")
+    nursery = Nursery()
+    await nursery.prepare()
+    worker = await Worker.start(Prison(namespaces=False, landlock=False), nursery)
+    for pid in (nursery.pid, worker.pid):
+        assert b"very-secret" not in Path(f"/proc/{pid}/environ").read_bytes()
+    kinds = {os.readlink(f"/proc/{worker.pid}/fd/{n}").partition(":")[0] for n in os.listdir(f"/proc/{worker.pid}/fd")}
+    assert kinds <= {"pipe", "/dev/null"}
+    await nursery.close()
