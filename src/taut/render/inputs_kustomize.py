@@ -29,6 +29,7 @@ _REMOTE = re.compile(
 _FUNCTION_ANNOTATIONS = ("config.kubernetes.io/function", "config.k8s.io/function")
 _HELM_ADVICE = "render the chart as a source of its own (helm), or commit its output"
 _MAX_FOLDERS = 2000
+_MAX_REMOTES = 200
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,10 @@ class _Resolver:
         remote = self.remotes.get(text)
         if remote is None:
             if text not in self.wanted:
+                if len(self.wanted) + len(self.remotes) >= _MAX_REMOTES:
+                    raise file.error(
+                        f"more than {_MAX_REMOTES} bases are elsewhere", where, "copy them into the repository"
+                    )
                 self.wanted.append(text)
             return None
         key = f"{remote.snapshot.url}@{remote.snapshot.revision.id}"

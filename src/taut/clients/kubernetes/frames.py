@@ -7,6 +7,8 @@ from typing import Any
 import msgspec
 import orjson
 
+from taut.model.errors import TargetError
+
 
 class OwnerReference(msgspec.Struct, frozen=True):
     """Whom an object belongs to."""
@@ -80,5 +82,11 @@ def read_page(data: bytes) -> ListPage:
 
 
 def read_body(raw: msgspec.Raw | bytes) -> dict[str, Any]:
-    """Read the whole object."""
-    return orjson.loads(memoryview(raw))
+    """Read the whole object. Raises TargetError for one that is nested without end: API servers take them."""
+    try:
+        found = orjson.loads(memoryview(raw))
+    except orjson.JSONDecodeError as error:
+        raise TargetError(
+            f"the object cannot be read: {error.msg}", advice="an object may be nested 1000 levels deep"
+        ) from None
+    return found if isinstance(found, dict) else {}

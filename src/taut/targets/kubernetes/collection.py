@@ -246,9 +246,13 @@ class Collection:
             self._on_touch(change, meta.name)
 
     def _health(self, raw: msgspec.Raw) -> Health:
-        if self._metadata_only:
-            return self._sight.health(shell(self.info.ref, self.api_version, bytes(raw)))
-        body = read_body(raw)
+        try:
+            if self._metadata_only:
+                return self._sight.health(shell(self.info.ref, self.api_version, bytes(raw)))
+            body = read_body(raw)
+        except TargetError as error:
+            # Anybody who may write an object of this kind can make one like this: the watch of all others must not end with it.
+            return Health(HealthStatus.UNKNOWN, error.what)
         body.setdefault("apiVersion", self.api_version)
         body.setdefault("kind", self.info.ref.kind)
         return self._sight.health(body)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from taut.clients.kubernetes.frames import ObjectMeta, read_meta
+from taut.clients.kubernetes.frames import ObjectMeta, read_body, read_meta
 from taut.model.health import Health
 from taut.model.live import RUN_KEY, LiveObject
 from taut.model.manifests import Body
@@ -78,7 +78,7 @@ def live(
 ) -> LiveObject:
     """The record of an object that taut has to do with."""
     annotations = meta.annotations or {}
-    entries: list[dict[str, Any]] = orjson.loads(memoryview(meta.managed_fields)) if bytes(meta.managed_fields) else []
+    entries = _entries(meta)
     return LiveObject(
         ref=ref,
         api_version=api_version,
@@ -95,6 +95,15 @@ def live(
         created=unix_seconds(meta.creation_timestamp),
         protected=protects(annotations, meta.labels or {}),
     )
+
+
+def _entries(meta: ObjectMeta) -> list[dict[str, Any]]:
+    """The field managers. None for what is nested without end: it then counts as changed, and reading it says why it cannot be."""
+    try:
+        found = orjson.loads(memoryview(meta.managed_fields)) if bytes(meta.managed_fields) else []
+    except orjson.JSONDecodeError:
+        return []
+    return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
 
 
 def expand(ref: ObjectRef, record: Record | None, api_version: str) -> LiveObject | None:
@@ -131,5 +140,5 @@ def ref_of(cluster: str, body: Body) -> ObjectRef:
 
 
 def shell(kind: KindRef, api_version: str, raw: bytes) -> Body:
-    """The body of a metadata-only object under its real kind: enough for kinds whose health is in the metadata."""
-    return {**orjson.loads(raw), "apiVersion": api_version, "kind": kind.kind}
+    """The body of a metadata-only object under its real kind: enough for kinds whose health is in the metadata. Raises TargetError as `read_body`."""
+    return {**read_body(raw), "apiVersion": api_version, "kind": kind.kind}

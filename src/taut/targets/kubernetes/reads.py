@@ -9,10 +9,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iter
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from taut.clients.kubernetes.client import JSON, PARTIAL_LIST, KubernetesClient
 from taut.clients.kubernetes.discovery import Discovery, collection_path, object_path
 from taut.clients.kubernetes.frames import read_body, read_meta, read_page
 from taut.model.errors import TargetError, Where
+from taut.model.health import Health, HealthStatus
 from taut.model.live import KindInfo, LiveObject
 from taut.model.manifests import Body
 from taut.model.refs import KindRef, ObjectRef
@@ -139,13 +142,20 @@ class Reader:
             for raw in page.items or ():
                 meta = read_meta(raw)
                 ref = ObjectRef(self._sight.cluster, info.ref.group, info.ref.kind, meta.namespace, meta.name)
-                body = shell(info.ref, api_version, bytes(raw)) if metadata_only else read_body(raw)
-                body |= {"apiVersion": api_version, "kind": info.ref.kind}
-                health = None if metadata_only and self._needs_body(info.ref) else self._sight.health(body)
+                health = self._health(info.ref, api_version, raw, metadata_only=metadata_only)
                 yield live(meta, ref, api_version, health, self._sight.protects)
             token = page.metadata.continue_
             if not token:
                 return
+
+    def _health(self, kind: KindRef, api_version: str, raw: msgspec.Raw, *, metadata_only: bool) -> Health | None:
+        if metadata_only and self._needs_body(kind):
+            return None
+        try:
+            body = shell(kind, api_version, bytes(raw)) if metadata_only else read_body(raw)
+        except TargetError as error:
+            return Health(HealthStatus.UNKNOWN, error.what)
+        return self._sight.health(body | {"apiVersion": api_version, "kind": kind.kind})
 
     async def list_metadata(
         self,
