@@ -302,7 +302,7 @@ class Watch:
 
     def _error(self, frame: Frame) -> None:
         status = read_body(frame.object)
-        code = int(status.get("code") or 0)
+        code = said if isinstance(said := status.get("code"), int) else 0
         if code == 410 or status.get("reason") in ("Expired", "Gone"):
             raise _ExpiredError
         raise status_error(code, status, subject=self._subject)
