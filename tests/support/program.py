@@ -78,13 +78,18 @@ class Program:
 
     def start(self) -> None:
         """Run it, and wait until it serves and has read its roots."""
+        offset = self.spawn()
+        self.until(lambda: "applications from" in self.log[offset:], "taut has started")
+
+    def spawn(self) -> int:
+        """Run it, and do not wait; the answer is the place in its log at which it begins."""
         with (self.folder / "taut.log").open("ab") as log:
             offset = log.tell()
             run = [TAUT, "run", "--config", str(self.config_file)]
             self.process = subprocess.Popen(
                 run, cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
-        self.until(lambda: "applications from" in self.log[offset:], "taut has started")
+        return offset
 
     def kill(self) -> None:
         """End it at once, as a crash does."""

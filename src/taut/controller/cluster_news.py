@@ -28,7 +28,7 @@ class ClusterNews:
         """An object changed."""
         self._fleet.on_event(event)
         if event.ref.kind_ref == NAMESPACE:
-            self._look(event.ref.cluster, lambda s: not s.in_sync and event.ref.name in _namespaces(s))
+            self._fleet.namespace_changed(event.ref)
 
     def on_kinds(self, cluster: str) -> None:
         """Kinds came or went: those who wait for a kind, or were told of the kinds when they were rendered, are looked at anew."""
@@ -81,11 +81,6 @@ def _stuck(state: AppState) -> bool:
 def _depends_on_kinds(state: AppState) -> bool:
     desired = state.desired
     return desired is None or desired.capabilities or any(h.kind is HoldKind.SCOPE for h in state.holds)
-
-
-def _namespaces(state: AppState) -> set[str]:
-    refs = state.desired.refs if state.desired is not None else ()
-    return {state.app.spec.target.namespace, *(ref.namespace for ref in refs)}
 
 
 def _trouble(state: ClusterState) -> str:

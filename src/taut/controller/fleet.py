@@ -136,6 +136,12 @@ class Fleet:
                 self._queue.add(key, Reason.LIVE)
         self._tell_readers(event.ref)
 
+    def namespace_changed(self, ref: ObjectRef) -> None:
+        """A namespace came, changed or went: who is not in sync and has objects there may have waited for that."""
+        for state in self.states.values():
+            if state.app.spec.target.cluster == ref.cluster and not state.in_sync and state.lives_in(ref.name):
+                self._queue.add(state.key, Reason.LIVE)
+
     def reads(self, key: AppKey, refs: Collection[ObjectRef]) -> None:
         """Learn which ConfigMaps and Secrets an application's render reads, whether they are there or not."""
         before = self._reads.pop(key, frozenset())

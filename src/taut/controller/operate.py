@@ -11,6 +11,7 @@ import msgspec
 from taut.controller.carry_out import Run, StepSender, pause_before
 from taut.controller.drift_log import DriftLog
 from taut.controller.fleet import Fleet
+from taut.controller.namespaces import NAMESPACE
 from taut.controller.planner import Planned, Planner
 from taut.controller.progress import (
     Finish,
@@ -173,6 +174,11 @@ class Operator:
             case Send(steps):
                 await _see(run, steps)
                 self._note(state, await self._sender.send(run, steps))
+                for step in steps:
+                    if step.ref.kind_ref == NAMESPACE and step.action is not Action.DELETE:
+                        self._fleet.namespace_changed(
+                            step.ref
+                        )  # the watch tells of what others do, not of what taut does
                 return None
             case Finish(failures):
                 if failures:

@@ -151,3 +151,8 @@ class AppState:
     def suspended(self) -> bool:
         """By the document or by a person."""
         return self.app.spec.suspended or bool(self.record.suspended_by)
+
+    def lives_in(self, namespace: str) -> bool:
+        """Whether it has, or wants, objects in this namespace."""
+        refs = self.desired.refs if self.desired is not None else ()
+        return self.app.spec.target.namespace == namespace or any(ref.namespace == namespace for ref in refs)
