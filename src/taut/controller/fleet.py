@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 
+import msgspec
+
 from taut.controller.queue import Reason, WorkQueue
 from taut.controller.state import AppState, Desired
 from taut.controller.status import status_of, sync_status
@@ -337,6 +339,8 @@ class Fleet:
         if status == before:
             return
         self._statuses[state.key] = status
+        if before is not None and _only_moved_on(before, status):
+            return
         self._tell(status)
         if before is not None and (before.health, before.sync) != (status.health, status.sync):
             self.mark_ready(state)
@@ -363,3 +367,9 @@ class Fleet:
                 yield await listener.get()
         finally:
             self._listeners.discard(listener)
+
+
+def _only_moved_on(before: AppStatus, now: AppStatus) -> bool:
+    """A commit that changes nothing for an application moves its revision on: that is shown to who asks, and no news."""
+    same = now == msgspec.structs.replace(before, desired_revision=now.desired_revision)
+    return same and now.sync is SyncStatus.SYNCED

@@ -255,7 +255,8 @@ class Roots:
         if state is None:
             state = await self._adopt(app)
             self._fleet.add(state)
-        elif state.app == app and not state.removed and state.document_problems == broken:
+        elif not state.removed and state.document_problems == broken and _same_words(state.app, app):
+            await self._moved(state, app)
             return
         else:
             if state.removed:
@@ -268,6 +269,13 @@ class Roots:
         state.problems = ()
         state.mark_stale()
         self._changed.append(state)
+
+    async def _moved(self, state: AppState, app: Application) -> None:
+        """The document stands elsewhere and says the same. Which file it is in is remembered: it may become unreadable."""
+        other_file = state.app.origin_file != app.origin_file
+        state.app = app
+        if other_file:
+            await self._remember(state)
 
     async def _come_back(self, state: AppState) -> None:
         """Its removal may have begun: what is gone was deleted by taut, and is no drift."""
@@ -366,6 +374,11 @@ class Roots:
 
 def _violation_problem(violation: Violation) -> Problem:
     return Problem(what=violation.what, where=str(violation.where), advice=violation.advice, stage="document")
+
+
+def _same_words(one: Application, other: Application) -> bool:
+    """Whether two documents say the same, wherever they stand: a line that is put above many of them changes none."""
+    return one == msgspec.structs.replace(other, origin_file=one.origin_file, origin_line=one.origin_line)
 
 
 def restored(record: AppRecord) -> Application | None:

@@ -105,6 +105,11 @@ class SourceWatch:
         """The addresses that are looked at."""
         return frozenset(self._watched)
 
+    @property
+    def owed(self) -> frozenset[str]:
+        """The addresses where something moved that is not taken in completely yet."""
+        return frozenset(self._owed)
+
     def failure(self, url: str) -> TautError | None:
         """What is wrong with a repository now."""
         return self.failing.get((url,))

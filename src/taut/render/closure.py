@@ -12,15 +12,21 @@ import orjson
 from taut.model.snapshot import Entry, EntryKind, Tree
 
 _LINK = "link:"
+IS_FOLDER, IS_FILE = "folder", "file"
+"""Values of `files` for what was looked at without its content being read: only what it is matters."""
+_EVERY = "every:"
+_FILES = frozenset({EntryKind.FILE, EntryKind.EXECUTABLE})
+_NAMED = (".yaml", ".yml", ".json", ".jsonnet", ".tgz", ".tar.gz")
 
 
 @dataclass(frozen=True)
 class SourceClosure:
     """The inputs of one source.
 
-    `files` maps paths to content hashes (a symbolic link's is marked), `absent` are paths that were looked for and not found, `folders`
-    maps a folder to its tree hash where everything below it is an input, `listings` maps a folder to a hash over its entries' names and
-    kinds where only those matter. `remote` maps what came from elsewhere (a base, a dependency) to the revision that was used.
+    `files` maps paths to content hashes (a symbolic link's is marked; of what was not read only what it is counts), `absent` are paths that
+    were looked for and not found, `folders` maps a folder to its tree hash where everything below it is an input, `listings` maps a folder
+    to a hash over its entries' names and kinds where only those matter. `remote` maps what came from elsewhere (a base, a dependency) to
+    the revision that was used.
     """
 
     files: Mapping[str, str] = field(default_factory=dict)
@@ -33,9 +39,9 @@ class SourceClosure:
         """Whether a render would find exactly the same in `tree`."""
         return (
             all(entry_hash(tree, path) == value for path, value in self.folders.items())
-            and all(entry_hash(tree, path) == value for path, value in self.files.items())
-            and all(tree.entry(path) is None for path in self.absent)
-            and all(listing_hash(tree, path) == value for path, value in self.listings.items())
+            and all(_is_as_noted(tree, path, value) for path, value in self.files.items())
+            and all(_is_absent(tree, path) for path in self.absent)
+            and all(listing_hash(tree, path, every=is_every(value)) == value for path, value in self.listings.items())
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -101,11 +107,45 @@ def entry_hash(tree: Tree, path: str) -> str | None:
     return marked_hash(entry) if entry else None
 
 
-def listing_hash(tree: Tree, path: str) -> str | None:
-    """A hash over the names and kinds of a folder's entries; None when it is no folder."""
+def _is_as_noted(tree: Tree, path: str, value: str) -> bool:
+    if value not in {IS_FOLDER, IS_FILE}:
+        return entry_hash(tree, path) == value
+    entry = tree.entry(path)
+    return entry is not None and entry.kind in (_FILES if value == IS_FILE else {EntryKind.FOLDER})
+
+
+def _is_absent(tree: Tree, path: str) -> bool:
+    """Whether nothing is found at `path`, also by following a link on the way to it."""
+    if tree.entry(path) is not None:
+        return False
+    above = path.rpartition("/")[0]
+    while above:
+        entry = tree.entry(above)
+        if entry is not None:
+            return entry.kind is not EntryKind.SYMLINK
+        above = above.rpartition("/")[0]
+    return True
+
+
+def listing_hash(tree: Tree, path: str, *, every: bool = False) -> str | None:
+    """A hash over the names and kinds of a folder's entries; None when it is no folder.
+
+    Without `every` only names count by which a renderer can choose: a README beside the objects is no input.
+    """
     try:
         entries = tree.folder(path)
     except KeyError:
         return None
-    text = "\n".join(f"{e.kind}\t{e.name}" for e in entries)
-    return hashlib.sha256(text.encode()).hexdigest()
+    text = "\n".join(f"{'file' if e.kind in _FILES else e.kind}\t{e.name}" for e in entries if every or _can_matter(e))
+    return (_EVERY if every else "") + hashlib.sha256(text.encode()).hexdigest()
+
+
+def is_every(listing: str) -> bool:
+    """Whether all names of a folder went into this hash."""
+    return listing.startswith(_EVERY)
+
+
+def _can_matter(entry: Entry) -> bool:
+    if entry.kind in _FILES and not entry.name.endswith(_NAMED):
+        return False
+    return not entry.name.startswith(".") or entry.name.endswith(".jsonnet")

@@ -217,7 +217,7 @@ def _expand(reach: Reach, pattern: str) -> list[str]:
     pending = [fixed]
     while pending:
         folder = pending.pop()
-        for entry in reach.listing(folder):
+        for entry in reach.listing(folder, every=True):
             path = _in(folder, entry.name)
             if entry.kind is EntryKind.FOLDER:
                 pending.append(path)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from taut.model.errors import BadInput, RenderError, Where
 from taut.model.snapshot import Entry, EntryKind, Tree
-from taut.render.closure import SourceClosure, listing_hash, marked_hash
+from taut.render.closure import IS_FILE, IS_FOLDER, SourceClosure, is_every, listing_hash, marked_hash
 from taut.render.limits import Limits
 from taut.render.wire import InFile, InLink
 
@@ -66,6 +66,7 @@ class Reach:
     _folders: dict[str, str] = field(default_factory=dict[str, str])
     _listings: dict[str, str] = field(default_factory=dict[str, str])
     _remote: dict[str, str] = field(default_factory=dict[str, str])
+    _seen: dict[str, str] = field(default_factory=dict[str, str])
     _content: dict[str, bytes] = field(default_factory=dict[str, bytes])
     _bytes: int = 0
     _entered: int = 0
@@ -98,7 +99,8 @@ class Reach:
             here = "/".join([*at, part])
             entry = self.tree.entry(here)
             if entry is None:
-                self._absent.add(here)
+                # A folder that is missing may come without what was looked for in it.
+                self._absent.add(here if ".." in pending else "/".join([here, *pending]))
                 return None
             if entry.kind is EntryKind.SYMLINK:
                 links += 1
@@ -111,7 +113,10 @@ class Reach:
             raise RenderError(
                 "this is a submodule", where=self._where("/".join(at)), advice="set submodules: true on the source"
             )
-        return Found("/".join(at), entry)
+        found = Found("/".join(at), entry)
+        if entry is not None:
+            self._seen[found.path] = IS_FOLDER if found.is_folder else IS_FILE
+        return found
 
     def _follow(
         self, here: str, entry: Entry, at: list[str], pending: list[str], links: int
@@ -170,13 +175,16 @@ class Reach:
             self._content[path] = self.tree.read(path)
         return self._content[path]
 
-    def listing(self, path: str) -> tuple[Entry, ...]:
-        """The entries of the folder at `path`, whose names become an input; empty when there is none."""
+    def listing(self, path: str, *, every: bool = False) -> tuple[Entry, ...]:
+        """The entries of the folder at `path`, whose names become an input (with `every` all of them, else those that
+        can matter to a renderer: see `listing_hash`); empty when there is none.
+        """
         found = self.find(path)
         if found is None or not found.is_folder:
             return ()
         self._enter(found.path)
-        self._listings[found.path] = listing_hash(self.tree, found.path) or ""
+        if not is_every(self._listings.get(found.path, "")):
+            self._listings[found.path] = listing_hash(self.tree, found.path, every=every) or ""
         return self.tree.folder(found.path)
 
     def take_folder(self, path: str) -> int:
@@ -238,14 +246,23 @@ class Reach:
     def closure(self) -> SourceClosure:
         """The notes."""
         whole = tuple(f + "/" if f else "" for f in self._folders)
-        inputs = {**self._files, **self._links}
+        inputs = {p: marked_hash(e) for p, e in (self._files | self._links).items()}
+        seen = self._only_seen([*inputs, *self._folders, *self._listings])
         return SourceClosure(
-            {p: marked_hash(e) for p, e in inputs.items() if not p.startswith(whole)},
+            {p: value for p, value in (seen | inputs).items() if not p.startswith(whole)},
             frozenset(self._absent),
             dict(self._folders),
             dict(self._listings),
             dict(self._remote),
         )
+
+    def _only_seen(self, noted: list[str]) -> dict[str, str]:
+        """What was found and then neither read nor listed: a folder where a file was looked for, or the other way round."""
+        known = set(noted)
+        for path in noted:
+            while path and (path := path.rpartition("/")[0]) not in known:
+                known.add(path)
+        return {p: what for p, what in self._seen.items() if p not in known}
 
     def files(self, prefix: str = "") -> list[InFile]:
         """What was taken, to be laid into a closed directory below `prefix`."""

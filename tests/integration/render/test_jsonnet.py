@@ -46,10 +46,8 @@ async def test_lists_and_mappings_of_objects_are_flattened(plant, engine: Render
 async def test_the_closure_is_the_imports(plant, engine: RenderEngine) -> None:
     rendered = await engine.render(job(plant(FILES)))
     assert set(rendered.closure.sources[0].files) == set(FILES) - {"vendor/unused.libsonnet"}
-    assert (
-        rendered.closure.same_in([plant({"vendor/unused.libsonnet": "1", "app/README": "x"}, name="repository").tree])
-        is False
-    ), "a new file in the folder could be another entry"
+    assert rendered.closure.same_in([plant({**FILES, "app/README": "x"}, name="readme").tree]), "no entry"
+    assert not rendered.closure.same_in([plant({**FILES, "app/other.jsonnet": "[]"}, name="a").tree]), "another entry"
     assert not rendered.closure.same_in([plant({**FILES, "vendor/far/near.libsonnet": "{}"}, name="b").tree])
     assert not rendered.closure.same_in([plant({**FILES, "app/far/far.libsonnet": "{}"}, name="c").tree]), (
         "an import that would be found earlier"

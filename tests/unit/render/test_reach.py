@@ -39,10 +39,57 @@ def test_what_was_read_and_what_was_not_there(root: Path) -> None:
     assert look.take("a") is None
     closure = look.closure()
     assert set(closure.files) == {"a/one.txt"}
-    assert closure.absent == {"a/none.txt", "z"}
+    assert closure.absent == {"a/none.txt", "z/deep/none.txt"}
     assert closure.same_in(WorkTree(root))
     (root / "z").mkdir()
     (root / "z/other").write_text("")
+    assert closure.same_in(WorkTree(root)), "the folder came without what was looked for in it"
+    (root / "z/deep").symlink_to("../c")
+    assert not closure.same_in(WorkTree(root)), "a link on the way leads elsewhere"
+    (root / "z/deep").unlink()
+    (root / "z/deep").mkdir()
+    (root / "z/deep/none.txt").write_text("")
+    assert not closure.same_in(WorkTree(root))
+
+
+def test_what_is_there_and_is_no_file(root: Path) -> None:
+    """A folder where a file was looked for, and the other way round: only what it is counts, and it must not go unnoticed."""
+    look = reach(root)
+    assert look.take("c") is None
+    assert not look.is_folder("a/one.txt")
+    closure = look.closure()
+    assert closure.files == {"c": "folder", "a/one.txt": "file"}
+    (root / "c/more.txt").write_text("")
+    (root / "a/one.txt").write_text("changed")
+    assert closure.same_in(WorkTree(root))
+    (root / "c").rename(root / "d")
+    (root / "c").write_text("")
+    assert not closure.same_in(WorkTree(root))
+    (root / "c").unlink()
+    (root / "d").rename(root / "c")
+    assert closure.same_in(WorkTree(root))
+    (root / "a/one.txt").unlink()
+    (root / "a/one.txt").mkdir()
+    (root / "a/one.txt/x").write_text("")
+    assert not closure.same_in(WorkTree(root))
+
+
+def test_names_that_no_renderer_chooses_by_do_not_matter(root: Path) -> None:
+    look = reach(root)
+    look.listing("c")
+    look.listing("a", every=True)
+    look.listing("a")
+    closure = look.closure()
+    for name in ("c/README.md", "c/.hidden.yaml", "c/OWNERS"):
+        (root / name).write_text("")
+    (root / "c/three.txt").chmod(0o755)
+    assert closure.same_in(WorkTree(root))
+    for name in ("c/x.yaml", "c/x.json", "c/x.jsonnet", "a/README.md"):
+        (root / name).write_text("")
+        assert not closure.same_in(WorkTree(root)), name
+        (root / name).unlink()
+    (root / "c/folder").mkdir()
+    (root / "c/folder/x").write_text("")
     assert not closure.same_in(WorkTree(root))
 
 
@@ -102,7 +149,7 @@ def test_folders_listings_and_limits(root: Path) -> None:
     assert set(closure.listings) == {"c"}
     (root / "c/three.txt").write_text("changed")
     assert closure.same_in(WorkTree(root))
-    (root / "c/four.txt").write_text("")
+    (root / "c/four.yaml").write_text("")
     assert not closure.same_in(WorkTree(root))
     with pytest.raises(BadInput, match="more than 3"):
         reach(root, file_bytes=3).take("a/one.txt")
