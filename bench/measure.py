@@ -170,12 +170,13 @@ class Scenarios:
         self._bench.note(f"base of {SHARED}", **self._commit(self._bench.repository.shared(next(self._values))))
 
     def _commit(self, change: Any) -> Numbers:
+        self._subject.quiet()
         renders = self._subject.metrics()["taut_renders_total"]
         seen = self._eyes.seen(change.objects, change.key, change.value)
-        self._bench.repository.push(change.value, change)
-        self._subject.quiet()
         self._audit.mark()
-        cpu, start = self._subject.cpu, time.monotonic()
+        cpu = self._subject.cpu
+        self._bench.repository.push(change.value, change)
+        start = time.monotonic()
         self._subject.webhook()
         latency = seen.at() - start
         self._subject.quiet()

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import sysconfig
 import time
 import urllib.request
@@ -41,6 +42,8 @@ class Subject:
         )
         self.environment = {**os.environ, "XDG_RUNTIME_DIR": str(folder / "run"), "GIT_CONFIG_GLOBAL": os.devnull}
         self.process: subprocess.Popen[bytes] | None = None
+        self.profile: Path | None = None
+        """Where py-spy writes what the next process spends its time on; None: nowhere."""
 
     def start(self) -> None:
         """Start the process; it is not waited for."""
@@ -48,6 +51,9 @@ class Subject:
             stale.unlink()
         with self.log.open("ab") as log:
             argv = [TAUT, "run", "--config", str(self.folder / "taut.yaml")]
+            if self.profile is not None:
+                spy = ["py-spy", "record", "--gil", "--rate", "200", "--format", "raw", "--output", str(self.profile), "--"]
+                argv = [str(Path(TAUT).with_name(spy[0])), *spy[1:], sys.executable, *argv]
             self.process = subprocess.Popen(argv, env=self.environment, stdout=log, stderr=log)
 
     def stop(self) -> None:

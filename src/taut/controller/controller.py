@@ -72,7 +72,7 @@ class Controller:
         self.planner = Planner(outside.store, self.fleet, outside.redactor)
         self.drift = DriftLog(outside.store, self.fleet, outside.redactor)
         self.operator = Operator(outside.store, self.fleet, self.queue, self.planner, self.drift)
-        pins = Pins(self.sources)
+        pins = Pins(self.sources, self.store)
         parts = Parts(self.store, self.fleet, self.queue, self.wanting, self.planner, self.operator, self.drift, pins)
         self.reconciler = Reconciler(parts)
         self.rebuilder = Rebuilder(self.store, self.fleet, self.queue)
@@ -100,6 +100,7 @@ class Controller:
         for prepare in self.before_start:
             await prepare()
         await self.rebuilder.prepare()
+        await self._pins.load()
         await self._restore()
         workers = self.config.max_operations * max(len(self.fleet.clusters), 1)
         self._tasks = [asyncio.create_task(self._work(), name=f"worker {n}") for n in range(workers)]

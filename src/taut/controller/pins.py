@@ -1,15 +1,19 @@
-"""Deployed revisions are pinned in taut's mirror: a force-push loses no rollback (DESIGN.md, Semantics, "Revisions")."""
+"""Deployed revisions are pinned in taut's mirror: a force-push loses no rollback (DESIGN.md, Semantics, "Revisions").
+
+Who was deployed from what is kept in the store; a mirror has one ref a revision, however many applications share it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
 
 from taut.controller.state import AppState
-from taut.model.application import Source
 from taut.model.errors import TautError
-from taut.model.refs import AppKey
 from taut.sources.service import Sources
+from taut.store.pins import Pin
+from taut.store.store import Store
 
 log = logging.getLogger("taut.pins")
 
@@ -17,40 +21,53 @@ log = logging.getLogger("taut.pins")
 class Pins:
     """Keeps the commits that an application was deployed from, as many as its history has entries."""
 
-    def __init__(self, sources: Sources) -> None:
+    def __init__(self, sources: Sources, store: Store) -> None:
         self._sources = sources
-        self._last: dict[AppKey, frozenset[tuple[str, str]]] = {}
+        self._store = store
+        self._last: dict[str, frozenset[Pin]] = {}
+        self._made: dict[str, set[str]] = {}
+        self._lock = asyncio.Lock()
+        """Between a revision that nobody keeps any more and its ref that goes, nobody may begin to keep it."""
+
+    async def load(self) -> None:
+        """Read what is pinned already."""
+        self._last = await self._store.newest_pins()
 
     async def keep(self, state: AppState) -> None:
         """Pin what is about to be deployed, or was found deployed. That a pin cannot be made stops nothing: it is said."""
         if state.desired is None:
             return
         wanted = frozenset((s.url, s.revision.id) for s in state.desired.snapshots)
-        if self._last.get(state.key) == wanted:
+        if self._last.get(str(state.key)) == wanted and all(r in self._made.get(url, ()) for url, r in wanted):
             return
-        try:
-            for url, revision in wanted:
-                await asyncio.to_thread(self._sources.pin, url, revision, state.key)
-                await self._let_go(url, revision, state)
-            self._last[state.key] = wanted
-        except TautError as error:
-            log.warning("%s: its revision could not be pinned: %s", state.key, error)
+        async with self._lock:
+            try:
+                for url, revision in wanted:
+                    await self._pin(url, revision)
+                if self._last.get(str(state.key)) != wanted:
+                    limit = max(state.app.spec.history_limit, 1)
+                    await self._unpin(await self._store.add_pins(state.key, wanted, limit))
+                self._last[str(state.key)] = wanted
+            except TautError as error:
+                log.warning("%s: its revision could not be pinned: %s", state.key, error)
 
     async def drop(self, state: AppState) -> None:
         """The application is gone: let go of all its commits."""
-        self._last.pop(state.key, None)
-        for source in state.app.spec.all_sources:
-            if source.git:
-                await self._unpin(source.git, self._sources.pinned(source.git, state.key), state.key)
+        async with self._lock:
+            self._last.pop(str(state.key), None)
+            await self._unpin(await self._store.drop_pins(state.key))
 
-    async def _let_go(self, url: str, deployed: str, state: AppState) -> None:
-        pinned = [r for r in self._sources.pinned(url, state.key) if r != deployed]
-        spare = len(pinned) + 1 - max(state.app.spec.history_limit, 1)
-        if spare <= 0:
-            return
-        ages = [((await self._sources.resolve(Source(git=url, ref=r), fetch=False)).revision.time, r) for r in pinned]
-        await self._unpin(url, [r for _, r in sorted(ages)[:spare]], state.key)
+    async def _pin(self, url: str, revision: str) -> None:
+        if url not in self._made:
+            there = await asyncio.to_thread(self._sources.pins, url)
+            held = {r for u, r in await self._store.all_pins() if u == url}
+            self._made[url] = set(there & held)
+            await self._unpin((url, pin) for pin in there - held - {revision})
+        if revision not in self._made[url]:
+            await asyncio.to_thread(self._sources.pin, url, revision)
+            self._made[url].add(revision)
 
-    async def _unpin(self, url: str, revisions: tuple[str, ...] | list[str], key: AppKey) -> None:
-        for revision in revisions:
-            await asyncio.to_thread(self._sources.unpin, url, revision, key)
+    async def _unpin(self, pins: Iterable[Pin]) -> None:
+        for url, revision in pins:
+            await asyncio.to_thread(self._sources.unpin, url, revision)
+            self._made.get(url, set()).discard(revision)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -14,7 +13,6 @@ from pygit2.enums import ObjectType
 
 from taut.clients.credentials import Credentials
 from taut.model.errors import SourceError, Where
-from taut.model.refs import AppKey
 from taut.model.snapshot import Revision, Snapshot
 from taut.sources.git_command import Processes, run_git
 from taut.sources.git_remote import GitRemote, Received, RemoteRefs, plain_ref
@@ -165,21 +163,21 @@ class Mirror:
             f"the repository has no branch, tag or commit {ref[:200]!r}", where=self._where, advice=advice
         )
 
-    def pin(self, revision: str, app: AppKey) -> None:
-        """Keep a commit for an application, whatever happens to its branch."""
+    def pin(self, revision: str) -> None:
+        """Keep a commit, whatever happens to its branch."""
         if self.commit(revision) is None:
             raise SourceError(f"the commit {revision[:40]!r} is not in the repository", where=self._where)
-        self.store.repository().references.create(_pin(app) + revision, pygit2.Oid(hex=revision), force=True)
+        self.store.repository().references.create(_PINS + revision, pygit2.Oid(hex=revision), force=True)
 
-    def unpin(self, revision: str, app: AppKey) -> None:
-        """Let go of a commit; nothing happens when it was not pinned."""
+    def unpin(self, pin: str) -> None:
+        """Let go of what `pins` told; nothing happens when it was not pinned."""
         references = self.store.repository().references
-        if _COMMIT.fullmatch(revision) and _pin(app) + revision in references:
-            references.delete(_pin(app) + revision)
+        if plain_ref(_PINS + pin) and _PINS + pin in references:
+            references.delete(_PINS + pin)
 
-    def pinned(self, app: AppKey) -> tuple[str, ...]:
-        """The commits that are kept for an application."""
-        return tuple(name.removeprefix(_pin(app)) for name in self._refs(_pin(app)))
+    def pins(self) -> frozenset[str]:
+        """The commits that are kept."""
+        return frozenset(name.removeprefix(_PINS) for name in self._refs(_PINS))
 
     def tag_object(self, name: str) -> pygit2.Tag | None:
         """The annotated tag of that name, None for a lightweight one or none."""
@@ -294,10 +292,6 @@ def _refspecs(moved: set[str], *, first: bool) -> list[str]:
 
 def _local_name(name: str) -> str:
     return name if name.startswith((_HEADS, _TAGS)) else _EXTRA + name.removeprefix("refs/")
-
-
-def _pin(app: AppKey) -> str:
-    return f"{_PINS}{hashlib.sha256(str(app).encode()).hexdigest()[:32]}/"
 
 
 def _text(raw: bytes | None) -> str:

@@ -24,7 +24,6 @@ from taut.clients.urls import shown
 from taut.model.application import Source
 from taut.model.errors import SourceError, Where
 from taut.model.project import Signatures
-from taut.model.refs import AppKey
 from taut.model.snapshot import Entry, EntryKind, Revision, Snapshot, Tree
 from taut.sources import signatures as signing
 from taut.sources.archive import ArchiveLimits, UnpackedFile
@@ -187,20 +186,20 @@ class Sources:
             )
         return found
 
-    def pin(self, url: str, revision: str, app: AppKey) -> None:
-        """Keep a revision for an application: a force-push loses no rollback. Charts and artifacts are kept without being told."""
+    def pin(self, url: str, revision: str) -> None:
+        """Keep a revision: a force-push loses no rollback. Charts and artifacts are kept without being told."""
         if mirror := self._known_mirror(url):
-            mirror.pin(revision, app)
+            mirror.pin(revision)
 
-    def unpin(self, url: str, revision: str, app: AppKey) -> None:
+    def unpin(self, url: str, revision: str) -> None:
         """Let go of a revision; nothing happens when it was not pinned."""
         if mirror := self._known_mirror(url):
-            mirror.unpin(revision, app)
+            mirror.unpin(revision)
 
-    def pinned(self, url: str, app: AppKey) -> tuple[str, ...]:
-        """The commits of a repository that are pinned for an application."""
+    def pins(self, url: str) -> frozenset[str]:
+        """The commits of a repository that are pinned."""
         mirror = self._known_mirror(url)
-        return mirror.pinned(app) if mirror else ()
+        return mirror.pins() if mirror else frozenset()
 
     async def verify(self, snapshot: Snapshot, signatures: Signatures) -> None:
         """Check that a snapshot's commit, or the tag that led to it, is signed by a key the project trusts.

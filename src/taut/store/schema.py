@@ -55,7 +55,13 @@ _FIRST = (
     )""",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+_PINS = (
+    # Which application was deployed from which revision: a revision is kept in its mirror as long as any of them may go back to it.
+    "CREATE TABLE pins (app TEXT NOT NULL, url TEXT NOT NULL, revision TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (app, url, revision)) WITHOUT ROWID",
+    "CREATE INDEX pins_revision ON pins (url, revision)",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _PINS)
 """The statements that lead from version n to n + 1."""
 
 

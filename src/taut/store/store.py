@@ -17,7 +17,7 @@ from taut.model.operation import Approval, AuditEntry, HistoryEntry, Operation, 
 from taut.model.plan import InventoryItem
 from taut.model.record import AppRecord
 from taut.model.refs import AppKey, ObjectRef
-from taut.store import journal, operations
+from taut.store import journal, operations, pins
 from taut.store.blobs import DEFAULT_LIMIT, BlobCache
 from taut.store.files import open_database
 from taut.store.keys import Keyring, load_keyring
@@ -179,6 +179,29 @@ class Store:
     async def record_run(self, run_key: str, result: str) -> None:
         """Remember that a hook ran, and how it ended."""
         await self.run(partial(journal.record_run, run_key=run_key, result=result, at=time.time()), durable=True)
+
+    # Deployed revisions
+
+    async def newest_pins(self) -> dict[str, frozenset[pins.Pin]]:
+        """For every application (by its key) the newest revision of each repository that it was deployed from."""
+        return await self.run(pins.newest_pins)
+
+    async def pins_of(self, app: AppKey) -> list[pins.Pin]:
+        """The revisions that are kept for an application, the oldest first, with their repositories' URLs."""
+        return await self.run(partial(pins.pins_of, app=str(app)))
+
+    async def all_pins(self) -> set[pins.Pin]:
+        """Every revision that is kept for some application."""
+        return await self.run(pins.all_pins)
+
+    async def add_pins(self, app: AppKey, wanted: Iterable[pins.Pin], limit: int) -> list[pins.Pin]:
+        """Keep revisions for an application, the newest `limit` of each repository. What nobody keeps any more comes out."""
+        work = partial(pins.add_pins, app=str(app), pins=tuple(wanted), at=time.time(), limit=limit)
+        return await self.run(work)
+
+    async def drop_pins(self, app: AppKey) -> list[pins.Pin]:
+        """Keep nothing for an application any more. What nobody keeps comes out."""
+        return await self.run(partial(pins.drop_pins, app=str(app)))
 
     # What happened
 

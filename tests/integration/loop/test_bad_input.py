@@ -358,15 +358,24 @@ async def test_pins_are_kept_as_long_as_the_history(taut: Taut) -> None:
             commits.append(await taut.push({"apps/web/cm.yaml": yaml(config_map("web", {"state": str(n)}))}))
             await taut.synced("web", at=commits[-1])
 
-        def pinned() -> set[str]:
-            return set(taut.controller.sources.pinned(taut.repo.url, taut.key("web")))
+        async def pinned(name: str) -> list[str]:
+            return [revision for _, revision in await taut.controller.store.pins_of(taut.key(name))]
 
-        # Commits of one second have no order: the one that is deployed stays in any case.
-        assert len(pinned()) == 2
-        assert commits[-1] in pinned()
+        assert await pinned("web") == commits[-2:]
+        [first] = await pinned("other")
+        assert taut.controller.sources.pins(taut.repo.url) == {first, *commits[-2:]}
         taut.declare(application("other"))
         await taut.poke()
-        await taut.until(lambda: taut.state("web") is None and not pinned(), "nothing is kept for nobody")
+
+        def left() -> bool:
+            return taut.state("web") is None and taut.controller.sources.pins(taut.repo.url) == {first}
+
+        await taut.until(left, "nothing is kept for nobody")
+        taut.controller.sources.pin(taut.repo.url, commits[0])  # as a crash leaves it: its record is gone, its ref is not
+    async with taut.run():
+        last = await taut.push({"apps/other/cm.yaml": yaml(config_map("other", {"state": "newer"}))})
+        await taut.synced("other", at=last)
+        assert taut.controller.sources.pins(taut.repo.url) == {first, last}
 
 
 async def test_a_branch_that_disappears(taut: Taut) -> None:

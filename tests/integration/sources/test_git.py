@@ -152,7 +152,7 @@ async def test_a_force_push_is_followed_and_pins_keep_what_was_deployed(sources:
     first = repo.refs()["refs/heads/main"]
     deployed = repo.commit({"a": "deployed"})
     assert await at(sources, repo) == deployed
-    sources.pin(repo.url, deployed, APP)
+    sources.pin(repo.url, deployed)
     rewritten = repo.commit({"a": "rewritten"}, parents=(first,))
     git(repo.path, "reflog", "expire", "--expire=now", "--all")
     git(repo.path, "gc", "-q", "--prune=now")
@@ -161,16 +161,16 @@ async def test_a_force_push_is_followed_and_pins_keep_what_was_deployed(sources:
     git(mirror, "gc", "-q", "--prune=now")
     assert sources.tree(repo.url, deployed).read("a") == b"deployed"
     assert await at(sources, repo, deployed) == deployed
-    assert sources.pinned(repo.url, APP) == (deployed,)
-    sources.unpin(repo.url, deployed, APP)
-    sources.unpin(repo.url, deployed, APP)
-    assert sources.pinned(repo.url, APP) == ()
+    assert sources.pins(repo.url) == {deployed}
+    sources.unpin(repo.url, deployed)
+    sources.unpin(repo.url, deployed)
+    assert sources.pins(repo.url) == frozenset()
 
 
 async def test_a_branch_that_vanishes(sources: Sources, repo: Repo) -> None:
     gone = repo.commit({"a": "x"}, branch="gone")
     assert await at(sources, repo, "gone") == gone
-    sources.pin(repo.url, gone, APP)
+    sources.pin(repo.url, gone)
     repo.delete("refs/heads/gone")
     with pytest.raises(SourceError, match=f"the branch 'gone' was deleted from the repository; it was at {gone[:8]}"):
         await at(sources, repo, "gone", fetch=True)
