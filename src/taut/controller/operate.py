@@ -294,6 +294,9 @@ class Operator:
             last_sync=self._clock(),
             stopped="",
         )
+        if _mixed(state, operation):
+            # What was synced completely before is not what is live any more: going back to it is a sync, and no healing.
+            record = msgspec.structs.replace(record, content_hash="")
         if ended.state is OperationState.SUCCEEDED:
             pruned = state.run is not None and any(s.action is Action.DELETE for s in state.run.steps)
             return self._record_of_success(state, record, operation, pruned=pruned)
@@ -353,6 +356,12 @@ async def _see(run: Run, steps: Iterable[Step]) -> None:
         for error in (await cluster.watch_kinds(wanted)).values():
             if error.reason != "UnknownKind":
                 raise error
+
+
+def _mixed(state: AppState, operation: Operation) -> bool:
+    """Whether something of other content than that which was synced last may have been written."""
+    begun = state.run is not None and any(s.state is not StepState.TODO for s in state.run.steps)
+    return begun and operation.kind is OperationKind.SYNC and operation.content_hash != state.record.content_hash
 
 
 def _out_of_time(run: Run, move: Move) -> bool:
