@@ -20,10 +20,12 @@ INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 PAGE = 500
 SERVER_TIMEOUT = (1200, 2400)
 """The server ends a watch after a time in this range (seconds): at different times, so that not all come back at once."""
-FIRST_SERVER_TIMEOUT = (300, 600)
-"""The same as long as it is not known that the server sends bookmarks: nothing else tells a silent connection from a dead one."""
+LONGEST_UNSURE = 600.0
+"""The longest such time (seconds) while the server was not seen to send bookmarks: only its end shows that a connection lives."""
 GRACE = 30.0
 """Seconds after that time in which the server has to have ended the watch, or the connection is dead."""
+BOOKMARK_INTERVAL = 75.0
+"""API servers send a bookmark at least so often (seconds), to who asked for them."""
 FIRST_SILENCE = 10.0
 """Seconds without a word before the initial state is complete: the server does not know `sendInitialEvents`."""
 SILENCE = 150.0
@@ -112,7 +114,7 @@ class Watch:
         page: int = PAGE,
         first_silence: float = FIRST_SILENCE,
         server_timeout: tuple[int, int] | None = None,
-        grace: float = GRACE,
+        grace: float | None = None,
         silence: float = SILENCE,
     ) -> None:
         self._client = client
@@ -125,7 +127,7 @@ class Watch:
         self._page = page
         self._first_silence = first_silence
         self._server_timeout = server_timeout
-        self._grace = grace
+        self._grace = min(GRACE, silence / 5) if grace is None else grace
         self._silence = silence
         self._version = ""
         self._failures = 0
@@ -133,6 +135,8 @@ class Watch:
         self._bookmarks = 0
         self._regular = False
         """The server was seen to send bookmarks while nothing happened."""
+        self._ends = 0
+        """How many connections the server ended in time without having sent bookmarks."""
         self._stood = False
         """The present connection stands, or the last one did."""
         self._expiries = 0
@@ -203,12 +207,27 @@ class Watch:
                 advice="is there a proxy that cuts connections?",
             )
 
-    def _longest(self) -> tuple[int, int]:
-        return self._server_timeout or (SERVER_TIMEOUT if self._regular else FIRST_SERVER_TIMEOUT)
+    def _term(self) -> int:
+        """For how many seconds the server shall keep the next connection.
+
+        Long, where bookmarks tell that it lives. Else it is the end that tells, and comes after the time that silence may last;
+        later and later from servers that keep to it.
+        """
+        if self._server_timeout or self._regular:
+            low, high = self._server_timeout or SERVER_TIMEOUT
+        else:
+            longest = LONGEST_UNSURE if self._can_be_regular() else self._silence
+            high = max(int(min(self._silence * 2 ** min(self._ends, 10), longest)), 1)
+            low = max(high * 4 // 5, 1)
+        return random.randint(low, high)  # noqa: S311 -- spreading load, no secret
+
+    def _can_be_regular(self) -> bool:
+        """Whether who waits for bookmarks has the patience for two of them."""
+        return self._silence >= 2 * BOOKMARK_INTERVAL
 
     async def _follow(self, *, initial: bool) -> None:
         """Read one connection to its end."""
-        seconds = random.randint(*self._longest())  # noqa: S311 -- spreading load, no secret
+        seconds = self._term()
         query = {"watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": str(seconds)}
         if initial:
             query |= {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
@@ -216,12 +235,14 @@ class Watch:
         else:
             query["resourceVersion"] = self._version
         self._bookmarks, self._renewing = 0, False
+        begun = asyncio.get_running_loop().time()
         accept = PARTIAL if self._metadata_only else JSON
         try:
             async with self._client.stream(self._path, query=query, accept=accept, subject=self._subject) as response:
                 self._stood = False
                 async for line in self._lines(response, seconds + self._grace):
                     self._frame(read_frame(line))
+                self._ends += asyncio.get_running_loop().time() - begun >= seconds / 2
         except TargetError as e:
             if initial and e.status in (400, 422):
                 raise _NoStreamingError from e
@@ -285,7 +306,7 @@ class Watch:
         meta = read_meta(frame.object)
         if frame.type == "BOOKMARK":
             self._bookmarks += 1
-            self._regular |= self._bookmarks > 1
+            self._regular |= self._bookmarks > 1 and self._can_be_regular()
             if (meta.annotations or {}).get(INITIAL_EVENTS_END) == "true":
                 self._complete(meta.resource_version)
             elif self._version:
