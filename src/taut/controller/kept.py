@@ -29,6 +29,13 @@ class _Source(msgspec.Struct, frozen=True, array_like=True):
     time: float
 
 
+class _Head(msgspec.Struct, frozen=True):
+    """What tells one render from another."""
+
+    target: tuple[str, str] = ("", "")
+    key: str = ""
+
+
 class _Kept(msgspec.Struct, frozen=True):
     """`target` is the cluster and the namespace: a render for another one is none for this."""
 
@@ -79,7 +86,9 @@ class KeptRenders:
         """Keep a render, unless it is the one that was kept last."""
         target = (app.spec.target.cluster, app.spec.target.namespace)
         name = str(app.key)
-        if self._remembered.get(name) == (rendered.key, target):
+        if name not in self._remembered:
+            self._remembered[name] = self._kept_last(name)
+        if self._remembered[name] == (rendered.key, target):
             return
         kept = _Kept(
             target=target,
@@ -92,6 +101,15 @@ class KeptRenders:
         )
         self._cache.put(_place(name), msgspec.msgpack.encode(kept))
         self._remembered[name] = (rendered.key, target)
+
+    def _kept_last(self, name: str) -> tuple[str, tuple[str, str]]:
+        """What an earlier process kept: a start in sync writes nothing."""
+        data = self._cache.get(_place(name))
+        try:
+            head = msgspec.msgpack.decode(data, type=_Head) if data is not None else _Head()
+        except msgspec.MsgspecError:
+            head = _Head()
+        return head.key, head.target
 
     def recall(self, app: Application) -> tuple[Rendered, list[Snapshot]] | None:
         """The last good render for the application's target, with the snapshots that it came from; None when there is none."""
