@@ -24,7 +24,7 @@ from taut.planning.ignore import autoscaled, object_rules, rules_hash
 from taut.planning.normalise import CRD
 from taut.planning.order import NAMESPACE, arrange, batches
 from taut.planning.ownership import owner_app
-from taut.planning.plan import COMPLETED, Circumstances, Survey, decide, remembered, survey, uncertain
+from taut.planning.plan import COMPLETED, Circumstances, LiveLookup, Survey, decide, remembered, survey, uncertain
 from taut.planning.prepare import wanted_hash
 from taut.planning.redact import Redactor
 from taut.planning.wanted import Wanted
@@ -65,7 +65,7 @@ class Planner:
         objects, hooks = self._wanted(state)
         await self._watch(cluster, [*objects, *hooks], [r for r in state.items if r.cluster == cluster.name])
         items, unseen = await self._left_elsewhere(state, cluster)
-        look = self._fleet.look
+        look = await self._looking_closely(cluster, objects, items)
         found = survey(objects, hooks, items, look, self._circumstances(state, objects, selected))
         bodies = await self._read(cluster, found)
         scaled = await self._autoscalers(cluster, found, bodies)
@@ -121,6 +121,21 @@ class Planner:
                     raise
                 warnings.append(f"{len(there)} objects in the cluster {name} wait until it answers: {error.what}")
         return items, warnings
+
+    async def _looking_closely(
+        self, cluster: Cluster, objects: Iterable[Wanted], items: Iterable[InventoryItem]
+    ) -> LiveLookup:
+        """How live objects are looked up. Of one that was written ahead and is not wanted any more the memory alone is no proof
+        that it was never made: the answer may have been lost, and the watch be behind. The server is asked.
+        """
+        wanted = {w.ref for w in objects}
+        unsure = [i for i in items if i.pending and i.ref not in wanted and self._fleet.look(i.ref) is None]
+        if not unsure:
+            return self._fleet.look
+        places = (self._fleet.clusters.get(i.ref.cluster, cluster) for i in unsure)
+        asked = await asyncio.gather(*(c.look(i.ref, i.api_version) for c, i in zip(places, unsure, strict=True)))
+        there = {i.ref: live for i, live in zip(unsure, asked, strict=True)}
+        return lambda ref: self._fleet.look(ref) or there.get(ref)
 
     async def _read(self, cluster: Cluster, found: Survey) -> dict[ObjectRef, Body | None]:
         refs, versions = found.need_body, found.versions
