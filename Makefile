@@ -8,7 +8,7 @@ export UV_PYTHON_DOWNLOADS := never
 # Further arguments, as in `make test ARGS="-k health"`.
 ARGS ?=
 
-.PHONY: help setup setup-plane setup-tests demo test lint format conformance faults docs clean
+.PHONY: help setup setup-plane setup-tests demo test lint format conformance faults fuzz docs clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -25,9 +25,9 @@ setup-tests:
 demo: setup-plane ## Show taut at work on a real control plane; KEEP=1 leaves it running.
 	@KEEP=$(KEEP) $(PYTHON) -m demo $(ARGS)
 
-test: setup-tests ## Run all tests; ARGS="-k name" chooses.
+test: setup-tests ## Run the tests (all but those of `make faults`); ARGS="-k name" chooses.
 	@echo "test: pytest in two processes, each with a control plane of its own" >&2
-	@.venv/bin/pytest -n 2 --dist worksteal $(ARGS)
+	@.venv/bin/pytest -n 2 --dist worksteal -m "not faults" $(ARGS)
 
 lint: setup ## Check style and types.
 	@echo "lint: ruff check" >&2; .venv/bin/ruff check .
@@ -40,8 +40,12 @@ format: setup ## Format the code, and mend what can be mended.
 conformance: setup ## Compare health with the peers' cases.
 	@$(PYTHON) tests/conformance $(ARGS)
 
-faults: setup-tests ## Kill the controller at every point of a sync.
+faults: setup-tests ## Faults, attacks and fuzzing at full length.
 	@.venv/bin/pytest -n 2 --dist worksteal -m faults $(ARGS)
+
+fuzz: setup ## Coverage-guided fuzzing of the parsers; ARGS="yaml --seconds 600".
+	@uv=.cache/uv/bin/uv; [ -x $$uv ] || uv=uv; $$uv pip install --quiet --python $(PYTHON) --group fuzz
+	@$(PYTHON) tests/fuzz/drive.py $(ARGS)
 
 docs: setup ## Generate the reference pages.
 	@$(PYTHON) -m docs $(ARGS)

@@ -133,22 +133,8 @@ class OciClient:
         """
         digest, media_type, body = await self._manifest(reference, wanted, credentials)
         if media_type in _INDEXES or "manifests" in body:
-            digest, media_type, body = await self._manifest(reference, _from_index(body, reference), credentials)
-        where = Where(f"{reference.url}@{digest}")
-        layers = body.get("layers")
-        if not isinstance(layers, list):
-            raise SourceError(
-                "the registry's manifest has no layers", where=where, advice="push an OCI artifact or a chart"
-            )
-        empty: dict[str, Any] = {}
-        config = body.get("config")
-        return OciManifest(
-            digest,
-            media_type,
-            _descriptor(config if isinstance(config, dict) else empty),
-            tuple(_descriptor(layer) for layer in layers if isinstance(layer, dict)),
-            _texts(body.get("annotations")),
-        )
+            digest, media_type, body = await self._manifest(reference, choose_manifest(body, reference), credentials)
+        return read_manifest(digest, media_type, body, reference)
 
     async def blob(
         self,
@@ -338,7 +324,27 @@ def _json(answer: HttpResponse) -> dict[str, Any]:
     return body
 
 
-def _from_index(body: dict[str, Any], reference: OciReference) -> str:
+def read_manifest(digest: str, media_type: str, body: dict[str, Any], reference: OciReference) -> OciManifest:
+    """What a manifest says. Raises SourceError for one without layers."""
+    where = Where(f"{reference.url}@{digest}")
+    layers = body.get("layers")
+    if not isinstance(layers, list):
+        raise SourceError(
+            "the registry's manifest has no layers", where=where, advice="push an OCI artifact or a chart"
+        )
+    empty: dict[str, Any] = {}
+    config = body.get("config")
+    return OciManifest(
+        digest,
+        media_type,
+        _descriptor(config if isinstance(config, dict) else empty),
+        tuple(_descriptor(layer) for layer in layers if isinstance(layer, dict)),
+        _texts(body.get("annotations")),
+    )
+
+
+def choose_manifest(body: dict[str, Any], reference: OciReference) -> str:
+    """The digest of the manifest of an index that is for no platform in particular, else linux/amd64, else the first. Raises SourceError."""
     listed = body.get("manifests")
     entries = [entry for entry in (listed if isinstance(listed, list) else []) if isinstance(entry, dict)]
 

@@ -16,6 +16,8 @@ from taut.documents.limits import Limits
 
 _CONTROL = bytes(c for c in range(32) if c not in b"\t\n\r") + b"\x7f"
 _NOT_FINITE = (b".inf", b".Inf", b".INF", b".nan", b".NaN", b".NAN")
+_BREAKS = re.compile(rb"\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]|\xef\xbb\xbf|\xef\xbf[\xbe\xbf]")
+"""Further ends of lines, and characters that YAML 1.1 does not have in a file."""
 _INDICATOR = re.compile(rb"[&*!<](?<=[\s,\[{:\-?][&*!<])")
 _NUMBER = re.compile(
     rb"""[0-9_](?:(?<=[\s,\[{][0-9_])|(?<=[\s,\[{][+\-.][0-9_])|(?<=[\s,\[{][+\-]\.[0-9])
@@ -38,6 +40,8 @@ _NUMBER = re.compile(
 def needs_exact(data: bytes) -> bool:
     """Whether `data` (one document) holds something that only the exact reader reads as kubectl does."""
     if len(data) != len(data.translate(None, _CONTROL)) or any(word in data for word in _NOT_FINITE):
+        return True
+    if not data.isascii() and _BREAKS.search(data):
         return True
     data = b"\n" + data
     return bool(_NUMBER.search(data)) or _has_indicator(data)

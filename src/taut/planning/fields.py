@@ -71,9 +71,9 @@ class FieldSet:
     paths: frozenset[Path] = frozenset()
 
     @classmethod
-    def parse(cls, fields_v1: Mapping[str, Any] | None) -> FieldSet:
+    def parse(cls, fields_v1: object) -> FieldSet:
         """Read an entry's `fieldsV1`. Anything that has not its form is passed over: the server alone writes it."""
-        return cls(frozenset(_walk(fields_v1 or {}, ())))
+        return cls(frozenset(_walk(fields_v1, ())) if isinstance(fields_v1, Mapping) else frozenset())
 
     def to_json(self) -> dict[str, Any]:
         """The `fieldsV1` of this set; `parse` reverses it."""

@@ -50,7 +50,7 @@ def advertised(url: RepositoryUrl, credentials: Credentials, timeout: float) -> 
             "there is no Git repository at this address", where=Where(shown(url.text)), advice="check the address"
         )
     try:
-        return _parsed(data)
+        return parse_advertisement(data)
     except ValueError:
         raise SourceError("the server's list of refs cannot be read", where=Where(shown(url.text))) from None
 
@@ -84,7 +84,7 @@ def _read(answer: http.client.HTTPResponse, url: RepositoryUrl, deadline: float)
     return b"".join(parts)
 
 
-def _parsed(data: bytes) -> tuple[dict[str, str], str]:
+def parse_advertisement(data: bytes) -> tuple[dict[str, str], str]:
     """Git's pack protocol, version 0: one line a ref, capabilities behind the first. Raises ValueError."""
     refs: dict[str, str] = {}
     head = ""

@@ -68,17 +68,24 @@ _page = msgspec.json.Decoder(ListPage)
 
 def read_frame(line: bytes) -> Frame:
     """Read a line of a watch. Raises msgspec.DecodeError for anything else."""
-    return _frame.decode(line)
+    return _decoded(_frame, line)
 
 
 def read_meta(raw: msgspec.Raw | bytes) -> ObjectMeta:
     """Read an object's metadata. Raises msgspec.DecodeError for anything else."""
-    return _header.decode(raw).metadata
+    return _decoded(_header, raw).metadata
 
 
 def read_page(data: bytes) -> ListPage:
     """Read a page of a list. Raises msgspec.DecodeError for anything else."""
-    return _page.decode(data)
+    return _decoded(_page, data)
+
+
+def _decoded[T](decoder: msgspec.json.Decoder[T], data: msgspec.Raw | bytes) -> T:
+    try:
+        return decoder.decode(data)
+    except (UnicodeDecodeError, RecursionError) as error:  # msgspec's own errors cover what is no JSON, and not these
+        raise msgspec.DecodeError(str(error)) from None
 
 
 def read_body(raw: msgspec.Raw | bytes) -> dict[str, Any]:
