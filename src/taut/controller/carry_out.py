@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -50,6 +49,8 @@ class Run:
     """Numbers of hook steps whose object was removed, or cannot be."""
     immutable: set[ObjectRef] = field(default_factory=set[ObjectRef])
     """Objects whose update the API server refused because a field cannot be changed."""
+    unsaid: dict[ObjectRef, InventoryItem | None] = field(default_factory=dict[ObjectRef, InventoryItem | None])
+    """Changes of the inventory that are stored, and that nobody heard of because the store failed for a step beside them."""
     bodies: dict[ObjectRef, Body] = field(default_factory=dict[ObjectRef, Body], repr=False)
     """What the plan read, until it is used: nobody reads an object twice that nobody changed. Secret values are in it."""
 
@@ -65,7 +66,7 @@ class Run:
 class StepSender:
     """Writes steps to a cluster. Every method returns the steps as they are afterwards, already stored."""
 
-    def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
         self._store = store
         self._clock = clock
 
@@ -85,11 +86,13 @@ class StepSender:
             run.put(step)
         # All are waited for, also when the store fails for one: the next try must not meet requests of this one.
         results = await asyncio.gather(*(self._send_one(run, s) for s in quiet), return_exceptions=True)
-        changed: dict[ObjectRef, InventoryItem | None] = {}
+        for result in results:
+            if not isinstance(result, BaseException):
+                run.unsaid |= result
         for result in results:
             if isinstance(result, BaseException):
                 raise result
-            changed |= result
+        changed, run.unsaid = run.unsaid, {}
         return changed
 
     async def _send_one(self, run: Run, step: Step) -> dict[ObjectRef, InventoryItem | None]:
@@ -179,19 +182,19 @@ class StepSender:
         if live.uid == step.uid:
             return {}
         step = replace(step, uid=live.uid)
-        run.put(step)
         item = self._item(step, live)
         await self._store.mark(run.operation.id, [Mark(step.number, step.state, uid=live.uid, item=item)])
+        run.put(step)
         return {step.ref: item}
 
     async def settle(self, run: Run, step: Step) -> dict[ObjectRef, InventoryItem | None]:
         """Store that a step which was SENT has come to its end (its new state is in `step`)."""
-        run.put(step)
         if step.hook:
             await self._store.record_run(step.run_key, step.state.value)
             await self._store.mark(
                 run.operation.id, [Mark(step.number, step.state, message=step.message, uid=step.uid)]
             )
+            run.put(step)
             return {}
         return await self._done(run, step, None, drop=True)
 
@@ -212,8 +215,8 @@ class StepSender:
                 log.warning("%s: the hook's object cannot be removed: %s", step.ref, error)
                 run.cleared.add(step.number)
                 continue
-            run.cleared.add(step.number)
             await self._store.mark(run.operation.id, [Mark(step.number, step.state, message=step.message, drop=True)])
+            run.cleared.add(step.number)
             changed[step.ref] = None
         return changed
 
@@ -244,9 +247,10 @@ class StepSender:
         self, run: Run, step: Step, item: InventoryItem | None, *, drop: bool = False, message: str = ""
     ) -> dict[ObjectRef, InventoryItem | None]:
         done = replace(step, state=StepState.DONE, message=message or step.message)
-        run.put(done)
         mark = Mark(step.number, StepState.DONE, message=done.message, item=item, drop=drop)
+        # The memory never says more than the store: what could not be stored is still SENT, and is looked at again.
         await self._store.mark(run.operation.id, [mark])
+        run.put(done)
         if item is not None:
             return {step.ref: item}
         return {step.ref: None} if drop else {}
@@ -259,8 +263,8 @@ class StepSender:
         if immutable_cause(error):
             run.immutable.add(step.ref)
         failed = replace(step, state=StepState.FAILED, message=_said(error))
-        run.put(failed)
         await self._store.mark(run.operation.id, [Mark(step.number, StepState.FAILED, message=failed.message)])
+        run.put(failed)
         return {}
 
 

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import msgspec
 
 from taut.controller.adapters import RenderCache
+from taut.controller.clock import SteadyClock, watch
 from taut.controller.cluster_news import ClusterNews
+from taut.controller.contention import WINDOW
 from taut.controller.drift_log import DriftLog
 from taut.controller.fleet import Fleet
 from taut.controller.kept import KeptRenders
@@ -29,7 +31,7 @@ from taut.controller.wanting import Wanting
 from taut.dialects.config import Config
 from taut.model.application import Application, SyncMode
 from taut.model.drift import DriftRecord
-from taut.model.errors import BadInput, TautError
+from taut.model.errors import BadInput, StoreError, TautError
 from taut.model.operation import Approval
 from taut.model.plan import Hold, HoldKind, Plan
 from taut.model.project import Project
@@ -70,10 +72,13 @@ class Controller:
         kept = KeptRenders(RenderCache(outside.store))
         self.wanting = Wanting(outside.sources, outside.engine, self.fleet, outside.redactor, kept)
         self.planner = Planner(outside.store, self.fleet, outside.redactor)
-        self.drift = DriftLog(outside.store, self.fleet, outside.redactor)
-        self.operator = Operator(outside.store, self.fleet, self.queue, self.planner, self.drift)
+        self.clock = SteadyClock()
+        self.drift = DriftLog(outside.store, self.fleet, outside.redactor, self.clock)
+        self.operator = Operator(outside.store, self.fleet, self.queue, self.planner, self.drift, self.clock)
         pins = Pins(self.sources, self.store)
-        parts = Parts(self.store, self.fleet, self.queue, self.wanting, self.planner, self.operator, self.drift, pins)
+        parts = Parts(
+            self.store, self.fleet, self.queue, self.wanting, self.planner, self.operator, self.drift, pins, self.clock
+        )
         self.reconciler = Reconciler(parts)
         self.rebuilder = Rebuilder(self.store, self.fleet, self.queue)
         self.roots = Roots(
@@ -96,6 +101,7 @@ class Controller:
 
     async def start(self) -> None:
         """Take up what an earlier process left, read the roots, and begin to work."""
+        await self.clock.take_up(self.store)
         await asyncio.gather(*(c.start() for c in self.fleet.clusters.values()))
         for prepare in self.before_start:
             await prepare()
@@ -104,8 +110,10 @@ class Controller:
         await self._restore()
         workers = self.config.max_operations * max(len(self.fleet.clusters), 1)
         self._tasks = [asyncio.create_task(self._work(), name=f"worker {n}") for n in range(workers)]
+        self._tasks.append(asyncio.create_task(watch(self.clock, self._time_was_set), name="clock"))
         self.starting = "taut is reading its roots"
         await self.roots.look()
+        await self.rebuilder.conclude(self.roots.states)
         for key, state in self.fleet.states.items():
             if state.stale:
                 self.queue.add(key, Reason.START)
@@ -119,6 +127,11 @@ class Controller:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _time_was_set(self) -> None:
+        for key, state in self.fleet.states.items():
+            if state.waiting:
+                self.queue.add(key, Reason.TIMER)
 
     async def _gone(self, state: AppState) -> None:
         self._track()
@@ -150,6 +163,10 @@ class Controller:
         open_drift: dict[AppKey, list[DriftRecord]] = {}
         for found in await self.store.drift(open_only=True, limit=20_000):
             open_drift.setdefault(found.app, []).append(found)
+        heals: dict[AppKey, list[tuple[ObjectRef, str, float]]] = {}
+        today = time.time()
+        for found in await self.store.heals_since(today - WINDOW):
+            heals.setdefault(found.app, []).append((found.ref, found.path, today - found.healed_at))
         for record in await self.store.apps():
             app = restored(record)
             if app is None:
@@ -166,6 +183,7 @@ class Controller:
                 state.operation_state = last[app.key].state.value
                 state.operation_message = last[app.key].message
             state.drift = {(found.ref, found.path): found for found in open_drift.get(app.key, ())}
+            state.contention.recall(heals.get(app.key, ()), self.clock())
             self.fleet.add(state)
         for operation, steps in await self.store.running():
             state = self.fleet.states.get(operation.app)
@@ -203,9 +221,9 @@ class Controller:
             raise BadInput(
                 f"{key} is report-only: nothing is written", advice="set spec.sync.mode to manual or automatic in Git"
             )
+        await self.store.audit(by, "sync", str(key), ", ".join(str(o) for o in objects))
         number = next(self._requests)
         state.asked = Asked(by=by, number=number, objects=objects, prune=prune)
-        await self.store.audit(by, "sync", str(key), ", ".join(str(o) for o in objects))
         self.queue.add(key, Reason.ASKED)
         return number
 
@@ -276,8 +294,14 @@ class Controller:
     async def _suspended(self, key: AppKey, by: str, reason: str, suspended_by: str) -> None:
         state = self.state(key)
         await self.store.audit(by, "suspend" if suspended_by else "resume", str(key), reason)
+        before = state.record.suspended_by
         state.record = msgspec.structs.replace(state.record, suspended_by=suspended_by)
-        await self.store.put_app(state.record)
+        try:
+            await self.store.put_app(state.record)
+        except StoreError:
+            # Who is told that it failed must not find that it happened, until a restart undoes it.
+            state.record = msgspec.structs.replace(state.record, suspended_by=before)
+            raise
         self.queue.add(key, Reason.ASKED)
 
     async def refresh(self, root: str | None, key: AppKey | None) -> int:

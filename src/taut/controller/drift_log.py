@@ -6,32 +6,39 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from taut.controller.contention import HEALS
 from taut.controller.fleet import Fleet
 from taut.controller.planner import Planned
 from taut.controller.state import AppState
 from taut.model.application import SyncMode
 from taut.model.drift import DriftOutcome, DriftRecord
 from taut.model.manifests import Body
+from taut.model.operation import OperationState
 from taut.model.plan import Action, Change, FieldChange, Plan
 from taut.model.refs import ObjectRef
 from taut.model.times import unix_seconds
 from taut.planning.drift import DriftFinding, find_drift
 from taut.planning.ignore import NOTHING, resolve
 from taut.planning.redact import Redactor
+from taut.store.records import DriftEnd
 from taut.store.store import Store
-
-CONTESTED_HEALS = 5
-CONTESTED_WINDOW = 600.0
-"""Five heals of the same field within ten minutes are contested (DESIGN.md, Semantics)."""
 
 
 class DriftLog:
     """Keeps the open drift records of applications, in memory and in the store alike."""
 
-    def __init__(self, store: Store, fleet: Fleet, redactor: Redactor, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        store: Store,
+        fleet: Fleet,
+        redactor: Redactor,
+        steady: Callable[[], float],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._store = store
         self._fleet = fleet
         self._redactor = redactor
+        self._steady = steady
         self._clock = clock
 
     async def note(self, state: AppState, planned: Planned, *, fresh: bool) -> None:
@@ -72,7 +79,7 @@ class DriftLog:
         if change.hook or change.action in (Action.DELETE, Action.RELEASE, Action.ADOPT):
             return []
         now = self._clock()
-        outcome, reason = _prospect(state, change.ref, now)
+        outcome, reason = _prospect(state, change.ref, self._steady())
         return [
             DriftRecord(
                 id=0,
@@ -104,38 +111,39 @@ class DriftLog:
         named = [f for f in found if f.path in confirmed] or list(found)
         return named or [_from_plan(f) for f in change.fields]
 
-    async def healed(self, state: AppState, refs: Iterable[ObjectRef]) -> None:
-        """Say that taut put these objects back; count the heals of each field."""
+    def of(self, state: AppState, refs: Iterable[ObjectRef]) -> list[DriftRecord]:
+        """The open records of these objects."""
         chosen = set(refs)
-        records = [r for r in state.drift.values() if r.ref in chosen]
-        await self._settle(state, records, DriftOutcome.HEALED, "")
-        now = self._clock()
-        for record in records:
-            times = state.heals.setdefault((record.ref, record.path), [])
-            times.append(now)
-            times[:] = [t for t in times if t > now - CONTESTED_WINDOW]
-            if len(times) >= CONTESTED_HEALS:
-                state.contested[record.ref] = now + CONTESTED_WINDOW
-                times.clear()
-                text = f"{record.path or record.ref} was healed {CONTESTED_HEALS} times in ten minutes: taut backs off"
-                await self._store.add_event(state.key, now, "contested", text, object=str(record.ref))
+        return [r for r in state.drift.values() if r.ref in chosen]
 
-    async def unhealed(self, state: AppState, refs: Iterable[ObjectRef], why: str) -> None:
-        """Say why taut could not put these objects back."""
-        chosen = set(refs)
-        records = [r for r in state.drift.values() if r.ref in chosen and r.reason != why]
+    def ending(self, records: Iterable[DriftRecord], ended: OperationState, why: str) -> DriftEnd | None:
+        """What the end of an operation means for the records of what it wrote: healed, or why not."""
+        if ended is OperationState.SUCCEEDED:
+            return DriftEnd(tuple(r.id for r in records), DriftOutcome.HEALED, self._clock())
+        if ended is OperationState.FAILED:
+            return DriftEnd(tuple(r.id for r in records), DriftOutcome.OPEN, 0.0, why)
+        return None
+
+    async def ended(self, state: AppState, records: Iterable[DriftRecord], ended: OperationState, why: str) -> None:
+        """The operation's end is stored with what `ending` says: know it too, and count the heals of each field."""
+        if ended is OperationState.FAILED:
+            for record in records:
+                state.drift[(record.ref, record.path)] = replace(record, reason=why)
+        if ended is not OperationState.SUCCEEDED:
+            return
         for record in records:
-            state.drift[(record.ref, record.path)] = replace(record, reason=why)
-        if records:
-            await self._store.settle_drift([r.id for r in records], DriftOutcome.OPEN, 0.0, why)
+            state.drift.pop((record.ref, record.path), None)
+        for record in records:
+            if state.contention.healed(record.ref, record.path, self._steady()):
+                text = f"{record.path or record.ref} was healed {HEALS} times in ten minutes: taut backs off"
+                await self._store.add_event(state.key, self._clock(), "contested", text, object=str(record.ref))
 
     async def _settle(self, state: AppState, records: list[DriftRecord], outcome: DriftOutcome, reason: str) -> None:
         if not records:
             return
-        now = self._clock()
+        await self._store.settle_drift([r.id for r in records], outcome, self._clock(), reason)
         for record in records:
             state.drift.pop((record.ref, record.path), None)
-        await self._store.settle_drift([r.id for r in records], outcome, now, reason)
 
 
 def _as_applied(state: AppState, change: Change) -> bool:
@@ -162,8 +170,8 @@ def _prospect(state: AppState, ref: ObjectRef, now: float) -> tuple[DriftOutcome
         return DriftOutcome.REPORTED, "report-only" if policy.mode is SyncMode.REPORT else "syncs are started by hand"
     if not policy.heal:
         return DriftOutcome.REPORTED, "self-heal is off"
-    if state.contested.get(ref, 0.0) > now:
-        return DriftOutcome.CONTESTED, f"healed {CONTESTED_HEALS} times in ten minutes: taut backs off"
+    if state.contention.left(ref, now) > 0:
+        return DriftOutcome.CONTESTED, f"healed {HEALS} times in ten minutes: taut backs off"
     return DriftOutcome.OPEN, ""
 
 

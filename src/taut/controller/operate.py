@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from taut.controller.carry_out import Run, StepSender, pause_before
+from taut.controller.clock import SteadyClock
 from taut.controller.drift_log import DriftLog
 from taut.controller.fleet import Fleet
 from taut.controller.namespaces import NAMESPACE
@@ -34,7 +35,7 @@ from taut.model.operation import HistoryEntry, Operation, OperationKind, Operati
 from taut.model.plan import WRITES, Action, InventoryItem, Phase
 from taut.model.record import AppRecord
 from taut.model.refs import KindRef, ObjectRef
-from taut.store.records import AuditNote
+from taut.store.records import AuditNote, EventNote
 from taut.store.store import Store
 from taut.targets.kubernetes.cluster import Cluster
 
@@ -57,6 +58,7 @@ class Operator:
         queue: WorkQueue,
         planner: Planner,
         drift: DriftLog,
+        steady: SteadyClock,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
@@ -64,8 +66,9 @@ class Operator:
         self._queue = queue
         self._planner = planner
         self._drift = drift
+        self._steady = steady
         self._clock = clock
-        self._sender = StepSender(store, clock)
+        self._sender = StepSender(store, steady)
 
     async def start(self, state: AppState, planned: Planned, start: Start) -> None:
         """Write the operation ahead: from here on a restart continues it."""
@@ -86,7 +89,7 @@ class Operator:
             revision=revision.label if revision else "",
             plan_hash=plan_hash,
             started_at=now,
-            deadline=now + seconds(state.app.spec.sync.timeout),
+            deadline=self._steady() + seconds(state.app.spec.sync.timeout),
             initiated_by=asked.by if asked else "taut",
             attempt=state.record.failures + 1,
             selected=tuple(asked.objects) if asked else (),
@@ -99,7 +102,8 @@ class Operator:
         steps = [s for s, _ in work]
         intended = [self._intended(s) for s in steps if _enters(s)]
         note = AuditNote(operation.initiated_by, start.kind.value, str(state.key), f"plan {plan_hash[:12]}")
-        number = await self._store.begin(operation, steps, manifests, intended, audit=note)
+        said = EventNote(now, "sync", f"{start.kind.value} started: {_count(steps)}")
+        number = await self._store.begin(operation, steps, manifests, intended, audit=note, event=said)
         for item in intended:
             self._fleet.put_item(state, state.items.get(item.ref, item))
         if asked is not None:
@@ -109,11 +113,12 @@ class Operator:
         state.operation_message = ""
         state.run = self._run(state, replace(operation, id=number), steps)
         state.run.bodies = {s.ref: b for s in steps if (b := planned.bodies.get(s.ref)) is not None}
-        await self._store.add_event(state.key, now, "sync", f"{start.kind.value} started: {_count(steps)}")
 
     def resume(self, state: AppState, operation: Operation, steps: list[Step]) -> None:
         """Take up an operation that an earlier process left running."""
-        state.run = self._run(state, operation, steps)
+        deadline = self._steady.resumed(operation.deadline, seconds(state.app.spec.sync.timeout))
+        steps = [replace(s, sent_at=min(s.sent_at, self._steady())) for s in steps]
+        state.run = self._run(state, replace(operation, deadline=deadline), steps)
         state.operation_state = OperationState.RUNNING.value
 
     def _run(self, state: AppState, operation: Operation, steps: list[Step]) -> Run:
@@ -144,7 +149,7 @@ class Operator:
                 await self._settle(state, run)
                 ended = self._stopped(state, run)
             if ended is None:
-                move = next_move(run.steps, _last_seen(state, run), self._clock(), failure=run.operation.message)
+                move = next_move(run.steps, _last_seen(state, run), self._steady(), failure=run.operation.message)
                 await self._clear_hooks(state, run, move)
                 ended = await self._act(state, run, move)
                 if ended is None and not isinstance(move, Send) and not _out_of_time(run, move):
@@ -186,12 +191,12 @@ class Operator:
                 return Ended(OperationState.SUCCEEDED)
             case Hold(waits):
                 run.waiting = "waiting: " + _shown(waits[:3]) + self._newer(state, run)
-                left = run.operation.deadline - self._clock()
+                left = run.operation.deadline - self._steady()
                 if left <= 0:
                     return await self._too_late(state, run, waits)
                 # What got no answer stays SENT, and is looked at again after a pause.
                 unanswered = (s for s in run.steps if s.state is StepState.SENT and s.message)
-                pauses = [pause_before(s, self._clock()) for s in unanswered]
+                pauses = [pause_before(s, self._steady()) for s in unanswered]
                 recheck = min([*(w.recheck for w in waits if w.recheck), *pauses, left])
                 self._queue.add_later(state.key, Reason.TIMER, recheck + 0.05)
                 return None
@@ -205,7 +210,7 @@ class Operator:
         message = f"timed out after {timeout}; it waited for: {_shown(waits[:5])}"
         if first:
             return Ended(OperationState.FAILED, f"{first}; then {message}")
-        deadline = self._clock() + seconds(timeout)
+        deadline = self._steady() + seconds(timeout)
         run.operation = await self._store.update_operation(run.operation.id, message=message, deadline=deadline)
         return None
 
@@ -256,12 +261,17 @@ class Operator:
         again = ended.state in (OperationState.FAILED, OperationState.SUPERSEDED)
         used = () if again else (operation.plan_hash,)
         before = state.record
+        self._note(state, run.unsaid)
+        drifted = self._drift.of(state, [s.ref for s in run.steps])
+        taken = (EventNote(now, "takeover", f"took {p} over from {who}", str(ref)) for ref, p, who in run.lost)
         await self._store.finish(
             operation,
             None if operation.selected else self._history(run, operation),
             record,
             approvals_used=used,
             history_limit=state.app.spec.history_limit,
+            drift=self._drift.ending(drifted, ended.state, ended.message),
+            events=(EventNote(now, "sync", _ending(operation.kind, ended)), *taken),
         )
         if state.record is not before:
             # Somebody suspended it, or Git changed its document, while this was stored: both count.
@@ -271,17 +281,11 @@ class Operator:
         state.run = None
         state.approvals = tuple(a for a in state.approvals if a.plan_hash not in used)
         state.ran |= {s.run_key for s in run.steps if s.hook and s.state is StepState.DONE}
-        if ended.state is OperationState.SUCCEEDED:
-            await self._drift.healed(state, [s.ref for s in run.steps])
-        elif ended.state is OperationState.FAILED:
-            await self._drift.unhealed(state, [s.ref for s in run.steps], ended.message)
         state.recreate |= run.immutable
         state.operation_state = ended.state.value
         state.operation_message = ended.message
-        await self._store.add_event(state.key, now, "sync", _ending(operation.kind, ended))
-        for ref, path, manager in run.lost:
-            await self._store.add_event(state.key, now, "takeover", f"took {path} over from {manager}", object=str(ref))
         self._queue.add(state.key, Reason.LIVE)
+        await self._drift.ended(state, drifted, ended.state, ended.message)
         if ended.state is OperationState.SUCCEEDED and operation.kind is OperationKind.DELETE and state.removed:
             await self._fleet.removed(state)
 
@@ -310,7 +314,7 @@ class Operator:
             record,
             failures=failures,
             failure=ended.message,
-            retry_at=self._clock() + next_try(state.app.spec.sync, failures),
+            retry_at=self._steady() + next_try(state.app.spec.sync, failures),
         )
 
     def _record_of_success(

@@ -280,15 +280,18 @@ class Planner:
         state.completed = {ref: job for ref, job in state.completed.items() if seen.get(ref) is not job}
 
     def incomplete(self, state: AppState) -> bool:
-        """Whether something that Git wants is not there, or is being deleted and can be made again only when it is gone.
+        """Whether something that Git wants is not there, is being deleted and can be made again only when it is gone, or belongs
+        to another application still.
 
-        Until it is there, Git's content was not synced completely: making it is no healing.
+        Until it is there, and this application's, Git's content was not synced completely: making it, or taking it over, is no healing.
         """
+        if state.desired is not None and state.desired.unsettled and not state.removed:
+            return True
         look = self._fleet.cluster_of(state).get
         for wanted in self._wanted(state)[0]:
             live, item = look(wanted.ref), state.items.get(wanted.ref)
             over = wanted.ref in state.completed or (item is not None and COMPLETED in item.extra)
-            if not wanted.options.skip and not over and (live is None or live.deleting):
+            if not wanted.options.skip and not over and (live is None or live.deleting or item is None):
                 return True
         return False
 

@@ -56,7 +56,7 @@ type Move = Send | Hold | Finish
 
 
 def next_move(steps: Sequence[Step], look: Look, now: float, *, failure: str = "") -> Move:
-    """What to do next for an operation with these steps (in any state), at `now` (Unix seconds).
+    """What to do next for an operation with these steps (in any state), at `now` (seconds of the clock that `sent_at` is of).
 
     `failure`: the operation failed as a whole (its time is over): only what runs after a failure is left to do.
     """

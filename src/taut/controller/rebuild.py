@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import msgspec
 
@@ -21,6 +21,7 @@ from taut.targets.kubernetes.cluster import Cluster
 log = logging.getLogger("taut.rebuild")
 PATIENCE = 10.0
 """Seconds that the start waits for clusters: one that is away must not keep the others waiting."""
+_UNFINISHED = "rebuilding"
 PAUSE = 30.0
 """Seconds until a cluster that could not be looked through is tried again."""
 
@@ -40,13 +41,24 @@ class Rebuilder:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def prepare(self) -> None:
-        """Look through the clusters when the store is empty. One that is away is looked through when it answers, and that is said."""
-        if await self._store.apps():
-            return
+        """Look through the clusters when the store is empty. One that is away is looked through when it answers, and that is said.
+
+        A process that ended before it knew all its applications again leaves the rest of the work to the next one.
+        """
+        if await self._store.noted(_UNFINISHED) is None:
+            if await self._store.apps():
+                return
+            await self._store.note(_UNFINISHED, "yes")
         looks = {asyncio.create_task(self._look(c), name=f"rebuild {c.name}") for c in self._fleet.clusters.values()}
         self._tasks = looks
         if looks:
             await asyncio.wait(looks, timeout=PATIENCE)
+
+    async def conclude(self, roots: Collection[str]) -> None:
+        """The roots were read: when every one of them was, and every cluster looked through, nothing is left to be found."""
+        looked = all(t.done() and not t.cancelled() and t.exception() is None for t in self._tasks)
+        if looked and set(roots) <= self._fleet.known_roots and await self._store.noted(_UNFINISHED) is not None:
+            await self._store.note(_UNFINISHED, None)
 
     async def close(self) -> None:
         """End what still looks."""
@@ -87,13 +99,14 @@ class Rebuilder:
 
     async def fill(self, state: AppState) -> None:
         """Give a new application the objects that carry its mark. Its first pruning asks."""
-        found = self._marked.pop(str(state.key), [])
+        found = self._marked.get(str(state.key), [])
         if not found:
             return
         items = [InventoryItem(ref=o.ref, api_version=o.api_version, uid=o.uid, hook=bool(o.run_key)) for o in found]
         state.items |= {i.ref: i for i in items}
         state.record = msgspec.structs.replace(state.record, rebuilt=True)
         await self._store.put_items(state.key, items)
+        self._marked.pop(str(state.key), None)
         log.info("%s: %d objects carry its mark; its inventory was rebuilt from them", state.key, len(items))
 
 

@@ -58,7 +58,10 @@ class Parts:
     operator: Operator
     drift: DriftLog
     pins: Pins
+    steady: Callable[[], float]
+    """Seconds of a clock that nobody sets."""
     clock: Callable[[], float] = time.time
+    """The time of day, which windows are about."""
 
 
 class Reconciler:
@@ -110,13 +113,13 @@ class Reconciler:
         if state.removed or (state.desired is not None and not state.stale):
             return
         marks = state.marks
-        if state.failed is not None and state.failed.marks == marks and self._p.clock() < state.failed.again:
+        if state.failed is not None and state.failed.marks == marks and self._p.steady() < state.failed.again:
             return
         try:
             desired = await self._p.wanting.find(state)
         except TautError as error:
             pause = self._target_pause(state) if isinstance(error, TargetError) else _pause_after(error)
-            state.failed = Failed(marks, self._p.clock() + pause, closure_of(error))
+            state.failed = Failed(marks, self._p.steady() + pause, closure_of(error))
             if pause < math.inf:
                 self._p.queue.add_later(state.key, Reason.RETRY, pause + 0.1)
             await self._fall_back(state, error)
@@ -237,8 +240,7 @@ class Reconciler:
         _answer(state)
 
     def _decide(self, state: AppState, plan: Plan, fresh: bool) -> tuple[Decision, tuple[Hold, ...]]:
-        now = self._p.clock()
-        state.contested = {r: until for r, until in state.contested.items() if until > now}
+        now = self._p.steady()
         holds = holds_after(plan, state.approvals)
         if state.removal_hold is not None and state.removed:
             holds = (*holds, *holds_after(replace(plan, holds=(state.removal_hold,)), state.approvals))
@@ -250,7 +252,7 @@ class Reconciler:
         )
         facts = Facts(
             policy=spec.sync,
-            now=self._p.clock(),
+            now=now,
             fresh=fresh,
             asked=asked is not None,
             asked_objects=asked.objects if asked else frozenset(),
@@ -266,7 +268,7 @@ class Reconciler:
             retry_at=state.record.retry_at,
             failure=state.record.failure,
             stopped=state.record.stopped if same else "",
-            contested=state.contested,
+            contested=state.contention.all_left(now),
         )
         return decide(plan, facts), holds
 

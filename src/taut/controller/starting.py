@@ -43,6 +43,7 @@ class Facts:
 
     policy: SyncPolicy
     now: float
+    """Of a clock that nobody sets."""
     fresh: bool
     """Git's content differs from what was synced completely last."""
     asked: bool = False
@@ -63,7 +64,7 @@ class Facts:
     stopped: str = ""
     """Somebody aborted the last try of this content."""
     contested: Mapping[ObjectRef, float] = field(default_factory=dict)
-    """Objects that somebody keeps changing, and until when (Unix seconds) they are not healed."""
+    """Objects that somebody keeps changing, and for how many seconds more they are not healed."""
 
 
 def decide(plan: Plan, facts: Facts) -> Decision:
@@ -73,7 +74,7 @@ def decide(plan: Plan, facts: Facts) -> Decision:
     """
     decision = _decide(plan, facts)
     keeps = facts.policy.mode is SyncMode.AUTOMATIC and facts.policy.heal and not facts.window_closed
-    paused = facts.failures and facts.retry_at > facts.now
+    paused = facts.failures and _pause_left(facts) > 0
     if isinstance(decision, NotNow) and facts.fresh and keeps and not (facts.suspended or facts.removed or paused):
         drifted = tuple(c for c in plan.changes if c.ref in facts.drifted)
         healing = _heal(drifted, facts) if drifted else decision
@@ -109,10 +110,10 @@ def _decide(plan: Plan, facts: Facts) -> Decision:
 
 def _heal(changes: tuple[Change, ...], facts: Facts) -> Decision:
     """Heal what is not fought over; the rest waits."""
-    calm = tuple(c for c in changes if facts.contested.get(c.ref, 0.0) <= facts.now)
+    calm = tuple(c for c in changes if facts.contested.get(c.ref, 0.0) <= 0)
     if calm:
         return Start(OperationKind.HEAL, calm)
-    left = min(facts.contested[c.ref] for c in changes) - facts.now
+    left = min(facts.contested[c.ref] for c in changes)
     return NotNow("contested: somebody keeps changing what taut heals; taut backs off", recheck=left)
 
 
@@ -152,11 +153,14 @@ def _between_tries(facts: Facts) -> NotNow | None:
     limit = facts.policy.retry.limit
     if 0 <= limit < facts.failures:
         return NotNow(f"{facts.failure}; tried {facts.failures} times, waits for a new commit or: taut sync")
-    if facts.retry_at > facts.now:
-        return NotNow(
-            f"{facts.failure}; next try in {facts.retry_at - facts.now:.0f} s", recheck=facts.retry_at - facts.now
-        )
-    return None
+    left = _pause_left(facts)
+    return NotNow(f"{facts.failure}; next try in {left:.0f} s", recheck=left) if left > 0 else None
+
+
+def _pause_left(facts: Facts) -> float:
+    """Seconds until the next try. A pause that is longer than any that was set comes from a clock that went back: it is over."""
+    left = facts.retry_at - facts.now
+    return left if 0 < left <= next_try(facts.policy, facts.failures) + 1 else 0.0
 
 
 def next_try(policy: SyncPolicy, failures: int) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from taut.controller.carry_out import Run
+from taut.controller.contention import Contention
 from taut.model.application import Application
 from taut.model.drift import DriftRecord
 from taut.model.live import LiveObject
@@ -65,7 +66,7 @@ class Failed:
     marks: int
     """How often the application had been marked: a newer mark is a reason to search again."""
     again: float
-    """Unix seconds from which on it is worth another try although nothing moved."""
+    """Seconds of the steady clock from which on it is worth another try although nothing moved."""
     closure: Closure | None = None
     """What the render had read until then; None when it was no render that failed."""
 
@@ -116,9 +117,8 @@ class AppState:
     approvals: tuple[Approval, ...] = ()
     recreate: set[ObjectRef] = field(default_factory=set[ObjectRef])
     """Objects whose update was refused because a field is immutable, for the present content."""
-    heals: dict[tuple[ObjectRef, str], list[float]] = field(default_factory=dict[tuple[ObjectRef, str], list[float]])
-    contested: dict[ObjectRef, float] = field(default_factory=dict[ObjectRef, float])
-    """Objects that are not healed until then (Unix seconds), because somebody keeps changing them."""
+    contention: Contention = field(default_factory=Contention)
+    """Objects that are not healed for a while, because somebody keeps changing them."""
     completed: dict[ObjectRef, LiveObject] = field(default_factory=dict[ObjectRef, LiveObject])
     """Jobs that were seen to complete, as they were then; the inventory may not say so yet."""
     ran: frozenset[str] = frozenset()

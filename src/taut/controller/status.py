@@ -141,7 +141,7 @@ def status_of(state: AppState, look: Look) -> AppStatus:
         out_of_sync=len(state.out_of_sync),
         drift=len(state.drift),
         suspended=state.suspended,
-        contested=bool(state.contested),
+        contested=bool(state.contention),
         source_url=first.url if first else "",
         source_path=(first.chart or first.path) if first else "",
         labels=state.app.labels,

@@ -73,7 +73,8 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One run of one application. Times are Unix seconds; `selected` limits it to these objects (no hooks, no history)."""
+    """One run of one application. Times are Unix seconds, the deadline's of the steady clock; `selected` limits it to these objects
+    (no hooks, no history)."""
 
     id: int
     app: AppKey

@@ -6,7 +6,7 @@ import msgspec
 
 
 class AppRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One application between runs. Times are Unix seconds, 0 when it never happened.
+    """One application between runs. Times are Unix seconds (`retry_at`: of the steady clock), 0 when it never happened.
 
     `spec` is the application's document as JSON: an application that left Git is still deleted by its own rules.
     """

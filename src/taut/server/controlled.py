@@ -36,7 +36,8 @@ class ControllerBackend:
 
     def ready(self) -> str:
         """Why taut is not ready yet, as a sentence; empty when it is."""
-        return self._c.starting
+        failing = self._c.store.failing
+        return self._c.starting or (str(failing) if failing is not None else "")
 
     def keys(self) -> Collection[AppKey]:
         """The applications there are."""
@@ -250,6 +251,12 @@ class ControllerBackend:
                 help="Looks at repositories.",
                 kind="counter",
                 samples=[Sample(value=c.watch.fetches)],
+            ),
+            Metric(
+                name="store_failing",
+                help="Whether taut's store cannot be written: nothing is written to a cluster meanwhile.",
+                kind="gauge",
+                samples=[Sample(value=int(c.store.failing is not None))],
             ),
             Metric(
                 name="held_plans",

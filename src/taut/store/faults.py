@@ -10,10 +10,8 @@ from taut.model.errors import StoreError, Where
 _PRIMARY = 0xFF
 """The low byte of an extended result code is the primary one (sqlite.org/rescode.html)."""
 
-CORRUPT_ADVICE = (
-    "restore the file from a backup, or move it aside with `taut store set-aside`: "
-    "taut then rebuilds its inventories from the objects in the clusters, only history is lost"
-)
+AFTER_LOSS = "taut rebuilds its inventories from the objects in the clusters, only history is lost"
+CORRUPT_ADVICE = f"restore the file from a backup, or move it aside with `taut store set-aside`: then {AFTER_LOSS}"
 
 _WORDS: dict[int, tuple[str, str]] = {
     sqlite3.SQLITE_FULL: (

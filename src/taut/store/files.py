@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import stat
@@ -9,12 +10,16 @@ import time
 from pathlib import Path
 
 from taut.model.errors import StoreError, Where
-from taut.store.faults import CORRUPT_ADVICE, fault
-from taut.store.journal import check_key
+from taut.store.faults import AFTER_LOSS, CORRUPT_ADVICE, fault
+from taut.store.journal import check_key, get_note, put_note
 from taut.store.lock import StoreLock
 from taut.store.schema import migrate
 
 _SIDE_FILES = ("-wal", "-shm")
+_OPEN = "open"
+_LOG_HEADER = 32
+_LOG_MAGIC = (0x377F0682, 0x377F0683)
+"""The first four bytes of a write-ahead log (sqlite.org/fileformat2.html, section 4.1)."""
 _CHECK_BELOW = 256 * 1024 * 1024
 """A larger file is checked where it is read only; a full check of it would make every start slow."""
 
@@ -23,7 +28,13 @@ def open_database(path: Path, key_check: str) -> sqlite3.Connection:
     """Open (or make) the database, check it, and bring its schema up to date.
 
     `key_check` is the HMAC of a constant: it ties the file to its key. Raises StoreError with what to do about it.
+
+    A new store is made under another name and put in place when it is whole: an empty file in its place is a damaged one, never a
+    new one. While a store is open it says so in itself, so that a write-ahead log that is missing afterwards is noticed.
     """
+    if not path.exists():
+        _make(path, key_check)
+    _check_files(path)
     _make_private(path)
     connection: sqlite3.Connection | None = None
     try:
@@ -41,7 +52,10 @@ def open_database(path: Path, key_check: str) -> sqlite3.Connection:
         migrate(connection, path)
         connection.execute("BEGIN IMMEDIATE")
         check_key(connection, key_check)
+        put_note(connection, _OPEN, "yes")
         connection.execute("COMMIT")
+        # In the file itself, not in its log. A reader in the way (a backup) costs this check, and nothing else.
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     except sqlite3.Error as error:
         _close(connection)
         raise fault(error, path) from error
@@ -49,6 +63,18 @@ def open_database(path: Path, key_check: str) -> sqlite3.Connection:
         _close(connection)
         raise
     return connection
+
+
+def close_database(connection: sqlite3.Connection) -> None:
+    """Close it well: one file, easy to copy and quick to open. With a full disk or a reader in the way the write-ahead log stays,
+    and is used at the next start.
+    """
+    with contextlib.suppress(sqlite3.Error):
+        connection.execute("BEGIN IMMEDIATE")
+        put_note(connection, _OPEN, None)
+        connection.execute("COMMIT")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
 
 
 def set_aside(path: Path, *, key_too: bool = False) -> list[Path]:
@@ -78,6 +104,77 @@ def set_aside(path: Path, *, key_too: bool = False) -> list[Path]:
     finally:
         lock.release()
     return moved
+
+
+def _make(path: Path, key_check: str) -> None:
+    """Make a new, empty store. Raises StoreError, sqlite3.Error turned into one."""
+    lost = [p for p in (path.with_name(path.name + s) for s in _SIDE_FILES[:1]) if p.exists() and p.stat().st_size]
+    if lost:
+        raise StoreError(
+            "The store's file is missing, and its write-ahead log is still there",
+            where=Where(file=str(lost[0])),
+            advice=f"put {path.name} back beside it; or remove the log, and " + AFTER_LOSS,
+        )
+    draft = path.with_name(f"{path.name}.new")
+    draft.unlink(missing_ok=True)
+    _make_private(draft)
+    connection: sqlite3.Connection | None = None
+    try:
+        connection = sqlite3.connect(draft, isolation_level=None)
+        connection.execute("PRAGMA synchronous = FULL")
+        migrate(connection, draft)
+        connection.execute("BEGIN IMMEDIATE")
+        check_key(connection, key_check)
+        connection.execute("COMMIT")
+        connection.close()
+        draft.replace(path)
+    except (sqlite3.Error, OSError) as error:
+        _close(connection)
+        draft.unlink(missing_ok=True)
+        if isinstance(error, sqlite3.Error):
+            raise fault(error, path) from error
+        raise StoreError(
+            f"taut's store cannot be made: {error.strerror}", where=Where(file=str(path)), advice="look at the folder"
+        ) from error
+
+
+def _check_files(path: Path) -> None:
+    """What SQLite would mend in silence, by forgetting. Raises StoreError; nothing is touched."""
+    if not path.is_file():
+        return
+    if path.stat().st_size == 0:
+        raise StoreError(
+            "taut's store is damaged: the file is empty", where=Where(file=str(path)), advice=CORRUPT_ADVICE
+        )
+    log = path.with_name(path.name + "-wal")
+    if not log.exists():
+        if _was_open(path):
+            raise StoreError(
+                "taut's store is damaged: its write-ahead log is missing, and with it what was stored last",
+                where=Where(file=str(log)),
+                advice="put that file back beside the store; or " + CORRUPT_ADVICE,
+            )
+        return
+    with log.open("rb") as file:
+        head = file.read(_LOG_HEADER)
+    if head and (len(head) < _LOG_HEADER or int.from_bytes(head[:4]) not in _LOG_MAGIC):
+        raise StoreError(
+            "taut's store is damaged: its write-ahead log is none, and with it what was stored last is lost",
+            where=Where(file=str(log)),
+            advice=CORRUPT_ADVICE,
+        )
+
+
+def _was_open(path: Path) -> bool:
+    """Whether the process that used the store ended without closing it. A file that cannot be read says so when it is opened."""
+    connection: sqlite3.Connection | None = None
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+        return get_note(connection, _OPEN) is not None
+    except sqlite3.Error:
+        return False
+    finally:
+        _close(connection)
 
 
 def _make_private(path: Path) -> None:

@@ -73,6 +73,17 @@ def drift(connection: sqlite3.Connection, app: str | None, open_only: bool, limi
     ]
 
 
+def heals_since(connection: sqlite3.Connection, at: float) -> list[DriftRecord]:
+    """Drift that was healed after `at`, the oldest first."""
+    rows = connection.execute(
+        "SELECT id, healed_at, record FROM drift WHERE outcome = 'healed' AND healed_at > ? ORDER BY id", (at,)
+    )
+    return [
+        dataclasses.replace(_read_drift(blob), id=number, outcome=DriftOutcome.HEALED, healed_at=healed_at)
+        for number, healed_at, blob in rows
+    ]
+
+
 def approve(connection: sqlite3.Connection, approval: Approval) -> None:
     """Store an approval; one for the same plan is replaced."""
     connection.execute(
@@ -180,6 +191,29 @@ def check_key(connection: sqlite3.Connection, mac: str) -> None:
             "The key file does not belong to this store",
             advice="put the key file back that was made with it, or move the store aside with `taut store set-aside`",
         )
+
+
+def steady_anchor(connection: sqlite3.Connection, boot: str, anchor: float) -> tuple[float, bool]:
+    """The anchor that is kept for this boot, and True; else `anchor`, which is kept, and False."""
+    kept_boot, _, kept = (get_note(connection, "steady_anchor") or "").partition(" ")
+    if boot and kept_boot == boot:
+        return float(kept), True
+    put_note(connection, "steady_anchor", f"{boot} {anchor!r}")
+    return anchor, False
+
+
+def put_note(connection: sqlite3.Connection, name: str, value: str | None) -> None:
+    """Remember a word under a name; None forgets it."""
+    if value is None:
+        connection.execute("DELETE FROM meta WHERE key = ?", (name,))
+    else:
+        connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (name, value))
+
+
+def get_note(connection: sqlite3.Connection, name: str) -> str | None:
+    """The word that is remembered under a name."""
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (name,)).fetchone()
+    return None if row is None else str(row[0])
 
 
 def _audit_hash(number: int, at: float, note: AuditNote, previous: str) -> str:

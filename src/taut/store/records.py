@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from taut.model.drift import DriftOutcome
 from taut.model.operation import StepState
 from taut.model.plan import InventoryItem
 
@@ -33,6 +34,26 @@ class AuditNote:
     action: str
     subject: str
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EventNote:
+    """A line of the timeline that is written together with what it tells of."""
+
+    at: float
+    kind: str
+    message: str
+    object: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DriftEnd:
+    """What became of these drift records."""
+
+    ids: tuple[int, ...]
+    outcome: DriftOutcome
+    at: float = 0.0
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,10 +19,10 @@ from taut.model.record import AppRecord
 from taut.model.refs import AppKey, ObjectRef
 from taut.store import journal, operations, pins
 from taut.store.blobs import DEFAULT_LIMIT, BlobCache
-from taut.store.files import open_database
+from taut.store.files import close_database, open_database
 from taut.store.keys import Keyring, load_keyring
 from taut.store.lock import StoreLock
-from taut.store.records import AuditNote, Event, Mark
+from taut.store.records import AuditNote, DriftEnd, Event, EventNote, Mark
 from taut.store.writer import Writer
 
 
@@ -52,19 +52,24 @@ class Store:
         _make_folder(path.parent)
         lock = StoreLock(path)
         try:
-            keyring = load_keyring(key_file or path.with_name(path.name + ".key"), new=not _has_content(path))
+            keyring = load_keyring(key_file or path.with_name(path.name + ".key"), new=not path.is_file())
             connection = open_database(path, keyring.mac(b"taut store"))
         except BaseException:
             lock.release()
             raise
         blobs = BlobCache(path.with_name(path.name + ".renders"), keyring, limit=cache_limit)
-        return cls(Writer(connection, path), keyring, blobs, lock)
+        return cls(Writer(connection, path, close_database), keyring, blobs, lock)
 
     async def close(self) -> None:
         """Carry out what is queued, close the files, let the next process in. Harmless when called twice."""
         await asyncio.to_thread(self._writer.close)
         self._blobs.close()
         self._lock.release()
+
+    @property
+    def failing(self) -> StoreError | None:
+        """Why the store cannot be written now; None while it can. Synchronous. It is tried again by itself."""
+        return self._writer.failing
 
     async def run[T](self, work: Callable[[sqlite3.Connection], T], *, durable: bool = False) -> T:
         """Run `work` in a transaction of the store; see `Writer.run`. It may run twice, so it must not touch anything else."""
@@ -105,9 +110,10 @@ class Store:
         manifests: Mapping[int, bytes],
         intended: Sequence[InventoryItem],
         audit: AuditNote | None = None,
+        event: EventNote | None = None,
     ) -> int:
-        """Write an operation ahead, in one transaction: itself, its steps, its sealed manifests (by step number), and the union
-        of the inventory with `intended` (new items become pending, known ones stay). The operation's id comes out.
+        """Write an operation ahead, in one transaction: itself, its steps, its sealed manifests (by step number), the union
+        of the inventory with `intended` (new items become pending, known ones stay), and what is said of it. Its id comes out.
 
         Raises StoreError when the application has a running operation.
         """
@@ -116,6 +122,7 @@ class Store:
             number = operations.begin(connection, operation, steps, manifests, self._keyring)
             operations.add_intended(connection, str(operation.app), intended)
             _audit(connection, audit)
+            _events(connection, operation.app, (event,) if event else ())
             return number
 
         return await self.run(work, durable=True)
@@ -152,9 +159,12 @@ class Store:
         *,
         history_limit: int = 100,
         audit: AuditNote | None = None,
+        drift: DriftEnd | None = None,
+        events: Sequence[EventNote] = (),
     ) -> None:
         """End an operation, in one transaction: its last state, its history entry (under the operation's id), the application's
-        record, the approvals it used up (plan hashes). Its steps and manifests are let go of."""
+        record, the approvals it used up (plan hashes), what became of drift, and what is said of it. Its steps and manifests
+        are let go of."""
 
         def work(connection: sqlite3.Connection) -> None:
             operations.end_operation(connection, operation)
@@ -163,7 +173,10 @@ class Store:
             if record is not None:
                 operations.put_app(connection, record, self._keyring)
             journal.use_approvals(connection, str(operation.app), used)
+            if drift is not None:
+                journal.settle_drift(connection, drift.ids, drift.outcome, drift.at, drift.reason)
             _audit(connection, audit)
+            _events(connection, operation.app, events)
 
         used = tuple(approvals_used)
         await self.run(work, durable=True)
@@ -226,6 +239,10 @@ class Store:
         """Drift records, newest first, of one application or of all."""
         return await self.run(partial(journal.drift, app=_text(app), open_only=open_only, limit=limit))
 
+    async def heals_since(self, at: float) -> list[DriftRecord]:
+        """Drift that was healed after `at` (Unix seconds), the oldest first."""
+        return await self.run(partial(journal.heals_since, at=at))
+
     async def approve(self, approval: Approval, audit: AuditNote | None = None) -> None:
         """Let one plan of one application pass, once."""
 
@@ -266,6 +283,20 @@ class Store:
         """The number of the first audit entry that is missing or was changed; None when the chain is whole."""
         return await self.run(journal.verify_audit)
 
+    # What taut notes for itself
+
+    async def steady_anchor(self, boot: str, anchor: float) -> tuple[float, bool]:
+        """The anchor that was kept for this boot of the machine, and True; else `anchor`, kept from now on, and False."""
+        return await self.run(partial(journal.steady_anchor, boot=boot, anchor=anchor), durable=True)
+
+    async def note(self, name: str, value: str | None) -> None:
+        """Remember a word under a name; None forgets it."""
+        await self.run(partial(journal.put_note, name=name, value=value), durable=True)
+
+    async def noted(self, name: str) -> str | None:
+        """The word that was remembered under a name."""
+        return await self.run(partial(journal.get_note, name=name))
+
     # Sealed cache, and comparing secrets; synchronous
 
     def blob_get(self, key: str) -> bytes | None:
@@ -290,8 +321,9 @@ def _audit(connection: sqlite3.Connection, note: AuditNote | None) -> None:
         journal.add_audit(connection, note, time.time())
 
 
-def _has_content(path: Path) -> bool:
-    return path.is_file() and path.stat().st_size > 0
+def _events(connection: sqlite3.Connection, app: AppKey, events: Iterable[EventNote]) -> None:
+    for note in events:
+        journal.add_event(connection, str(app), note.at, kind=note.kind, message=note.message, object_=note.object)
 
 
 def _make_folder(folder: Path) -> None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,9 +21,14 @@ from typing import Any
 from taut.model.errors import StoreError, Where
 from taut.store.faults import fault
 
+log = logging.getLogger("taut.store")
+
 type Work = Callable[[sqlite3.Connection], Any]
 """Reads or writes with the connection it is given; may run a second time when the transaction around it was lost."""
 
+PROBE_SECONDS = 5.0
+"""So often a store that could not be written is tried again while nobody else does."""
+_PROBE_BYTES = 64 * 1024
 _BATCH = 512
 """So many calls share a transaction at most: the first of them should not wait for an endless stream of others."""
 
@@ -48,13 +55,22 @@ class _Call:
 class Writer:
     """Owns `connection` from the first call on. Its methods may be called from any thread."""
 
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        path: Path,
+        close: Callable[[sqlite3.Connection], None] = sqlite3.Connection.close,
+    ) -> None:
         self._connection = connection
+        self._close = close
         self._path = path
         self._queue: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self._closing = threading.Lock()
         self._closed = False
         self._full: bool | None = None
+        self._probe_at = 0.0
+        self.failing: StoreError | None = None
+        """Why the store cannot be written, since a write failed and until a try of the writer's own went well."""
         self._thread = threading.Thread(target=self._loop, name="taut-store", daemon=True)
         self._thread.start()
 
@@ -92,16 +108,21 @@ class Writer:
             if batch:
                 self._commit(batch)
                 _release(batch)
-        # A store that was closed well is one file: easy to copy, and quick to open. With a full disk or a reader in the way
-        # the write-ahead log stays, and is used at the next start.
-        with contextlib.suppress(sqlite3.Error):
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        self._connection.close()
+            if self.failing is not None and time.monotonic() >= self._probe_at:
+                self._probe()
+        self._close(self._connection)
 
     def _gather(self) -> tuple[list[_Call], bool]:
-        """Wait for a call, then take along all that wait; False when the writer is to stop after them."""
+        """Wait for a call, then take along all that wait; False when the writer is to stop after them.
+
+        While the store fails nothing comes back when nobody calls for some seconds.
+        """
         batch: list[_Call] = []
-        call = self._queue.get()
+        try:
+            patience = max(self._probe_at - time.monotonic(), 0.01) if self.failing is not None else None
+            call = self._queue.get(timeout=patience)
+        except queue.Empty:
+            return [], True
         while call is not None:
             batch.append(call)
             if len(batch) == _BATCH:
@@ -138,10 +159,38 @@ class Writer:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
             shown = fault(error, self._path) if isinstance(error, sqlite3.Error) else error
+            if isinstance(error, sqlite3.Error):
+                self._fails(fault(error, self._path))
             for call in batch:
                 call.error = call.error or shown
             return False
         return True
+
+    def _probe(self) -> None:
+        """Try whether there is room again: as much as a big record takes is written, and let go of."""
+        connection = self._connection
+        try:
+            for sql, values in (
+                ("INSERT OR REPLACE INTO meta (key, value) VALUES ('probe', zeroblob(?))", (_PROBE_BYTES,)),
+                ("DELETE FROM meta WHERE key = 'probe'", ()),
+            ):
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute(sql, values)
+                connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            with contextlib.suppress(sqlite3.Error):
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+            self._fails(fault(error, self._path))
+            return
+        self.failing = None
+        log.warning("%s: taut's store can be written again", self._path)
+
+    def _fails(self, error: StoreError) -> None:
+        if self.failing is None or self.failing.what != error.what:
+            log.error("%s; nothing is written to a cluster before it can be recorded", error)
+        self.failing = error
+        self._probe_at = time.monotonic() + PROBE_SECONDS
 
     def _one(self, call: _Call) -> None:
         """Run one call under a savepoint, so that its failure undoes its own writes only."""
@@ -151,6 +200,8 @@ class Writer:
             call.result = call.work(connection)
         except sqlite3.Error as error:
             call.error = fault(error, self._path)
+            if not isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
+                self._fails(call.error)
         except Exception as error:  # noqa: BLE001 (whatever the work raises belongs to its caller, not to this thread)
             call.error = error
         if connection.in_transaction:  # what fails here is the transaction's failure: the caller of this one tells all
