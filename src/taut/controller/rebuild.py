@@ -20,7 +20,7 @@ from taut.targets.kubernetes.cluster import Cluster
 
 log = logging.getLogger("taut.rebuild")
 PATIENCE = 10.0
-"""Seconds that the start waits for clusters: one that is away must not keep the others waiting."""
+"""Seconds that the start waits for clusters that answer; for one that is away it does not wait."""
 _UNFINISHED = "rebuilding"
 PAUSE = 30.0
 """Seconds until a cluster that could not be looked through is tried again."""
@@ -49,10 +49,11 @@ class Rebuilder:
             if await self._store.apps():
                 return
             await self._store.note(_UNFINISHED, "yes")
-        looks = {asyncio.create_task(self._look(c), name=f"rebuild {c.name}") for c in self._fleet.clusters.values()}
-        self._tasks = looks
-        if looks:
-            await asyncio.wait(looks, timeout=PATIENCE)
+        looks = {c: asyncio.create_task(self._look(c), name=f"rebuild {c.name}") for c in self._fleet.clusters.values()}
+        self._tasks = set(looks.values())
+        answering = {task for cluster, task in looks.items() if _answers(cluster)}
+        if answering:
+            await asyncio.wait(answering, timeout=PATIENCE)
 
     async def conclude(self, roots: Collection[str]) -> None:
         """The roots were read: when every one of them was, and every cluster looked through, nothing is left to be found."""
@@ -108,6 +109,12 @@ class Rebuilder:
         await self._store.put_items(state.key, items)
         self._marked.pop(str(state.key), None)
         log.info("%s: %d objects carry its mark; its inventory was rebuilt from them", state.key, len(items))
+
+
+def _answers(cluster: Cluster) -> bool:
+    """Whether the cluster has said anything yet."""
+    state = cluster.state()
+    return state.reachable and any(k.synced or k.failing_since for k in state.kinds.values())
 
 
 def _tell_or_end(kind: KindRef, error: TargetError) -> None:
