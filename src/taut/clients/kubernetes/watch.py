@@ -137,6 +137,7 @@ class Watch:
         """The server was seen to send bookmarks while nothing happened."""
         self._ends = 0
         """How many connections the server ended in time without having sent bookmarks."""
+        self._stands_after = STANDS
         self._stood = False
         """The present connection stands, or the last one did."""
         self._expiries = 0
@@ -240,6 +241,7 @@ class Watch:
         try:
             async with self._client.stream(self._path, query=query, accept=accept, subject=self._subject) as response:
                 self._stood = False
+                self._stands_after = min(STANDS, seconds / 2)
                 async for line in self._lines(response, seconds + self._grace):
                     self._frame(read_frame(line))
                 self._ends += asyncio.get_running_loop().time() - begun >= seconds / 2
@@ -270,7 +272,7 @@ class Watch:
         while True:
             new = bool(self._version) and not self._stood
             try:
-                async with asyncio.timeout(STANDS if new else self._patience(silence)) as self._reading:
+                async with asyncio.timeout(self._stands_after if new else self._patience(silence)) as self._reading:
                     return await response.content.readany()
             except TimeoutError as e:
                 if not self._version:
