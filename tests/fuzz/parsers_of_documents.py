@@ -43,6 +43,8 @@ DOCUMENT = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {a: b}\n
 
 KUSTOMIZATION = "resources:\n¦bases:\n¦components:\n¦- ¦../base¦../../x¦/etc/passwd¦./a.yaml¦https://h.test/x?ref=v1¦git@h.test:x/y¦file:///etc¦link¦loop¦patches:\n¦- path: ¦configMapGenerator:\n¦- files: [¦]¦- envs: [¦a=b¦generators:\n¦transformers:\n¦helmCharts:\n¦- name: x\n¦openapi: {path: ¦}¦replacements:\n¦crds:\n¦|-\n  apiVersion: builtin\n  kind: X\n¦\n¦- |\n¦  apiVersion: x\n  kind: Y\n¦config.kubernetes.io/function: x¦&a ¦*a¦{}¦null¦1"
 
+BUILTIN = "apiVersion: builtin\n¦kind: ¦ConfigMapGenerator\n¦HelmChartInflationGenerator\n¦metadata: ¦{name: x}¦annotations: ¦[]\n¦x\n¦files: ¦paths: ¦path: ¦replacements: ¦[{path: a}]\n¦3\n"
+
 
 def repository(**more: bytes) -> MemoryTree:
     """A repository with a bit of everything around the file that is the input."""
@@ -239,3 +241,17 @@ def kubeconfigs(data: bytes) -> None:
     for entry in (*found.clusters.values(), *found.users.values()):
         assert entry.name
         kubeconfig.bytes_of(entry, "certificate-authority")
+
+
+@parser(
+    KUSTOMIZATION + "¦" + BUILTIN,
+    right=("apiVersion: builtin\nkind: ConfigMapGenerator\nmetadata: {name: x}\nfiles: [a.yaml]\n",),
+)
+def plugin(data: bytes) -> None:
+    """The configuration of a plugin, which a kustomization names."""
+    tree = repository(
+        app__kustomization_dot_yaml=b"generators: [plugin.yaml]\ntransformers: [plugin.yaml]\n",
+        app__plugin_dot_yaml=data,
+    )
+    inputs = resolve_kustomization(Reach(tree, "repo"), "app", KustomizeOptions(), {})
+    inside(f.path for f in inputs.files)

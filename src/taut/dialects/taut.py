@@ -79,12 +79,13 @@ def _header(body: Any) -> Iterator[Finding]:
         yield Finding((), "this is no document: apiVersion and kind are missing", "move it out of the root's folder")
         return
     version, kind = body.get("apiVersion"), body.get("kind")
+    known = isinstance(kind, str) and kind in DOCUMENTS
     ours = isinstance(version, str) and version.partition("/")[0] == API_GROUP
     if ours and version != API_VERSION:
         yield Finding(("apiVersion",), f"there is no {version}", f"write apiVersion: {API_VERSION}")
-    elif ours and kind not in DOCUMENTS:
+    elif ours and not known:
         yield Finding(("kind",), f"taut has no kind {kind!r}", one_of(str(kind), DOCUMENTS))
-    elif not ours and kind in DOCUMENTS and (version is None or not isinstance(version, str) or "/" not in version):
+    elif not ours and known and (version is None or not isinstance(version, str) or "/" not in version):
         yield Finding(("apiVersion",), f"apiVersion is {version!r}", f"write apiVersion: {API_VERSION}")
     elif not ours:
         what = f"a {kind} ({version}) is none of taut's documents" if kind else "apiVersion and kind are missing"

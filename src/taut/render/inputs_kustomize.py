@@ -204,7 +204,8 @@ class _Resolver:
             body = document.body
             if not isinstance(body, dict):
                 continue
-            annotations = (body.get("metadata") or {}).get("annotations") or {}
+            metadata = body.get("metadata")
+            annotations = str(metadata.get("annotations")) if isinstance(metadata, dict) else ""
             if body.get("apiVersion") != "builtin" or any(a in annotations for a in _FUNCTION_ANNOTATIONS):
                 raise file.error(
                     f"the plugin {body.get('kind', '?')} is a program, and programs of a repository are not run",
@@ -307,7 +308,8 @@ def _plugin_references(body: Mapping[str, Any]) -> Iterator[str]:
     for _, text in _generator((), body):
         yield text
     values = [body.get("path"), *(body.get("paths") or [] if isinstance(body.get("paths"), list) else [])]
-    for item in body.get("replacements") or []:
+    replacements = body.get("replacements")
+    for item in replacements if isinstance(replacements, list) else []:
         values.append(item.get("path") if isinstance(item, dict) else None)
     yield from (
         v
