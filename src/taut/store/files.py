@@ -39,6 +39,8 @@ def open_database(path: Path, key_check: str) -> sqlite3.Connection:
     connection: sqlite3.Connection | None = None
     try:
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
+        # As long as the file says that it is open its log must not go, whatever fails.
+        connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
         connection.execute("PRAGMA foreign_keys = ON")
         mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
         if mode != "wal":
@@ -51,7 +53,7 @@ def open_database(path: Path, key_check: str) -> sqlite3.Connection:
         _check(connection, path)
         migrate(connection, path)
         connection.execute("BEGIN IMMEDIATE")
-        check_key(connection, key_check)
+        check_key(connection, key_check, path)
         put_note(connection, _OPEN, "yes")
         connection.execute("COMMIT")
         # In the file itself, not in its log. A reader in the way (a backup) costs this check, and nothing else.
@@ -66,14 +68,13 @@ def open_database(path: Path, key_check: str) -> sqlite3.Connection:
 
 
 def close_database(connection: sqlite3.Connection) -> None:
-    """Close it well: one file, easy to copy and quick to open. With a full disk or a reader in the way the write-ahead log stays,
-    and is used at the next start.
-    """
+    """Close it well: one file, easy to copy and quick to open. With a full disk the write-ahead log stays, and is used at the next start."""
     with contextlib.suppress(sqlite3.Error):
         connection.execute("BEGIN IMMEDIATE")
         put_note(connection, _OPEN, None)
         connection.execute("COMMIT")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, False)
     connection.close()
 
 
@@ -124,7 +125,7 @@ def _make(path: Path, key_check: str) -> None:
         connection.execute("PRAGMA synchronous = FULL")
         migrate(connection, draft)
         connection.execute("BEGIN IMMEDIATE")
-        check_key(connection, key_check)
+        check_key(connection, key_check, path)
         connection.execute("COMMIT")
         connection.close()
         draft.replace(path)
@@ -152,7 +153,8 @@ def _check_files(path: Path) -> None:
             raise StoreError(
                 "taut's store is damaged: its write-ahead log is missing, and with it what was stored last",
                 where=Where(file=str(log)),
-                advice="put that file back beside the store; or " + CORRUPT_ADVICE,
+                advice=f"put that file back beside the store; when you know that another program (sqlite3) took it in, make an empty "
+                f"one (touch {log.name}); or {CORRUPT_ADVICE}",
             )
         return
     with log.open("rb") as file:

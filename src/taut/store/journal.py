@@ -6,11 +6,12 @@ import dataclasses
 import hashlib
 import sqlite3
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import msgspec
 
 from taut.model.drift import DriftOutcome, DriftRecord
-from taut.model.errors import StoreError
+from taut.model.errors import StoreError, Where
 from taut.model.operation import Approval, AuditEntry, HistoryEntry
 from taut.store.records import AuditNote, Event
 
@@ -181,7 +182,7 @@ def verify_audit(connection: sqlite3.Connection) -> int | None:
     return None if head[0] == f"{expected - 1} {previous}" else expected
 
 
-def check_key(connection: sqlite3.Connection, mac: str) -> None:
+def check_key(connection: sqlite3.Connection, mac: str, path: Path) -> None:
     """Tie the store to its key file at first use. Raises StoreError when it belongs to another key."""
     row = connection.execute("SELECT value FROM meta WHERE key = 'key_check'").fetchone()
     if row is None:
@@ -189,6 +190,7 @@ def check_key(connection: sqlite3.Connection, mac: str) -> None:
     elif row[0] != mac:
         raise StoreError(
             "The key file does not belong to this store",
+            where=Where(file=str(path)),
             advice="put the key file back that was made with it, or move the store aside with `taut store set-aside`",
         )
 
