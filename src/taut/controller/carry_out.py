@@ -41,6 +41,8 @@ class Run:
     propagation: str = "background"
     waiting: str = ""
     superseded: bool = False
+    since: float = 0.0
+    """When this process began with it (steady seconds)."""
     lost: list[tuple[ObjectRef, str, str]] = field(default_factory=list[tuple[ObjectRef, str, str]])
     """(object, field, manager): who lost a field to taut."""
     removed: set[str] = field(default_factory=set[str])

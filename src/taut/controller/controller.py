@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from taut.clients.fair import FLOW
 from taut.controller.adapters import RenderCache
 from taut.controller.clock import SteadyClock, watch
 from taut.controller.cluster_news import ClusterNews
@@ -45,6 +46,8 @@ from taut.store.store import Store
 from taut.targets.kubernetes.cluster import Cluster, Event
 from taut.targets.kubernetes.collection import KindState
 
+LONG_RUN = 2.0
+"""Seconds after which a run no longer keeps its place from others."""
 log = logging.getLogger("taut.controller")
 
 
@@ -91,7 +94,8 @@ class Controller:
         self._news = ClusterNews(self.fleet, self.queue)
         self.before_start: list[Callable[[], Awaitable[None]]] = []
         """What must be ready before the first source is read, and needs the clusters (credentials in Secrets)."""
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._numbers = itertools.count()
         self._requests = itertools.count(1)
         self.started_at = time.time()
         self.runs = 0
@@ -109,8 +113,9 @@ class Controller:
         await self._pins.load()
         await self._restore()
         workers = self.config.max_operations * max(len(self.fleet.clusters), 1)
-        self._tasks = [asyncio.create_task(self._work(), name=f"worker {n}") for n in range(workers)]
-        self._tasks.append(asyncio.create_task(watch(self.clock, self._time_was_set), name="clock"))
+        for _ in range(workers):
+            self._hire()
+        self._tasks.add(asyncio.create_task(watch(self.clock, self._time_was_set), name="clock"))
         self.starting = "taut is reading its roots"
         await self.roots.look()
         await self.rebuilder.conclude(self.roots.states)
@@ -124,9 +129,10 @@ class Controller:
         """Stop working. What is under way is continued by the next start."""
         await self.watch.close()
         await self.rebuilder.close()
-        for task in self._tasks:
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _time_was_set(self) -> None:
         for key, state in self.fleet.states.items():
@@ -141,20 +147,45 @@ class Controller:
         self.watch.track(watched(self.roots.states, self.fleet))
 
     async def _work(self) -> None:
-        while True:
-            key, _ = await self.queue.take()
-            try:
-                state = self.fleet.states.get(key)
-                if state is not None:
-                    self.runs += 1
-                    await self.reconciler.run(state)
-            except asyncio.CancelledError:
-                raise
-            except Exception:
-                log.exception("%s: an error inside taut; it is tried again", key)
-                self.queue.add_later(key, Reason.RETRY, 30.0)
-            finally:
-                self.queue.done(key)
+        while await self._one():
+            pass
+
+    async def _one(self) -> bool:
+        """Take the next application and run it. False when that took so long that another worker has taken this one's place."""
+        key, _ = await self.queue.take()
+        FLOW.set(str(key))
+        loop = asyncio.get_running_loop()
+        began, aside = loop.time(), False
+
+        def takes_long() -> None:
+            nonlocal aside
+            aside = self.queue.set_aside(key)
+            if aside:
+                self._hire()
+
+        timer = loop.call_later(LONG_RUN, takes_long)
+        state = self.fleet.states.get(key)
+        try:
+            if state is not None:
+                self.runs += 1
+                await self.reconciler.run(state)
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            log.exception("%s: an error inside taut; it is tried again", key)
+            self.queue.add_later(key, Reason.RETRY, 30.0)
+        finally:
+            timer.cancel()
+            if state is not None:
+                state.heavy = loop.time() - began > LONG_RUN
+            self.queue.done(key)
+        return not aside
+
+    def _hire(self) -> None:
+        """One more worker."""
+        task = asyncio.create_task(self._work(), name=f"worker {next(self._numbers)}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _restore(self) -> None:
         inventories = await self.store.inventories()

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import msgspec
 
-from taut.controller.queue import Reason, WorkQueue
+from taut.controller.queue import HEAVY, Reason, WorkQueue
 from taut.controller.state import AppState, Desired
 from taut.controller.status import status_of, sync_status
 from taut.dialects.projects import DEFAULT_PROJECT, Violation, project_of, repository_allowed, service_account_for
@@ -191,10 +191,13 @@ class Fleet:
     # Clusters and projects
 
     def lane_of(self, key: AppKey) -> str:
-        """The cluster that the application's work waits for; all that have none of the configured ones are one place."""
+        """The cluster that the application's work waits for; all that have none of the configured ones are one place. Those whose
+        last run took long wait behind each other.
+        """
         state = self.states.get(key)
         name = state.app.spec.target.cluster if state is not None else ""
-        return name if name in self.clusters else ""
+        lane = name if name in self.clusters else ""
+        return lane + HEAVY if state is not None and state.heavy else lane
 
     def cluster_of(self, state: AppState) -> Cluster:
         """The application's cluster. Raises TargetError when the configuration has none of that name."""

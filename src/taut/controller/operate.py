@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -60,7 +61,9 @@ class Operator:
         drift: DriftLog,
         steady: SteadyClock,
         clock: Callable[[], float] = time.time,
+        spread: Callable[[], float] = random.random,
     ) -> None:
+        self._spread = spread
         self._store = store
         self._fleet = fleet
         self._queue = queue
@@ -129,6 +132,7 @@ class Operator:
             clusters=self._fleet.clusters,
             impersonate=self._fleet.impersonation_of(state),
             propagation=state.app.spec.sync.propagation,
+            since=self._steady(),
         )
 
     def _intended(self, step: Step) -> InventoryItem:
@@ -165,9 +169,15 @@ class Operator:
         if run.operation.abort_requested:
             return Ended(OperationState.ABORTED, run.operation.message or "aborted on request")
         # A hook that runs is never cut off by a newer revision: nobody knows what half a migration leaves behind.
-        if run.superseded and not any(s.hook and s.uid and s.state is StepState.SENT for s in run.steps):
+        if run.superseded and not _in_a_hook(run) and not self._patience(state, run):
             return Ended(OperationState.SUPERSEDED, "a newer revision takes over")
         return None
+
+    def _patience(self, state: AppState, run: Run) -> float:
+        """Seconds that the operation still has although a newer revision waits (see `haste`)."""
+        if state.removed or run.operation.kind is OperationKind.DELETE:
+            return 0.0
+        return state.haste.patience(run.since, self._steady())
 
     async def _clear_hooks(self, state: AppState, run: Run, move: Move) -> None:
         due = hooks_to_clear(run.steps, move)
@@ -197,6 +207,8 @@ class Operator:
                 # What got no answer stays SENT, and is looked at again after a pause.
                 unanswered = (s for s in run.steps if s.state is StepState.SENT and s.message)
                 pauses = [pause_before(s, self._steady()) for s in unanswered]
+                if run.superseded and (patience := self._patience(state, run)):
+                    pauses.append(patience)
                 recheck = min([*(w.recheck for w in waits if w.recheck), *pauses, left])
                 self._queue.add_later(state.key, Reason.TIMER, recheck + 0.05)
                 return None
@@ -279,6 +291,7 @@ class Operator:
             await self._store.put_app(record)
         state.record = record
         state.run = None
+        state.haste.ended(self._steady(), overtaken=ended.state is OperationState.SUPERSEDED)
         state.approvals = tuple(a for a in state.approvals if a.plan_hash not in used)
         state.ran |= {s.run_key for s in run.steps if s.hook and s.state is StepState.DONE}
         state.recreate |= run.immutable
@@ -314,7 +327,7 @@ class Operator:
             record,
             failures=failures,
             failure=ended.message,
-            retry_at=self._steady() + next_try(state.app.spec.sync, failures),
+            retry_at=self._steady() + next_try(state.app.spec.sync, failures, self._spread()),
         )
 
     def _record_of_success(
@@ -360,6 +373,10 @@ async def _see(run: Run, steps: Iterable[Step]) -> None:
         for error in (await cluster.watch_kinds(wanted)).values():
             if error.reason != "UnknownKind":
                 raise error
+
+
+def _in_a_hook(run: Run) -> bool:
+    return any(s.hook and s.uid and s.state is StepState.SENT for s in run.steps)
 
 
 def _mixed(state: AppState, operation: Operation) -> bool:

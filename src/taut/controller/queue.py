@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import random
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
@@ -12,6 +13,12 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 
 from taut.model.refs import AppKey
+
+JITTER = 0.1
+HEAVY = " heavy"
+"""Ends the name of a lane for keys whose runs take long: half as many of them are in work at once."""
+MOST_ASIDE = 4
+"""Runs that take long are set aside, at most so many times the width."""
 
 
 class Reason(StrEnum):
@@ -72,6 +79,7 @@ class WorkQueue:
 
     `lane_of` tells the place that a key's work waits for (its cluster): at most `width` keys of one place are in work at once
     (0: any number), so that a place which hangs leaves workers to the others. Equally urgent keys of several places take turns.
+    Runs that take long are in lanes of their own (`HEAVY`), and can be set aside: small ones do not wait behind them.
     """
 
     def __init__(
@@ -80,13 +88,16 @@ class WorkQueue:
         *,
         lane_of: Callable[[AppKey], str] = lambda _: "",
         width: int = 0,
+        spread: Callable[[], float] = random.random,
     ) -> None:
         self._clock = clock
         self.lane_of = lane_of
         self._width = width
+        self._spread = spread
         self._entries: dict[AppKey, _Entry] = {}
         self._lanes: OrderedDict[str, _Lane] = OrderedDict()
-        self._working: dict[AppKey, str] = {}
+        self._working: dict[AppKey, str | None] = {}
+        self._aside = 0
         self._timers: list[tuple[float, int, AppKey, Reason]] = []
         self._due: dict[tuple[AppKey, Reason], float] = {}
         self._counter = itertools.count()
@@ -108,7 +119,12 @@ class WorkQueue:
         entry.reasons.add(reason)
 
     def add_later(self, key: AppKey, reason: Reason, delay: float) -> None:
-        """Mark `key` after `delay` seconds, unless an earlier deadline for the same reason is set already."""
+        """Mark `key` after `delay` seconds, unless an earlier deadline for the same reason is set already.
+
+        Another try comes up to a tenth later: what failed together is not tried again in the same moment.
+        """
+        if reason is Reason.RETRY:
+            delay *= 1 + JITTER * self._spread()
         due = self._clock() + max(delay, 0.0)
         known = self._due.get((key, reason))
         if known is not None and known <= due:
@@ -141,14 +157,27 @@ class WorkQueue:
 
     def done(self, key: AppKey) -> None:
         """The run of `key` has ended; marks that came meanwhile line it up again."""
+        aside = self._working.get(key, "") is None
+        self._aside -= aside
         lane = self._working.pop(key, None)
         if lane is not None:
             self._lanes[lane].busy -= 1
-            if self._width and self._lanes[lane].busy == self._width - 1:
+            if self._width and self._lanes[lane].busy == self._width_of(lane) - 1:
                 self._wake.set()  # it was full: others of the lane may have waited for this end
         entry = self._entries.get(key)
         if entry is not None:
             self._line_up(key, entry)
+
+    def set_aside(self, key: AppKey) -> bool:
+        """The run of `key` takes long: from now on it takes no place from others. False when too many do so already, or it has ended."""
+        lane = self._working.get(key)
+        if lane is None or (self._width and self._aside >= MOST_ASIDE * self._width):
+            return False
+        self._working[key] = None
+        self._aside += 1
+        self._lanes[lane].busy -= 1
+        self._wake.set()
+        return True
 
     @property
     def idle(self) -> bool:
@@ -158,6 +187,9 @@ class WorkQueue:
     def working(self, key: AppKey) -> bool:
         """Whether a run of `key` is going on."""
         return key in self._working
+
+    def _width_of(self, lane: str) -> int:
+        return max(self._width // 2, 1) if lane.endswith(HEAVY) else self._width
 
     def _line_up(self, key: AppKey, entry: _Entry) -> None:
         if key in self._working:
@@ -177,7 +209,7 @@ class WorkQueue:
     def _pop(self) -> tuple[AppKey, frozenset[Reason]] | None:
         for urgency in Urgency:
             for name, lane in self._lanes.items():
-                if self._width and lane.busy >= self._width:
+                if self._width and lane.busy >= self._width_of(name):
                     continue
                 key = self._first(lane.lines[urgency], urgency)
                 if key is not None:

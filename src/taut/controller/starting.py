@@ -11,6 +11,8 @@ from taut.model.operation import OperationKind
 from taut.model.plan import WRITES, Action, Change, Plan
 from taut.model.refs import ObjectRef
 
+JITTER = 0.1
+
 
 @dataclass(frozen=True, slots=True)
 class Start:
@@ -163,8 +165,14 @@ def _pause_left(facts: Facts) -> float:
     return left if 0 < left <= next_try(facts.policy, facts.failures) + 1 else 0.0
 
 
-def next_try(policy: SyncPolicy, failures: int) -> float:
-    """Seconds until the try after `failures` failed ones (exponential, capped)."""
+def next_try(policy: SyncPolicy, failures: int, spread: float = 0.0) -> float:
+    """Seconds until the try after `failures` failed ones (exponential, capped). `spread`, from 0 to 1, makes it up to a tenth
+    longer: applications that failed together are not tried again in the same moment.
+    """
     backoff = policy.retry.backoff
-    wait = seconds(backoff.duration) * backoff.factor ** max(failures - 1, 0)
-    return min(wait, seconds(backoff.max_duration))
+    most = seconds(backoff.max_duration)
+    try:
+        wait = min(seconds(backoff.duration) * backoff.factor ** max(failures - 1, 0), most)
+    except OverflowError:
+        wait = most
+    return wait * (1 + JITTER * spread)

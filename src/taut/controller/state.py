@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from taut.controller.carry_out import Run
 from taut.controller.contention import Contention
+from taut.controller.haste import Haste
 from taut.model.application import Application
 from taut.model.drift import DriftRecord
 from taut.model.live import LiveObject
@@ -124,6 +125,9 @@ class AppState:
     ran: frozenset[str] = frozenset()
     """Keys of hook runs of the present content that have ended."""
     handled: int = 0
+    heavy: bool = False
+    """Its last run took long: the next one waits behind others of that kind, not before small ones."""
+    haste: Haste = field(default_factory=Haste)
     in_sync: bool = False
     """The last look found no difference."""
     out_of_sync: frozenset[ObjectRef] = frozenset()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from taut.clients.fair import FLOW, FairSlots, Turn
 from taut.model.errors import RenderError
 from taut.render.forking import Child, Nursery
 from taut.render.limits import Limits
@@ -24,6 +25,9 @@ _STDERR_BYTES = 16_384
 _WATCH_SECONDS = 0.05
 _START_SECONDS = 30.0
 _OWN_TASKS = 8
+SLOW = 2.0
+"""Seconds from which on a render counts as slow the next time."""
+_MOST_REMEMBERED = 4096
 _PASSES = 3
 _MAX_JOBS = 500
 
@@ -155,7 +159,10 @@ class Worker:
     async def _watch(self, limits: Limits) -> None:
         """Kill the worker when its processes together hold too much, or are too many. Only while a job runs."""
         bound = limits.memory_mb * 1024 * 1024
-        while self.alive:
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            if not self.alive:
+                return
             size, tasks = usage(self._process.pid)
             if tasks > limits.processes + _OWN_TASKS:
                 self._killed = "processes"
@@ -164,7 +171,6 @@ class Worker:
             if self._killed:
                 end(self._process.pid)
                 return
-            await asyncio.sleep(_WATCH_SECONDS)
 
     def _post_mortem(self, limits: Limits) -> RenderError:
         said = self.said()
@@ -269,7 +275,9 @@ class Pool:
     ) -> None:
         self._prison = prison
         self._nursery = Nursery()
-        self._slots = asyncio.Semaphore(size)
+        self._slots = FairSlots(size)
+        self._most_slow = max(size - 1, 1)
+        self._slow: dict[str, None] = {}
         self._idle: list[Worker] = []
         self._busy: set[Worker] = set()
         self._idle_seconds = idle_seconds
@@ -279,16 +287,32 @@ class Pool:
 
     async def run(self, job: Job) -> Reply:
         """Have a job done by a worker, a new one if none is idle. Raises RenderError as `Worker.run` does."""
-        async with self._slots:
+        async with self._turn():
             if self._closed:
                 raise RenderError("taut is stopping")
             worker = await self._take()
             self._busy.add(worker)
+            began = time.monotonic()
             try:
                 return await worker.run(job)
             finally:
+                self._remember(time.monotonic() - began)
                 self._busy.discard(worker)
                 await self._give_back(worker)
+
+    def _turn(self) -> Turn:
+        """A worker's turn. Renders that took long the last time leave one worker to the others, and take turns with them."""
+        if FLOW.get() in self._slow:
+            return self._slots.turn("slow", most=self._most_slow)
+        return self._slots.turn("")
+
+    def _remember(self, seconds: float) -> None:
+        flow = FLOW.get()
+        self._slow.pop(flow, None)
+        if flow and seconds > SLOW:
+            self._slow[flow] = None
+            while len(self._slow) > _MOST_REMEMBERED:
+                del self._slow[next(iter(self._slow))]
 
     async def close(self) -> None:
         """End all workers. Jobs that are still running fail."""

@@ -79,8 +79,14 @@ async def test_back_after_some_objects_were_synced_by_hand(taut: Taut) -> None:
         ref = next(r for r in taut.controller.state(taut.key("web")).items if r.name == "cm")
         await taut.controller.ask_sync(taut.key("web"), by="ada", objects=frozenset([ref]))
         await taut.until(lambda: (taut.get("configmaps", "cm") or {})["data"] == {"a": "2"}, "one object was synced")
-        await taut.push(content("1"))
-        await taut.until(lambda: (s := taut.status("web")) and s.out_of_sync == 1, "one object differs")
+        back = await taut.push(content("1"))
+
+        def seen() -> bool:
+            state = taut.controller.state(taut.key("web"))
+            at = state.desired.revision.id if state.desired is not None else ""
+            return (at, len(state.out_of_sync), state.run) == (back, 1, None)
+
+        await taut.until(seen, "one object differs")
         assert await taut.drift("web") == []
         await taut.controller.ask_sync(taut.key("web"), by="ada")
         await taut.synced("web")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from taut.controller.queue import Reason, WorkQueue
+from taut.controller.queue import HEAVY, MOST_ASIDE, Reason, WorkQueue
 from taut.model.refs import AppKey
 
 
@@ -117,3 +117,67 @@ async def test_places_take_turns_and_the_more_urgent_goes_first() -> None:
     queue.add(key("c0"), Reason.ASKED)
     assert await drain(queue, 6) == ["c0", "a0", "b0", "a1", "a2", "b1"]
     assert queue.idle
+
+
+async def test_other_tries_are_spread() -> None:
+    now, spread = [0.0], [0.0]
+    queue = WorkQueue(lambda: now[0], spread=lambda: spread[0])
+    for n, part in enumerate((0.0, 0.5, 1.0)):
+        spread[0] = part
+        queue.add_later(key(f"app-{n}"), Reason.RETRY, 100.0)
+    queue.add_later(key("timed"), Reason.TIMER, 100.0)
+    now[0] = 100.0
+    assert {(await queue.take())[0].name for _ in range(2)} == {"app-0", "timed"}
+    now[0] = 105.5
+    assert (await queue.take())[0].name == "app-1"
+    now[0] = 110.5
+    assert (await queue.take())[0].name == "app-2"
+
+
+async def test_a_long_run_that_is_set_aside_gives_its_place_to_others() -> None:
+    queue = WorkQueue(width=1)
+    for name in ("long", "small"):
+        queue.add(key(name), Reason.PUSH)
+    long, _ = await queue.take()
+    waiting = asyncio.create_task(queue.take())
+    await asyncio.sleep(0)
+    assert not waiting.done(), "one at a time"
+    assert queue.set_aside(long)
+    assert not queue.set_aside(long), "once"
+    assert (await asyncio.wait_for(waiting, 5))[0].name == "small"
+    queue.add(long, Reason.PUSH)
+    queue.done(key("small"))
+    again = asyncio.create_task(queue.take())
+    await asyncio.sleep(0)
+    assert not again.done(), "it is still at work: one run an application"
+    queue.done(long)
+    assert (await asyncio.wait_for(again, 5))[0] == long
+    queue.done(long)
+    assert queue.idle
+
+
+async def test_not_endlessly_many_are_set_aside() -> None:
+    queue = WorkQueue(width=2)
+    aside = 0
+    for n in range(12):
+        queue.add(key(f"app-{n}"), Reason.PUSH)
+        try:
+            taken, _ = await asyncio.wait_for(queue.take(), 0.05)
+        except TimeoutError:
+            break
+        aside += queue.set_aside(taken)
+    assert aside == MOST_ASIDE * 2
+
+
+async def test_heavy_ones_wait_behind_each_other() -> None:
+    queue = WorkQueue(width=4, lane_of=lambda k: HEAVY if k.name.startswith("heavy") else "")
+    for n in range(6):
+        queue.add(key(f"heavy-{n}"), Reason.PUSH)
+    taken = [(await queue.take())[0].name for _ in range(2)]
+    more = asyncio.create_task(queue.take())
+    await asyncio.sleep(0)
+    assert not more.done(), "half of the places"
+    queue.add(key("small"), Reason.PUSH)
+    assert (await asyncio.wait_for(more, 5))[0].name == "small"
+    queue.done(key(taken[0]))
+    assert (await asyncio.wait_for(queue.take(), 5))[0].name.startswith("heavy")

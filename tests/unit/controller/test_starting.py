@@ -141,3 +141,10 @@ def test_what_was_synced_before_is_healed_while_new_content_waits(waits: Facts) 
 )
 def test_nothing_is_healed_where_nothing_may_be(given: Facts) -> None:
     assert isinstance(decide(UPDATE, given), NotNow)
+
+
+def test_tries_are_spread() -> None:
+    """What failed together is not tried again in the same moment; what never stops failing has a longest pause."""
+    policy = SyncPolicy(retry=Retry(limit=-1, backoff=Backoff(duration="10s", factor=2, max_duration="1m")))
+    assert [next_try(policy, n, 0.0) for n in (1, 2, 3, 4, 5000)] == [10, 20, 40, 60, 60]
+    assert [round(next_try(policy, n, 1.0), 6) for n in (1, 2, 4)] == [11, 22, 66]

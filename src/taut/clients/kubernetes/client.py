@@ -17,6 +17,7 @@ import aiohttp
 import orjson
 from aiohttp_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError
 
+from taut.clients.fair import FairSlots
 from taut.clients.kubernetes.config import ClusterConfig, Impersonation
 from taut.clients.kubernetes.connection import CONNECT_TIMEOUT, Connection
 from taut.clients.kubernetes.errors import is_starting, status_error, unreachable
@@ -61,7 +62,7 @@ class KubernetesClient:
         self.config = config
         self.gate = Gate()
         self._connection = Connection(config)
-        self._slots = asyncio.Semaphore(concurrency)
+        self._slots = FairSlots(concurrency)
         self._timeout = timeout
 
     async def __aenter__(self) -> KubernetesClient:
@@ -145,7 +146,7 @@ class KubernetesClient:
         tries = busy = renewals = 0
         while True:
             try:
-                async with self._slots:
+                async with self._slots.turn():
                     # In this order: who waited for a slot while the gate was closed must not run against it.
                     await self.gate.wait()
                     answer = await self._once(exchange)
