@@ -30,6 +30,8 @@ SLOW = 2.0
 _MOST_REMEMBERED = 4096
 _PASSES = 3
 _MAX_JOBS = 500
+_OUT_OF_MEMORY = ("out of memory", "cannot allocate memory", "MemoryError", "memory allocation of ")
+"""What Go, the system, Python and Rust say when they are refused memory."""
 
 
 class WorkerGoneError(Exception):
@@ -174,12 +176,7 @@ class Worker:
 
     def _post_mortem(self, limits: Limits) -> RenderError:
         said = self.said()
-        if (
-            self._killed == "memory"
-            or "out of memory" in said
-            or "cannot allocate memory" in said
-            or "MemoryError" in said
-        ):
+        if self._killed == "memory" or any(words in said for words in _OUT_OF_MEMORY):
             return RenderError(
                 f"rendering needs more than {limits.memory_mb} MB of memory and was stopped",
                 advice="look for an endless template",

@@ -21,7 +21,7 @@ _MAX_DEPTH = 32
 
 def evaluate(task: JsonnetTask, root: Path, limits: Limits) -> Reply:
     """Evaluate the files and flatten what comes out. Raises RenderError with Jsonnet's message, its file and line,
-    and BadInput for a result that is too large or nested too deeply.
+    also for a result that is too large, and BadInput for one that is nested too deeply.
     """
     documents: list[OutDocument] = []
     for file in task.files:
@@ -57,7 +57,14 @@ def _value(task: JsonnetTask, root: Path, file: str, limits: Limits) -> Any:
         found = re.search(r"([\w./-]+\.(?:lib|j)sonnet):\(?(\d+)", message)
         where = Where(file=found[1], line=int(found[2])) if found else Where(file=file)
         raise RenderError(f"jsonnet: {' '.join(message.split())[:2000]}", where=where) from None
-    return load_one(text.encode(), file=file, limits=DocumentLimits(bytes=limits.output_bytes))
+    data = text.encode()
+    if len(data) > limits.output_bytes:
+        raise RenderError(
+            f"the result is larger than {limits.output_bytes // (1024 * 1024)} MiB",
+            where=Where(file=file),
+            advice="split the application, or look for an endless loop",
+        )
+    return load_one(data, file=file, limits=DocumentLimits(bytes=limits.output_bytes))
 
 
 def _missing(folder: str, reference: str, root: Path) -> RenderError:
