@@ -74,6 +74,9 @@ _RULES: Final[tuple[tuple[str, str, Mapping[str, Any]], ...]] = (
     (APPLY, "apply", {"once": "once", "never": "skip", "always": ""}),
 )
 
+# Most objects have none of these, and every object of a watch is looked at.
+_WORDS: Final = frozenset((*(name for name, _, _ in _RULES), ARGO + "sync-options", ARGO + "sync-wave", WAVE))
+
 _ARGO_OPTIONS: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
     "prune": ("prune", _REMOVAL),
     "delete": ("delete", _REMOVAL),
@@ -108,6 +111,8 @@ def parse_annotations(
     annotations: Mapping[str, Any], labels: Mapping[str, Any] | None = None
 ) -> tuple[ObjectOptions, tuple[str, ...]]:
     """The options in annotations (of a live object, for example), and warnings."""
+    if _WORDS.isdisjoint(annotations) and (not labels or _WORDS.isdisjoint(labels)):
+        return DEFAULTS, ()
     options, warnings = ObjectOptions(), list[str]()
     words = {**{k: v for k, v in (labels or {}).items() if k.startswith(FLUX)}, **annotations}
     for name, field, values in (*_argo_rules(words, warnings), *_RULES):

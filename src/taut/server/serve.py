@@ -67,7 +67,7 @@ async def serving(
         withdraw(written, os.getpid())
         # Watches that are open are cut off now; that is no error to print.
         logging.getLogger("uvicorn.error").disabled = True
-        server.should_exit = True
+        server.stop()
         # A watch never ends by itself: uvicorn cancels what is still open after its grace time.
         await asyncio.wait([task], timeout=_STOP_SECONDS + 2)
         task.cancel()
@@ -114,6 +114,7 @@ def _config(app: object) -> uvicorn.Config:
         access_log=False,
         lifespan="off",
         server_header=False,
+        date_header=False,
         timeout_graceful_shutdown=_STOP_SECONDS,
         ws="none",
         proxy_headers=False,
@@ -121,7 +122,20 @@ def _config(app: object) -> uvicorn.Config:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its own signal handling: who runs taut decides when to stop."""
+    """uvicorn without its own signal handling, and without its clock of ten ticks a second: who runs taut decides when to stop."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Take no more requests, and end when those that are under way have been answered."""
+        self.should_exit = True
+        self._stopping.set()
+
+    async def main_loop(self) -> None:
+        """Wait until it is to stop. What uvicorn does at each tick is for the `Date` header and limits that are not used here."""
+        await self._stopping.wait()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:

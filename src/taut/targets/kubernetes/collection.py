@@ -235,7 +235,7 @@ class Collection:
             del self._owed[ref]
         if change == "DELETED":
             memory.remove(ref, meta.uid)
-        else:
+        elif memory.exact(ref, meta.uid, meta.resource_version) is None:
             record = (
                 foreign(meta)
                 if is_foreign(meta, ref) and not memory.attended(ref)

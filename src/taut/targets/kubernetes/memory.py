@@ -7,7 +7,8 @@ import logging
 import sys
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
+from operator import attrgetter
 
 from taut.model.live import LiveObject
 from taut.model.refs import KindRef, ObjectRef
@@ -77,6 +78,13 @@ class Memory:
     def get(self, ref: ObjectRef) -> LiveObject | None:
         """The object, None when there is none (or when its kind is not watched)."""
         return expand(ref, self._record(ref), self._versions.get(ref.kind_ref, ""))
+
+    def exact(self, ref: ObjectRef, uid: str, resource_version: str) -> LiveObject | None:
+        """The object, if this very state of it is remembered in full: a watch and the answer to a write tell the same twice."""
+        record = self._record(ref)
+        if isinstance(record, LiveObject) and (record.uid, record.resource_version) == (uid, resource_version):
+            return record
+        return None
 
     def owned_by(self, app_key: str) -> list[LiveObject]:
         """The objects that carry this application's mark."""
@@ -233,8 +241,11 @@ def _version(record: Record | None) -> str:
     return record.resource_version if isinstance(record, LiveObject) else ""
 
 
+_content = attrgetter(*(f.name for f in fields(LiveObject) if f.name != "resource_version"))
+
+
 def _same(old: Record | None, new: Record) -> bool:
     """Whether nothing but the resource version differs."""
     if isinstance(old, LiveObject) and isinstance(new, LiveObject):
-        return replace(old, resource_version=new.resource_version) == new
+        return old is new or _content(old) == _content(new)
     return old == new

@@ -118,7 +118,7 @@ class Writer:
         known = self._sight.memory.get(ref)
         with self._writing(ref, dry_run) as answered:
             status, after, lost = await _apply(send, force, before)
-            record = self._record(after)
+            record = self._record(after, stays=not dry_run)
             answered(record)
         if status == 201:
             changed = True
@@ -261,10 +261,13 @@ class Writer:
             return contextlib.nullcontext(lambda _: None)
         return self._sight.memory.writing(ref)
 
-    def _record(self, after: Body) -> LiveObject:
+    def _record(self, after: Body, *, stays: bool = True) -> LiveObject:
         ref = ref_of(self._sight.cluster, after)
-        health = self._sight.health(after)
-        return live(metadata_of(after), ref, str(after["apiVersion"]), health, self._sight.protects)
+        meta = metadata_of(after)
+        known = self._sight.memory.exact(ref, meta.uid, meta.resource_version)
+        if known is not None and stays:
+            return known
+        return live(meta, ref, str(after["apiVersion"]), self._sight.health(after), self._sight.protects)
 
 
 type _Send = Callable[[bool], Awaitable[tuple[int, Body]]]
