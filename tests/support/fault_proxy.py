@@ -112,6 +112,8 @@ class FaultProxy:
     when: list[float] = field(default_factory=list[float])
     """When each of `seen` came (the loop's time)."""
     _streams: list[web.Request] = field(default_factory=list[web.Request])
+    swallowed: int = 0
+    """What watches did not pass on since they are silent, each counted once."""
     silence: bool = False
     """Watches that stand bring nothing from now on, and stay open."""
 
@@ -193,6 +195,7 @@ class FaultProxy:
         try:
             async for chunk in upstream.content.iter_any():
                 if self.silence:
+                    self.swallowed += 1
                     await asyncio.Event().wait()
                 await response.write(chunk)
         finally:

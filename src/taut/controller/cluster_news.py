@@ -66,8 +66,10 @@ class ClusterNews:
         return [s for s in self._fleet.states.values() if s.app.spec.target.cluster == cluster]
 
     def _look(self, cluster: str, chosen: Callable[[AppState], bool]) -> None:
-        for state in self._states(cluster):
-            if chosen(state):
+        """Look at the chosen ones of those that run in the cluster, or left something there when they moved away."""
+        for state in self._fleet.states.values():
+            here = state.app.spec.target.cluster == cluster
+            if (here or any(ref.cluster == cluster for ref in state.items)) and chosen(state):
                 if state.stale and _stuck(state):
                     state.mark_stale()  # the search that failed for this may be made again
                 self._queue.add(state.key, Reason.LIVE)

@@ -118,10 +118,15 @@ class Fleet:
             return True
         return owner.desired is not None and not owner.stale and ref not in owner.desired.refs
 
-    def undecided(self, state: AppState) -> AppKey | None:
-        """Another application of the root that has not been looked at since the last commit: it may claim what would be deleted."""
+    def undecided(self, state: AppState, clusters: Collection[str]) -> AppKey | None:
+        """Another application of the root that has not been looked at since the last commit: it may claim what would be deleted.
+
+        What would be deleted is in these `clusters`: who wants nothing there claims nothing of it, and need not be waited for.
+        """
         for key, other in self.states.items():
             if key.root != state.key.root or other is state or other.removed:
+                continue
+            if other.app.spec.target.cluster not in clusters:
                 continue
             if other.stale and not other.all_problems:
                 return key

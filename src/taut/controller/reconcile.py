@@ -297,7 +297,9 @@ class Reconciler:
         if not deleted:
             return ""
         claims = (self._p.fleet.claimant(ref, other_than=state.key) for ref in deleted)
-        other = self._p.fleet.undecided(state) or next((key for key in claims if key is not None), None)
+        other = self._p.fleet.undecided(state, {ref.cluster for ref in deleted}) or next(
+            (key for key in claims if key is not None), None
+        )
         if other is None:
             return ""
         self._p.queue.add_later(state.key, Reason.RETRY, 0.2)

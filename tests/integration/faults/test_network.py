@@ -104,11 +104,14 @@ async def broken_sync(network: Network, fleet: Fleet, commit: str) -> None:
     """Wait until everything is done in spite of the faults, or they are over; then let everything through."""
     taut = network.taut
 
+    def done(name: str) -> bool:
+        status, state = taut.status(name), taut.state(name)
+        if status is None or state is None or state.desired is None:
+            return False
+        return status.sync == "Synced" and state.desired.revision.id == commit
+
     def fact() -> bool:
-        return over(network) or all(
-            (s := taut.status(n)) is not None and s.desired_revision == commit and s.sync == "Synced"
-            for n in fleet.names
-        )
+        return over(network) or all(done(n) for n in fleet.names)
 
     if any(f.times >= 0 for f in network.api.faults):
         await taut.until(fact, "the faults are over", PATIENCE)
