@@ -96,6 +96,7 @@ class Controller:
         """What must be ready before the first source is read, and needs the clusters (credentials in Secrets)."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._numbers = itertools.count()
+        self._closing = False
         self._requests = itertools.count(1)
         self.started_at = time.time()
         self.runs = 0
@@ -129,6 +130,7 @@ class Controller:
         """Stop working. What is under way is continued by the next start."""
         await self.watch.close()
         await self.rebuilder.close()
+        self._closing = True
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -159,7 +161,7 @@ class Controller:
 
         def takes_long() -> None:
             nonlocal aside
-            aside = self.queue.set_aside(key)
+            aside = not self._closing and self.queue.set_aside(key)
             if aside:
                 self._hire()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from taut.controller.contention import HEALS
@@ -79,7 +79,8 @@ class DriftLog:
         if change.hook or change.action in (Action.DELETE, Action.RELEASE, Action.ADOPT):
             return []
         now = self._clock()
-        outcome, reason = _prospect(state, change.ref, self._steady())
+        steady, findings = self._steady(), self._findings(state, change, body)
+        prospects = {f.path: _prospect(state, change.ref, f.path, steady) for f in findings}
         return [
             DriftRecord(
                 id=0,
@@ -92,15 +93,15 @@ class DriftLog:
                 operation=f.owner.operation,
                 changed_at=unix_seconds(f.owner.time),
                 noticed_at=now,
-                outcome=outcome,
-                reason=reason,
+                outcome=prospects[f.path][0],
+                reason=prospects[f.path][1],
                 missing=f.missing,
                 secret=f.secret,
             )
-            for f in self._findings(state, change, body)
+            for f in findings
         ]
 
-    def _findings(self, state: AppState, change: Change, body: Body | None) -> Iterable[DriftFinding]:
+    def _findings(self, state: AppState, change: Change, body: Body | None) -> Sequence[DriftFinding]:
         """The fields with their owners; a change that only the server's dry-run saw keeps the plan's own words."""
         if change.action is Action.CREATE or body is None or change.desired is None:
             return (DriftFinding("", missing=True),)
@@ -161,7 +162,7 @@ def _still_differs(record: DriftRecord, change: Change | None) -> bool:
     return any(f.path == record.path for f in change.fields)
 
 
-def _prospect(state: AppState, ref: ObjectRef, now: float) -> tuple[DriftOutcome, str]:
+def _prospect(state: AppState, ref: ObjectRef, path: str, now: float) -> tuple[DriftOutcome, str]:
     """What becomes of a new drift as things are: healed soon, or why not."""
     policy = state.app.spec.sync
     if state.suspended:
@@ -170,7 +171,7 @@ def _prospect(state: AppState, ref: ObjectRef, now: float) -> tuple[DriftOutcome
         return DriftOutcome.REPORTED, "report-only" if policy.mode is SyncMode.REPORT else "syncs are started by hand"
     if not policy.heal:
         return DriftOutcome.REPORTED, "self-heal is off"
-    if state.contention.left(ref, now) > 0:
+    if state.contention.left(ref, path, now) > 0:
         return DriftOutcome.CONTESTED, f"healed {HEALS} times in ten minutes: taut backs off"
     return DriftOutcome.OPEN, ""
 

@@ -268,7 +268,7 @@ class Reconciler:
             retry_at=state.record.retry_at,
             failure=state.record.failure,
             stopped=state.record.stopped if same else "",
-            contested=state.contention.all_left(now),
+            contested=state.contention.all_left(now, state.drift.keys()),
         )
         return decide(plan, facts), holds
 

@@ -410,6 +410,19 @@ async def test_a_field_that_is_fought_over_is_left_and_everything_else_goes_on(t
         live = taut.get("configmaps", "cm")
         assert live is not None
         assert live["data"]["a"] == "fight 5"
+        # So is another field of the same object, which is written as a whole; the fight is not taken up again because of it.
+        taut.patch("configmaps", "cm", {"data": {"b": "by hand"}}, manager="somebody")
+        await taut.until(lambda: (taut.get("configmaps", "cm") or {})["data"] == {"a": "1", "b": "2"}, "healed")
+
+        async def recorded() -> bool:
+            healed = {(r.path, r.found) for r in await taut.drift("web") if r.outcome == "healed"}
+            return {("data.b", "by hand"), ("data.a", "fight 5")} <= healed
+
+        await taut.until(recorded, "both are recorded")
+        known = len(await taut.drift("web"))
+        taut.patch("configmaps", "cm", {"data": {"a": "fight 6"}}, manager="rival")
+        record = await newest(taut, "contested", known=known)
+        assert (record.path, record.found) == ("data.a", "fight 6")
         # A person's word counts.
         await taut.controller.ask_sync(taut.key("web"), by="ada")
         await taut.until(lambda: (taut.get("configmaps", "cm") or {})["data"]["a"] == "1", "synced by hand")

@@ -12,11 +12,11 @@ B = ObjectRef("c", "", "ConfigMap", "ns", "b")
 def test_five_heals_of_one_field_within_the_window() -> None:
     seen = Contention()
     assert [seen.healed(A, "data.x", 100.0 * n) for n in range(HEALS)] == [False] * (HEALS - 1) + [True]
-    assert seen.left(A, 400.0) == WINDOW
-    assert seen.left(B, 400.0) == 0
-    assert seen.all_left(401.0) == {A: WINDOW - 1}
+    assert seen.left(A, "data.x", 400.0) == WINDOW
+    assert seen.left(A, "data.y", 400.0) == seen.left(B, "data.x", 400.0) == 0
+    assert seen.all_left(401.0, [(A, "data.x")]) == {A: WINDOW - 1}
     assert bool(seen)
-    assert seen.all_left(400.0 + WINDOW) == {}
+    assert seen.all_left(400.0 + WINDOW, []) == {}
     assert not seen
 
 
@@ -33,10 +33,19 @@ def test_a_restart_recalls_what_was_counted() -> None:
     assert seen.healed(A, "data.x", 1001.0)
     again = Contention()
     again.recall([(A, "data.x", 50.0)] * HEALS, now=1000.0)
-    assert again.left(A, 1000.0) == WINDOW - 50
+    assert again.left(A, "data.x", 1000.0) == WINDOW - 50
 
 
 def test_heals_that_seem_to_lie_ahead_happened_before_the_clock_was_set_back() -> None:
     seen = Contention()
     seen.recall([(A, "data.x", -3600.0)] * HEALS, now=1000.0)
-    assert seen.left(A, 1000.0) == WINDOW
+    assert seen.left(A, "data.x", 1000.0) == WINDOW
+
+
+def test_an_object_is_left_alone_only_while_nothing_else_of_it_drifts() -> None:
+    seen = Contention()
+    for n in range(HEALS):
+        seen.healed(A, "data.x", float(n))
+    assert seen.all_left(10.0, []) == seen.all_left(10.0, [(A, "data.x"), (B, "data.x")]) == {A: WINDOW - 6}
+    assert seen.all_left(10.0, [(A, "data.x"), (A, "data.y")]) == {}, "an apply writes the whole object"
+    assert seen.left(A, "data.x", 10.0) == WINDOW - 6
