@@ -6,6 +6,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +28,16 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         localplane.build()
     if "forge" in wanted:
         build_forge()
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """What the tests that break things counted (`record_property("faults", …)`)."""
+    reports = [r for found in terminalreporter.stats.values() for r in found if isinstance(r, pytest.TestReport)]
+    counts = [(r.nodeid, text) for r in reports if r.when == "call" for k, text in r.user_properties if k == "faults"]
+    if counts:
+        terminalreporter.section("faults")
+        for place, text in sorted(counts):
+            terminalreporter.write_line(f"{place.rpartition('/')[2]}: {text}")
 
 
 @pytest.fixture(scope="session")

@@ -81,8 +81,11 @@ def _stuck(state: AppState) -> bool:
 
 
 def _depends_on_kinds(state: AppState) -> bool:
+    """Whether other kinds would be news. What is wanted may be looked for at this moment, by the kinds that there were."""
     desired = state.desired
-    return desired is None or desired.capabilities or any(h.kind is HoldKind.SCOPE for h in state.holds)
+    if desired is None or state.stale:
+        return True
+    return desired.capabilities or any(h.kind is HoldKind.SCOPE for h in (*desired.holds, *state.holds))
 
 
 def _trouble(state: ClusterState) -> str:

@@ -33,6 +33,8 @@ class Discovery:
         self._clock = clock or (lambda: asyncio.get_running_loop().time())
         self._answers: dict[str, tuple[str, list[Any]]] = {}
         self._kinds: dict[KindRef, KindInfo] = {}
+        self._told: dict[KindRef, KindInfo] | None = None
+        """The kinds as they were when somebody was told of all changes last."""
         self._unavailable: frozenset[str] = frozenset()
         self._missing: set[KindRef] = set()
         self._version = ""
@@ -125,10 +127,13 @@ class Discovery:
             return
 
     async def refresh(self) -> tuple[frozenset[KindRef], frozenset[KindRef]]:
-        """Look now; returns the kinds that came and the kinds that went (or that are served otherwise: in both)."""
+        """Look now; returns the kinds that came and the kinds that went (or that are served otherwise: in both) since this was asked last.
+
+        What a question for a single kind brought to light meanwhile is news all the same: others were told that it does not exist.
+        """
         async with self._lock:
-            before = self._kinds
             await self._look()
+            before, self._told = self._told or {}, self._kinds
             came = frozenset(k for k, info in self._kinds.items() if before.get(k) != info)
             went = frozenset(k for k, info in before.items() if self._kinds.get(k) != info)
             return came, went
@@ -161,6 +166,8 @@ class Discovery:
             if ref.group in unavailable:
                 kinds.setdefault(ref, info)
         self._kinds, self._unavailable = kinds, unavailable
+        if self._told is None:
+            self._told = kinds
         self._missing.clear()
         self._looked.set()
         self._looked = asyncio.Event()
