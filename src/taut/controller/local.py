@@ -92,7 +92,7 @@ async def _owner(state: AppState, cluster: Cluster) -> AppKey | None:
     """The application that the cluster's objects say they belong to, when they agree."""
     if state.desired is None:
         return None
-    await cluster.watch_kinds({ref.kind_ref for ref in state.desired.refs})
+    await cluster.watch_refs(state.desired.refs)
     found = {
         owner_app(live.owner) for ref in state.desired.refs if (live := cluster.get(ref)) is not None and live.owner
     }

@@ -35,7 +35,7 @@ from taut.model.manifests import canonical
 from taut.model.operation import HistoryEntry, Operation, OperationKind, OperationState, Step, StepState
 from taut.model.plan import WRITES, Action, InventoryItem, Phase
 from taut.model.record import AppRecord
-from taut.model.refs import KindRef, ObjectRef
+from taut.model.refs import ObjectRef
 from taut.store.records import AuditNote, EventNote
 from taut.store.store import Store
 from taut.targets.kubernetes.cluster import Cluster
@@ -366,11 +366,11 @@ class Operator:
 
 async def _see(run: Run, steps: Iterable[Step]) -> None:
     """Watch the kinds of these steps. Raises TargetError when one cannot be seen; a kind that is not served is seen to be empty."""
-    kinds: dict[Cluster, set[KindRef]] = {}
+    refs: dict[Cluster, set[ObjectRef]] = {}
     for step in steps:
-        kinds.setdefault(run.at(step.ref), set()).add(step.ref.kind_ref)
-    for cluster, wanted in kinds.items():
-        for error in (await cluster.watch_kinds(wanted)).values():
+        refs.setdefault(run.at(step.ref), set()).add(step.ref)
+    for cluster, wanted in refs.items():
+        for error in (await cluster.watch_refs(wanted)).values():
             if error.reason != "UnknownKind":
                 raise error
 

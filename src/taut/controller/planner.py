@@ -90,12 +90,16 @@ class Planner:
         return (() if state.removed else desired.objects), desired.hooks
 
     async def _watch(self, cluster: Cluster, wanted: Iterable[Wanted], items: Iterable[ObjectRef]) -> None:
-        kinds = {w.ref.kind_ref for w in wanted} | {ref.kind_ref for ref in items}
-        if any(w.ref.namespace for w in wanted):
-            kinds.add(NAMESPACE)
-        failures = await cluster.watch_kinds(kinds)
-        for error in failures.values():
-            if error.reason != "UnknownKind":
+        objects = {w.ref for w in wanted}
+        spaces = {
+            ObjectRef(r.cluster, NAMESPACE.group, NAMESPACE.kind, "", r.namespace) for r in objects if r.namespace
+        }
+        refs = objects.union(items)
+        failures = await cluster.watch_refs(refs | spaces)
+        needed = {ref.kind_ref for ref in refs}
+        for kind, error in failures.items():
+            # Who may not see namespaces as objects may still work in them.
+            if error.reason != "UnknownKind" and not (error.status == 403 and kind not in needed):
                 raise error
 
     async def _left_elsewhere(self, state: AppState, cluster: Cluster) -> tuple[list[InventoryItem], list[str]]:

@@ -123,7 +123,7 @@ class Wanting:
         self._fleet.reads(state.key, refs)
         if not refs:
             return ()
-        failures = await cluster.watch_kinds({ref.kind_ref for ref in refs})
+        failures = await cluster.watch_refs(refs)
         return tuple(f"changes of a {kind} go unnoticed: {error.what}" for kind, error in failures.items())
 
     async def _understand(

@@ -55,7 +55,7 @@ class ClusterConfig(Spec, frozen=True):
     proxy: str | None = None
     """A proxy's URL; it wins over the kubeconfig's and the environment's."""
     namespaces: tuple[str, ...] = ()
-    """Look at these namespaces only, for an account that may not list the whole cluster. Empty: all."""
+    """Namespaces that are looked at one by one where the account may not list the whole cluster; those of applications are added by themselves."""
     watch_silence: Duration = "150s"
     """After how long without a word a watch is opened anew. API servers send a sign of life about once a minute; an event of
     taut's own write is waited for a fifth of this."""

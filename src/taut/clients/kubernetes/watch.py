@@ -37,7 +37,7 @@ SILENT = "Silent"
 """The reason of a failure: the connection stands, and brings nothing."""
 EXPIRY_SPAN = 60.0
 """Reading everything again is dear: a server that says "too old" twice within so many seconds is asked less and less often."""
-FORBIDDEN_PAUSE = 300.0
+FORBIDDEN_PAUSE = 60.0
 NOT_FOUND_TRIES = 4
 _LONGEST_LINE = 64 * 1024 * 1024
 

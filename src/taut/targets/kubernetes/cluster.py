@@ -109,6 +109,15 @@ class Cluster:
         """
         return await self._kinds.watch(kinds, namespaces)
 
+    async def watch_refs(self, refs: Iterable[ObjectRef]) -> dict[KindRef, TargetError]:
+        """Watch the kinds of these objects, as `watch_kinds`. Where rights end at namespaces, only the objects' own count."""
+        where: dict[KindRef, set[str]] = {}
+        for ref in refs:
+            spaces = where.setdefault(ref.kind_ref, set())
+            if ref.namespace:
+                spaces.add(ref.namespace)
+        return await self._kinds.watch(where, where=where)
+
     def get(self, ref: ObjectRef) -> LiveObject | None:
         """The object, from memory: meaningful only for kinds that are watched and synced. None for another cluster's object."""
         return self._memory.get(ref) if ref.cluster == self.name else None

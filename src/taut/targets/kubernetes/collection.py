@@ -75,12 +75,22 @@ class _Scope:
     task: asyncio.Task[None] | None = None
     watch: Watch | None = None
     synced: bool = False
+    settled: bool = False
+    """It was synced, or failed, at least once."""
     error: TargetError | None = None
     failing_since: float = 0.0
 
+    @property
+    def forbidden(self) -> bool:
+        """Whether rights end before it."""
+        return self.error is not None and self.error.status == 403
+
 
 class Collection:
-    """Keeps one kind in memory. Starts over all namespaces; where that is forbidden, over those that it was given."""
+    """Keeps one kind in memory. Starts over all namespaces; where that is forbidden, over those that somebody asks for.
+
+    Namespaces stand for themselves then: that one may not be seen says nothing of the others.
+    """
 
     def __init__(
         self,
@@ -107,7 +117,7 @@ class Collection:
         self._on_touch = on_touch
         self._on_gone = on_gone
         self._scopes: dict[str, _Scope] = {}
-        self._settled = asyncio.Event()
+        self._changed = asyncio.Event()
         self._leaving: set[asyncio.Task[None]] = set()
         self._fresh = True
         self._silence = silence
@@ -126,42 +136,68 @@ class Collection:
         self._sight.memory.open(self.info.ref, self.api_version)
         self._add("")
 
-    async def settle(self) -> TargetError | None:
-        """Wait until the kind is in memory, or fails; returns the failure. It is tried again in the background."""
-        await self._settled.wait()
-        return self.error
+    async def settle(self, namespaces: Iterable[str] = ()) -> TargetError | None:
+        """Wait until the kind is in memory, or fails, as far as these namespaces go (none: all that is looked at); returns the failure.
+
+        It is tried again in the background.
+        """
+        asked = frozenset(namespaces)
+        self.widen(asked)
+        while not all(s.settled for s in self._asked(asked)):
+            await self._changed.wait()
+        return next((s.error for s in self._asked(asked) if s.error), None)
+
+    def _asked(self, namespaces: frozenset[str]) -> list[_Scope]:
+        if "" in self._scopes or not namespaces:
+            return list(self._scopes.values())
+        return [s for name, s in self._scopes.items() if name in namespaces]
+
+    def _tell(self) -> None:
+        """Wake those who wait for a scope."""
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     @property
     def synced(self) -> bool:
         """Whether the memory has all of the kind that can be seen."""
-        return bool(self._scopes) and all(s.synced for s in self._scopes.values())
+        scopes = self._scopes.values()
+        return any(s.synced for s in scopes) and all(s.synced or s.forbidden for s in scopes)
 
     @property
     def error(self) -> TargetError | None:
-        """Why it is not, or not any more, up to date."""
-        return next((s.error for s in self._scopes.values() if s.error), None)
+        """Why it is not, or not any more, up to date; a missing right only when there is nothing worse."""
+        failing = sorted((s for s in self._scopes.values() if s.error), key=lambda s: s.forbidden)
+        return failing[0].error if failing else None
 
     def state(self) -> KindState:
         """How the watch is doing."""
-        failing = [s.failing_since for s in self._scopes.values() if s.failing_since]
+        scopes = list(self._scopes.values())
+        failing = [s.failing_since for s in scopes if s.failing_since and not s.forbidden]
+        if all(s.failing_since for s in scopes):
+            failing = [s.failing_since for s in scopes]
         error = self.error
         return KindState(self.info.ref, self.synced, min(failing, default=0.0), str(error) if error else "")
 
     def widen(self, namespaces: Iterable[str]) -> None:
         """Watch these namespaces too, where only single ones can be watched."""
         self._namespaces |= set(namespaces)
-        if "" not in self._scopes:
+        wide = self._scopes.get("")
+        if wide is None and self._scopes:
             for namespace in self._namespaces - self._scopes.keys():
-                self._settled.clear()
                 self._add(namespace)
+        elif wide is not None and wide.forbidden and self._divides():
+            self._divide(wide)
+
+    def _divides(self) -> bool:
+        return bool(self._namespaces) and self.info.namespaced
 
     async def close(self) -> None:
         """End the watches. Who waits for the kind waits no longer: it has to look whether there is another watch by now."""
-        self._settled.set()
         if self._overdue is not None:
             self._overdue.cancel()
         tasks = [s.task for s in self._scopes.values() if s.task] + list(self._leaving)
         self._scopes.clear()
+        self._tell()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -261,11 +297,10 @@ class Collection:
         """A scope has its whole state."""
         self._sight.memory.sweep(self.info.ref, scope.namespace, seen, resource_version)
         self._owed.clear()
-        first, scope.synced = not scope.synced, True
-        if self.synced:
-            self._settled.set()
-            if first:
-                self._say()
+        first, scope.synced, scope.settled = not scope.synced, True, True
+        self._tell()
+        if first and self.synced:
+            self._say()
 
     def works(self, scope: _Scope) -> None:
         """A scope's connection stands."""
@@ -275,13 +310,14 @@ class Collection:
 
     def fails(self, scope: _Scope, error: TargetError) -> None:
         """A scope's connection does not stand."""
-        if error.status == 403 and not scope.namespace and self._namespaces and self.info.namespaced:
+        if error.status == 403 and not scope.namespace and self._divides():
             self._divide(scope)
             return
         news = scope.error is None or str(scope.error) != str(error)
         scope.error = error
         scope.failing_since = scope.failing_since or time.time()
-        self._settled.set()
+        scope.settled = True
+        self._tell()
         if news:
             self._say()
 
@@ -294,13 +330,14 @@ class Collection:
             wide.task.cancel()
         for namespace in self._namespaces:
             self._add(namespace)
+        self._tell()
 
     def vanishes(self, scope: _Scope) -> None:
         """The kind is not served any more, or not in this version."""
         with contextlib.suppress(KeyError):
             del self._scopes[scope.namespace]
+        self._tell()
         if not self._scopes:
-            self._settled.set()
             self._on_gone(self.info.ref)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from typing import Any
 
 from taut.clients.kubernetes.client import KubernetesClient
@@ -13,7 +13,8 @@ from taut.clients.kubernetes.watch import SILENCE, Recovery
 from taut.model.errors import TargetError, TautError, Where
 from taut.model.live import KindInfo
 from taut.model.refs import KindRef, ObjectRef
-from taut.targets.kubernetes.collection import Collection, KindState, Sight
+from taut.targets.kubernetes.collection import Collection as KindCollection
+from taut.targets.kubernetes.collection import KindState, Sight
 
 _log = logging.getLogger(__name__)
 
@@ -64,11 +65,12 @@ class Kinds:
         self._sight = sight
         self._needs_body = needs_body
         self._namespaces = set(namespaces)
+        self._places: dict[KindRef, set[str]] = {}
         self._on_state = on_state
         self._on_kinds = on_kinds
         self._silence = silence
         self._recovery = Recovery()
-        self._collections: dict[KindRef, Collection] = {}
+        self._collections: dict[KindRef, KindCollection] = {}
         self._wanted: set[KindRef] = {CRD, API_SERVICE}
         self._failures: dict[KindRef, TargetError] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -98,8 +100,16 @@ class Kinds:
         await asyncio.gather(*(c.close() for c in self._collections.values()))
         self._collections.clear()
 
-    async def watch(self, kinds: Iterable[KindRef], namespaces: Iterable[str] = ()) -> dict[KindRef, TargetError]:
-        """Watch these kinds as well; returns when each is in memory or has failed, with the failures."""
+    async def watch(
+        self,
+        kinds: Iterable[KindRef],
+        namespaces: Iterable[str] = (),
+        where: Mapping[KindRef, Collection[str]] | None = None,
+    ) -> dict[KindRef, TargetError]:
+        """Watch these kinds as well; returns when each is in memory or has failed, with the failures.
+
+        `where` says which namespaces of a kind matter to who asks: a failure elsewhere is none of theirs.
+        """
         new = set(namespaces) - self._namespaces
         self._namespaces |= new
         if new:
@@ -107,7 +117,10 @@ class Kinds:
                 collection.widen(new)
         asked = list(dict.fromkeys(kinds))
         self._wanted.update(asked)
-        results = await asyncio.gather(*(self._ensure(kind) for kind in asked))
+        places = where or {}
+        for kind, spaces in places.items():
+            self._places.setdefault(kind, set()).update(spaces)
+        results = await asyncio.gather(*(self._ensure(kind, places.get(kind, ())) for kind in asked))
         failures = {kind: error for kind, error in zip(asked, results, strict=True) if error is not None}
         if any(kind not in self._collections and e.reason != "UnknownKind" for kind, e in failures.items()):
             self._retry()
@@ -115,7 +128,7 @@ class Kinds:
 
     def namespaces(self) -> frozenset[str]:
         """The namespaces that are looked at one by one where rights end there."""
-        return frozenset(self._namespaces)
+        return frozenset(self._namespaces.union(*self._places.values()))
 
     async def info(self, kind: KindRef) -> KindInfo | None:
         """The kind as the cluster serves it, None when it does not. Raises TargetError when the cluster cannot be asked."""
@@ -149,15 +162,17 @@ class Kinds:
         now = {kind: c.error for kind, c in self._collections.items()}
         return {kind: e for kind in self._wanted if (e := now.get(kind) or self._failures.get(kind)) is not None}
 
-    async def _ensure(self, kind: KindRef) -> TargetError | None:
+    async def _ensure(self, kind: KindRef, namespaces: Collection[str]) -> TargetError | None:
         for _ in range(_TRIES):
-            collection, error = await self._ensure_once(kind)
+            collection, error = await self._ensure_once(kind, namespaces)
             # A kind that vanishes, or is served in another version, takes its watch with it, also from those who wait.
             if collection is None or self._collections.get(kind) is collection:
                 return error
         return self._failed(kind, no_such_kind(self._cluster, kind))
 
-    async def _ensure_once(self, kind: KindRef) -> tuple[Collection | None, TargetError | None]:
+    async def _ensure_once(
+        self, kind: KindRef, namespaces: Collection[str]
+    ) -> tuple[KindCollection | None, TargetError | None]:
         collection = self._collections.get(kind)
         if collection is None:
             try:
@@ -170,7 +185,7 @@ class Kinds:
                 return None, self._failed(kind, _unwatchable(kind))
             # Between the question and its answer somebody else may have started the same watch.
             collection = self._collections.get(kind) or self._open(info)
-        return collection, await collection.settle()
+        return collection, await collection.settle(namespaces)
 
     def _failed(self, kind: KindRef, error: TautError) -> TargetError:
         found = (
@@ -179,15 +194,15 @@ class Kinds:
         self._failures[kind] = found
         return found
 
-    def _open(self, info: KindInfo) -> Collection:
+    def _open(self, info: KindInfo) -> KindCollection:
         kind = info.ref
-        collection = self._collections[kind] = Collection(
+        collection = self._collections[kind] = KindCollection(
             self._client,
             info,
             self._sight,
             metadata_only=not self._needs_body(kind),
             recovery=self._recovery,
-            namespaces=self._namespaces,
+            namespaces=self._namespaces | self._places.get(kind, set()),
             on_state=self._state_changed,
             on_touch=self._touch if kind in (CRD, API_SERVICE) else None,
             on_gone=self._gone,
