@@ -10,6 +10,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -30,6 +31,7 @@ SLOW = 2.0
 _MOST_REMEMBERED = 4096
 _PASSES = 3
 _MAX_JOBS = 500
+_WORK = "taut-render-"
 _OUT_OF_MEMORY = ("out of memory", "cannot allocate memory", "MemoryError", "memory allocation of ")
 """What Go, the system, Python and Rust say when they are refused memory."""
 
@@ -255,8 +257,25 @@ def proportional(pid: int) -> int:
 
 def _work_folder() -> str:
     """A private folder in memory, used where a worker cannot have a file system of its own."""
-    base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 (mkdtemp makes it private)
-    return tempfile.mkdtemp(prefix="taut-render-", dir=base)
+    base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir()  # noqa: S108 (mkdtemp makes it private)
+    _sweep(Path(base))
+    return tempfile.mkdtemp(prefix=f"{_WORK}{_pid_namespace()}-{os.getpid()}-", dir=base)
+
+
+@cache
+def _sweep(base: Path) -> None:
+    """Remove, once, what processes left behind that were killed. A process is told by its number, where numbers mean the same."""
+    for folder in base.glob(f"{_WORK}{_pid_namespace()}-*-*"):
+        pid = folder.name.removeprefix(_WORK).split("-")[1]
+        if pid.isdigit() and not Path("/proc", pid).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _pid_namespace() -> int:
+    try:
+        return os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        return 0
 
 
 class Pool:
