@@ -12,7 +12,7 @@ from taut.model.application import HelmOptions
 from taut.model.errors import RenderError, Where
 from taut.model.snapshot import EntryKind
 from taut.render.globs import compile_glob
-from taut.render.reach import Reach, join, normal
+from taut.render.reach import Reach, join, leaves, normal
 from taut.render.wire import InFile, InLink, ValuesLayer
 
 _WILD = re.compile(r"[*?\[{]")
@@ -131,7 +131,14 @@ def _take_chart(reach: Reach, chart: str, *, depth: int) -> list[InLink]:
         raise missing_error(reach, elsewhere)
     links: list[InLink] = []
     for dependency in lacking:
-        found = reach.find(join(chart, dependency.repository.removeprefix("file://")))
+        place = join(chart, dependency.repository.removeprefix("file://"))
+        if leaves(place):
+            raise RenderError(
+                f"the dependency {dependency.name} leaves the repository",
+                where=Where(repository=reach.repository, file=dependency.file, line=dependency.line),
+                advice="keep the chart in this repository",
+            )
+        found = reach.find(place)
         if found is None or reach.take(_in(found.path, "Chart.yaml")) is None:
             raise RenderError(
                 f"there is no chart at {dependency.repository}, where the dependency {dependency.name} should be",
@@ -189,6 +196,7 @@ def file_parameters(reach: Reach, chart: str, options: HelmOptions, others: Mapp
             raise RenderError(
                 f"the file {parameter.value} of the parameter {parameter.name} does not exist",
                 where=Where(repository=where.repository, file=path),
+                advice="add it, or remove the parameter",
             )
         layers.append(ValuesLayer(data, f"parameter {parameter.name}", parameter.name, "file"))
     return layers
@@ -206,7 +214,14 @@ def locate(reach: Reach, chart: str, reference: str, others: Mapping[str, Reach]
                 f"{reference} refers to a source named {name!r}, which does not exist (named sources: {known})"
             )
         return others[name], normal(path)
-    return reach, normal(reference) if reference.startswith("/") else join(chart, reference)
+    path = normal(reference) if reference.startswith("/") else join(chart, reference)
+    if leaves(path):
+        raise RenderError(
+            f"{reference} leaves the repository",
+            where=Where(repository=reach.repository, file=chart or "."),
+            advice="refer to files of the repository only",
+        )
+    return reach, path
 
 
 def _expand(reach: Reach, pattern: str) -> list[str]:

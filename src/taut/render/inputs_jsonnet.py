@@ -10,7 +10,7 @@ from taut.model.application import JsonnetOptions
 from taut.model.errors import RenderError, Where
 from taut.model.snapshot import EntryKind
 from taut.render.globs import matches
-from taut.render.reach import Reach, join, normal
+from taut.render.reach import Reach, join, leaves, normal
 from taut.render.wire import InFile, InLink
 
 _IMPORT = re.compile(r"""\bimport(str|bin)?\s*(@?)(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)')""")
@@ -77,11 +77,11 @@ def resolve_jsonnet(reach: Reach, path: str, options: JsonnetOptions) -> Jsonnet
         seen.add(file)
         data = reach.take(file)
         if data is not None:
-            pending += _imports(reach, data.decode(errors="replace"), file.rpartition("/")[0], libs)
+            pending += _imports(reach, data.decode(errors="replace"), file.rpartition("/")[0], libs, file)
     return JsonnetInputs(reach.files(), reach.links(), files, libs)
 
 
-def _imports(reach: Reach, text: str, folder: str, libs: tuple[str, ...]) -> list[str]:
+def _imports(reach: Reach, text: str, folder: str, libs: tuple[str, ...], file: str = "") -> list[str]:
     """The Jsonnet files that a text imports; all that it reads is taken. A match inside a comment only takes too much."""
     result: list[str] = []
     for found in _IMPORT.finditer(text):
@@ -92,7 +92,14 @@ def _imports(reach: Reach, text: str, folder: str, libs: tuple[str, ...]) -> lis
         if reference.startswith("/"):
             continue
         for base in (folder, *libs):
-            place = reach.find(join(base, reference))
+            path = join(base, reference)
+            if leaves(path):
+                raise RenderError(
+                    f"the import {reference} leaves the repository",
+                    where=Where(repository=reach.repository, file=file, line=text.count("\n", 0, found.start()) + 1),
+                    advice="import files of the repository only",
+                )
+            place = reach.find(path)
             if place is not None and place.is_file:
                 reach.take(place.path)
                 if not how:

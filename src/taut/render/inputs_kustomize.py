@@ -19,7 +19,7 @@ from taut.model.snapshot import EntryKind, Snapshot
 from taut.render.closure import SourceClosure
 from taut.render.kustomization import NAMES, Kustomization, Path, as_bytes, find_kustomization, lay_over
 from taut.render.plain import is_object
-from taut.render.reach import Reach, join
+from taut.render.reach import Reach, join, leaves
 from taut.render.wire import InFile, InLink
 
 MAIN = "src/"
@@ -181,6 +181,8 @@ class _Resolver:
     def _inside(self, file: Kustomization, where: Path, text: str) -> None:
         if text.startswith("/"):
             raise file.error("an absolute path cannot be read", where, "write it relative to the kustomization")
+        if leaves(join(file.folder, text)):
+            raise file.error("the path leaves the repository", where, "refer to files of the repository only")
 
     def _plugin(self, place: _Place, file: Kustomization, where: Path, text: str) -> None:
         """A generator, transformer or validator: inline, a file, or a folder of them. Only kustomize's own run."""

@@ -51,6 +51,11 @@ def join(folder: str, reference: str) -> str:
     return normal(posixpath.join(folder or ".", reference))
 
 
+def leaves(path: str) -> bool:
+    """Whether a path as `normal` and `join` give it is outside of the repository."""
+    return path == ".." or path.startswith("../")
+
+
 @dataclass
 class Reach:
     """A tree, and the notes on what was seen in it. `repository` is named in errors."""
@@ -78,7 +83,9 @@ class Reach:
         """
         if len(path) > _LONGEST_PATH:
             raise RenderError(
-                f"the path has {len(path)} characters, more than {_LONGEST_PATH}", where=self._where(path[:200] + "…")
+                f"the path has {len(path)} characters, more than {_LONGEST_PATH}",
+                where=self._where(path[:100] + "…"),
+                advice="no system has such paths",
             )
         pending = [part for part in normal(path).split("/") if part]
         at: list[str] = []
@@ -123,7 +130,11 @@ class Reach:
     ) -> tuple[list[str], list[str]]:
         self._links[here] = entry
         if links > _MAX_LINKS:
-            raise RenderError("the symbolic links lead in a circle", where=self._where(here))
+            raise RenderError(
+                "the symbolic links lead in a circle",
+                where=self._where(here),
+                advice="replace one of them by a file",
+            )
         size = self.tree.size(here)
         if size > _LONGEST_PATH:
             raise RenderError(
@@ -234,7 +245,11 @@ class Reach:
         if not found.is_folder:
             self.take(found.path)
         elif found.path in above or any(a.startswith(found.path + "/") for a in above) or not found.path:
-            raise RenderError("the symbolic link leads in a circle", where=self._where(path))
+            raise RenderError(
+                "the symbolic link leads in a circle",
+                where=self._where(path),
+                advice="point it to a folder that does not hold it",
+            )
         else:
             self._folders[found.path] = found.entry.hash if found.entry else self.tree.hash
             self._walk(found.path, (*above, found.path))

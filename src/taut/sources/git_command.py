@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shlex
 import signal
 import subprocess
@@ -101,11 +102,13 @@ def run_git(
     credentials: Credentials | None,
     timeout: float,
     processes: Processes,
+    file_bytes: int = 0,
 ) -> str:
     """Run git in a bare repository and give what it printed. Blocks; killed with its children after `timeout` seconds.
 
     The environment is made from nothing: no configuration of the system or the user, no hooks, no prompts. Credentials are passed in the environment
-    or in private files that end with the call, never as arguments. Raises SourceError with a sentence for people.
+    or in private files that end with the call, never as arguments. No file that git writes grows beyond `file_bytes` (0: no bound). Raises
+    SourceError with a sentence for people.
     """
     command = ["git", *(part for option in _SAFE for part in ("-c", option)), f"--git-dir={repository}", *arguments]
     with prepared_environment(url, credentials) as environment:
@@ -122,12 +125,25 @@ def run_git(
         except FileNotFoundError:
             raise SourceError("the git command is missing", advice="install git 2.31 or newer") from None
         with processes.holding(process):
+            if file_bytes:
+                # Before the first answer comes in: git has yet to start the programs that talk and write, which inherit this.
+                with suppress(ProcessLookupError):
+                    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
             output, errors = _wait(process, timeout, url)
     if processes.closed and process.returncode != 0:
         raise SourceError("taut is stopping", where=Where(shown(url.text)))
     if process.returncode != 0:
         raise explain(errors.decode("utf-8", "replace"), url.text, credentials)
     return output.decode("utf-8", "surrogateescape")
+
+
+def too_large(url: RepositoryUrl, largest: int) -> SourceError:
+    """The error for a download that has no end."""
+    return SourceError(
+        f"the repository sends more than {largest >> 20} MiB at once: it is larger than that, or the server lies",
+        where=Where(shown(url.text)),
+        advice="use a smaller repository",
+    )
 
 
 def _wait(process: subprocess.Popen[bytes], timeout: float, url: RepositoryUrl) -> tuple[bytes, bytes]:

@@ -19,11 +19,11 @@ from pygit2.remotes import TransferProgress
 from taut.clients.credentials import Credentials
 from taut.clients.http import authorization
 from taut.model.errors import SourceError, Where
-from taut.sources.git_command import Processes, run_git
+from taut.sources.git_command import Processes, run_git, too_large
 from taut.sources.git_errors import explain
 from taut.sources.repository_url import RepositoryUrl, shown
 from taut.sources.smart_http import advertised
-from taut.sources.tree import ObjectStore
+from taut.sources.tree import ObjectStore, remove_unfinished_packs
 
 _HEX = 40
 
@@ -63,12 +63,14 @@ class GitRemote:
         credentials: Credentials | None,
         *,
         timeout: float,
+        pack_bytes: int,
         processes: Processes,
     ) -> None:
         self._store = store
         self._url = url
         self._credentials = credentials
         self._timeout = timeout
+        self._pack_bytes = pack_bytes
         self._processes = processes
         self._remote: pygit2.Remote | None = None
         own_tls = credentials is not None and (credentials.ca or credentials.client_cert)
@@ -112,14 +114,21 @@ class GitRemote:
         )
 
     def _git(self, *arguments: str) -> str:
-        return run_git(
-            self._store.path,
-            arguments,
-            url=self._url,
-            credentials=self._credentials,
-            timeout=self._timeout,
-            processes=self._processes,
-        )
+        try:
+            return run_git(
+                self._store.path,
+                arguments,
+                url=self._url,
+                credentials=self._credentials,
+                timeout=self._timeout,
+                processes=self._processes,
+                file_bytes=self._pack_bytes,
+            )
+        except SourceError:
+            # What was received of a pack is of no use to the next try, and would fill the disk in the end.
+            if remove_unfinished_packs(self._store.path) >= self._pack_bytes:
+                raise too_large(self._url, self._pack_bytes) from None
+            raise
 
     def _refs_by_command(self) -> RemoteRefs:
         refs: dict[str, str] = {}
@@ -154,7 +163,12 @@ class GitRemote:
 
     def _callbacks(self) -> _Callbacks:
         deadline = time.monotonic() + self._timeout
-        return _Callbacks(self._url, self._credentials, lambda: self._processes.closed or time.monotonic() > deadline)
+        return _Callbacks(
+            self._url,
+            self._credentials,
+            lambda: self._processes.closed or time.monotonic() > deadline,
+            self._pack_bytes,
+        )
 
     def _explained(self, error: Exception) -> SourceError:
         return explain(str(error), self._url.text, self._credentials)
@@ -163,8 +177,11 @@ class GitRemote:
 class _Callbacks(RemoteCallbacks):
     """Answers libgit2's questions: credentials once (a second question means that they were wrong), and whether to go on."""
 
-    def __init__(self, url: RepositoryUrl, credentials: Credentials | None, enough: Callable[[], bool]) -> None:
+    def __init__(
+        self, url: RepositoryUrl, credentials: Credentials | None, enough: Callable[[], bool], largest: int
+    ) -> None:
         super().__init__()
+        self._largest = largest
         self._url = url
         self._held = credentials
         self._enough = enough
@@ -191,6 +208,8 @@ class _Callbacks(RemoteCallbacks):
 
     def transfer_progress(self, stats: TransferProgress) -> None:
         """Called while data comes in: a server that never ends is left."""
+        if stats.received_bytes > self._largest:
+            raise too_large(self._url, self._largest)
         if self._enough():
             raise SourceError(
                 "the repository did not finish in time",

@@ -40,10 +40,18 @@ class Mirror:
     """A bare repository that follows one remote. Branches and tags are where the remote has them; pins keep what was deployed."""
 
     def __init__(
-        self, path: Path, url: RepositoryUrl, *, timeout: float, processes: Processes, alone: bool = False
+        self,
+        path: Path,
+        url: RepositoryUrl,
+        *,
+        timeout: float,
+        pack_bytes: int,
+        processes: Processes,
+        alone: bool = False,
     ) -> None:
         self.url = url
         self._timeout = timeout
+        self._pack_bytes = pack_bytes
         self._processes = processes
         self.store = create_store(path, alone=alone)
         config = self.store.repository().config
@@ -82,7 +90,14 @@ class Mirror:
         self._remote(credentials).download_commit(commit)
 
     def _remote(self, credentials: Credentials | None) -> GitRemote:
-        return GitRemote(self.store, self.url, credentials, timeout=self._timeout, processes=self._processes)
+        return GitRemote(
+            self.store,
+            self.url,
+            credentials,
+            timeout=self._timeout,
+            pack_bytes=self._pack_bytes,
+            processes=self._processes,
+        )
 
     def follow(self, ref: str) -> None:
         """Have the next fetch bring a ref outside of branches and tags (`refs/pull/1/head`)."""

@@ -51,9 +51,11 @@ _ONE_FILE = 16 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class SourceLimits:
-    """Bounds of time and size. `git_timeout` is for one conversation with a Git server, a first download included."""
+    """Bounds of time and size. `git_timeout` is for one conversation with a Git server, a first download included; `pack_bytes` for what it
+    may send in one."""
 
     git_timeout: float = 300.0
+    pack_bytes: int = 8 * 2**30
     threads: int = 16
     archive: ArchiveLimits = field(default_factory=ArchiveLimits)
     http: HttpLimits = field(default_factory=HttpLimits)
@@ -379,6 +381,7 @@ class Sources:
                     self._place(parsed),
                     parsed,
                     timeout=self._limits.git_timeout,
+                    pack_bytes=self._limits.pack_bytes,
                     processes=self._processes,
                     alone=self._claim.alone,
                 )

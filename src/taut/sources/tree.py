@@ -292,6 +292,16 @@ def create_store(path: Path, *, alone: bool = False) -> ObjectStore:
     return ObjectStore(path)
 
 
+def remove_unfinished_packs(path: Path) -> int:
+    """Remove what a download that was broken off has left; the size of the largest file comes back. Only for who downloads into this
+    repository, one at a time."""
+    largest = 0
+    for file in (path / "objects" / "pack").glob("tmp_*"):
+        largest = max(largest, file.stat().st_size)
+        file.unlink(missing_ok=True)
+    return largest
+
+
 def _remove_remains(path: Path) -> None:
     for file in (*path.glob("*.lock"), *(path / "refs").rglob("*.lock"), *(path / "objects").rglob("tmp_*")):
         file.unlink(missing_ok=True)
