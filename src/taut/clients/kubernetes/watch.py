@@ -244,6 +244,7 @@ class Watch:
                 self._stands_after = min(STANDS, seconds / 2)
                 async for line in self._lines(response, seconds + self._grace):
                     self._frame(read_frame(line))
+                    del line  # it may be large, and the next one may be long in coming
                 self._ends += asyncio.get_running_loop().time() - begun >= seconds / 2
         except TargetError as e:
             if initial and e.status in (400, 422):
@@ -263,9 +264,13 @@ class Watch:
                 continue
             *lines, last = bytes(rest).split(b"\n")
             rest = bytearray(last)
-            for line in lines:
-                if line:
-                    yield line
+            del chunk
+            lines.reverse()
+            while lines:
+                if lines[-1]:
+                    yield lines.pop()
+                else:
+                    lines.pop()
 
     async def _chunk(self, response: aiohttp.ClientResponse, silence: float) -> bytes:
         """The next bytes; empty at the end. Raises TargetError when the connection breaks, or is silent for too long."""
