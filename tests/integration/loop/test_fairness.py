@@ -169,6 +169,7 @@ data:
 """
 
 
+@pytest.mark.faults
 async def test_slow_renders_do_not_hold_up_the_others(taut: Taut) -> None:
     """More charts that compute for long than there are workers: a plain application, and then a quick chart, pass them."""
     count = 6

@@ -25,6 +25,7 @@ def through(proxy: ApiProxy, folder: Path) -> dict[str, object]:
     return {"clusters": [{"name": CLUSTER, "kubeconfig": str(file)}]}
 
 
+@pytest.mark.faults
 async def test_what_was_made_unseen_goes_with_its_application(taut: Taut) -> None:
     """The API server makes the object, its answer is lost, the watch is silent, and Git drops the application."""
     taut.declare(application("other"), files={"apps/other/cm.yaml": yaml(config_map("other"))})

@@ -15,13 +15,11 @@ from support.audit import AuditLog
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
-APPLICATIONS = 60
 
-
-def files() -> dict[str, Content]:
+def files(count: int) -> dict[str, Content]:
     """Most are kustomizations, every fourth is a chart, every fifth is plain."""
     found: dict[str, Content] = {}
-    for number in range(APPLICATIONS):
+    for number in range(count):
         name = f"a{number:02}"
         objects = yaml(config_map(f"{name}-map"), deployment(f"{name}-web", replicas=0))
         if number % 5 == 0:
@@ -33,9 +31,6 @@ def files() -> dict[str, Content]:
             found[f"apps/{name}/kustomization.yaml"] = "resources: [objects.yaml]\n"
             found[f"apps/{name}/objects.yaml"] = objects
     return found
-
-
-NAMES = tuple(f"a{n:02}" for n in range(APPLICATIONS))
 
 
 class Kept:
@@ -60,15 +55,17 @@ class Kept:
         return found
 
 
-async def test_a_start_in_sync_a_push_while_it_was_down_and_drift_while_it_was_down(taut: Taut) -> None:
-    taut.declare(*(application(n) for n in NAMES), files=files())
+@pytest.mark.parametrize("count", [16, pytest.param(100, marks=pytest.mark.faults)])
+async def test_a_start_in_sync_a_push_while_it_was_down_and_drift_while_it_was_down(taut: Taut, count: int) -> None:
+    names = tuple(f"a{n:02}" for n in range(count))
+    taut.declare(*(application(n) for n in names), files=files(count))
     async with taut.run():
-        await taut.synced(*NAMES, seconds=100)
+        await taut.synced(*names, seconds=100)
         await taut.until(lambda: taut.controller.queue.idle, "quiet")
     kept, log = Kept(taut.folder), AuditLog(taut.plane.audit_log)
 
     async with taut.run():
-        await _started(taut)
+        await _started(taut, names)
         looks = Counter(a.path for a in log.requests(lambda a: a.initial))
         assert set(looks.values()) == {1}, looks
         kinds = {path.rpartition("/")[2] for path in looks}
@@ -78,7 +75,7 @@ async def test_a_start_in_sync_a_push_while_it_was_down_and_drift_while_it_was_d
         assert log.writes() == []
         assert taut.controller.wanting.renders == 0
         # Each is looked at once for its start, and the kinds that were not watched yet were waited for.
-        assert taut.controller.runs <= 2 * APPLICATIONS
+        assert taut.controller.runs <= 2 * count
     assert kept.changed() == []
 
     taut.repo.commit(
@@ -86,7 +83,7 @@ async def test_a_start_in_sync_a_push_while_it_was_down_and_drift_while_it_was_d
     )
     log.mark()
     async with taut.run():
-        await _started(taut)
+        await _started(taut, names)
         assert [str(a) for a in log.writes()] == [f"patch /api/v1/namespaces/{taut.namespace}/configmaps/a01-map"]
         assert taut.controller.wanting.renders == 1
         assert [len(await taut.history(n)) for n in ("a00", "a01", "a02", "a08")] == [1, 2, 1, 1]
@@ -98,7 +95,7 @@ async def test_a_start_in_sync_a_push_while_it_was_down_and_drift_while_it_was_d
     log.mark()
     async with taut.run():
         async with Ledger(taut) as ledger:
-            await _started(taut)
+            await _started(taut, names)
         assert {(a.verb, a.name) for a in log.writes()} == {("patch", "a02-map"), ("patch", "a08-map")}
         assert taut.controller.wanting.renders == 0
         [edited], [gone] = await taut.drift("a02"), await taut.drift("a08")
@@ -108,7 +105,7 @@ async def test_a_start_in_sync_a_push_while_it_was_down_and_drift_while_it_was_d
         assert ledger.written() == {"a02", "a08"}
 
 
-async def _started(taut: Taut) -> None:
-    await taut.synced(*NAMES, seconds=60)
+async def _started(taut: Taut, names: tuple[str, ...]) -> None:
+    await taut.synced(*names, seconds=60)
     await taut.until(lambda: not taut.controller.starting and not taut.controller.watch.owed, "taut has started")
     await taut.until(lambda: taut.controller.queue.idle, "quiet")

@@ -146,6 +146,7 @@ async def test_what_is_too_old_is_listed_once_and_what_went_meanwhile_is_noticed
         assert cluster.state().reachable
 
 
+@pytest.mark.faults
 async def test_kinds_that_come_and_go_are_not_asked_for_again_and_again(
     plane: Any, namespace: str, open_cluster: Any
 ) -> None:
