@@ -49,7 +49,8 @@ async def mend(network: Network) -> None:
     await network.other_place.start(network.authority)
 
 
-@pytest.mark.parametrize("trouble", ["refused", "hangs", pytest.param("another certificate", marks=pytest.mark.faults)])
+@pytest.mark.faults
+@pytest.mark.parametrize("trouble", TROUBLE)
 async def test_one_that_is_down_from_the_start_holds_up_nobody(servers: Servers, tmp_path: Path, trouble: str) -> None:
     """More applications wait for it than may be reconciled at once: those of the other cluster are synced all the same."""
     async with servers.network(clusters=BOTH) as network:
@@ -102,6 +103,7 @@ async def test_one_that_begins_to_hang_in_the_midst_of_work(servers: Servers) ->
             await network.check(well, writes, at=commit)
 
 
+@pytest.mark.faults
 async def test_each_backs_off_for_itself(servers: Servers) -> None:
     """One says 429: everything that is asked of it waits, on all its connections, and nothing that is asked of the other."""
     async with servers.network(clusters=BOTH) as network:
@@ -145,6 +147,7 @@ async def test_requests_at_once_are_bounded_and_connections_used_again(servers: 
             assert len(network.api.clients) <= 6 + len(watches)
 
 
+@pytest.mark.faults
 async def test_an_application_leaves_a_cluster_that_hangs(servers: Servers) -> None:
     """Those that move away from it do not wait for it: what they left there is removed when it answers."""
     async with servers.network(clusters=BOTH) as network:
