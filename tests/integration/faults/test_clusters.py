@@ -74,6 +74,7 @@ async def test_one_that_is_down_from_the_start_holds_up_nobody(servers: Servers,
                 return all(s is not None and s.sync == "Unknown" and "127.0.0.1" in s.message for s in statuses)
 
             await taut.until(said, "those of the cluster that is down say so", PATIENCE)
+            print(taut.status(ill.names[0]).message)  # pyright: ignore[reportOptionalMemberAccess]
             await mend(network)
             await network.check(ill, writes, at=commit)
             await network.check(well, writes, at=commit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
@@ -132,10 +133,20 @@ def unreachable(
     advice: str = "check the address, the network and the proxy",
 ) -> TargetError:
     """The error for a cluster that gave no answer; `status` is 0."""
-    text = str(error) or type(error).__name__
+    text = _in_words(error)
     return TargetError(
         f"the cluster at {server} cannot be reached: {text}", where=Where(object=subject), advice=advice, reason=reason
     )
+
+
+def _in_words(error: BaseException) -> str:
+    """What an error of the network says, without what only its library means by it."""
+    cause = getattr(error, "os_error", None)
+    if not isinstance(cause, OSError):
+        return str(error) or type(error).__name__
+    if cause.errno is not None and cause.errno > 0:
+        return os.strerror(cause.errno)
+    return cause.strerror or str(cause) or type(cause).__name__
 
 
 def is_starting(error: TargetError) -> bool:
