@@ -58,14 +58,14 @@ class Kept:
 @pytest.mark.parametrize("count", [16, pytest.param(100, marks=pytest.mark.faults)])
 async def test_a_start_in_sync_a_push_while_it_was_down_and_drift_while_it_was_down(taut: Taut, count: int) -> None:
     names = tuple(f"a{n:02}" for n in range(count))
-    taut.declare(*(application(n) for n in names), files=files(count))
+    commit = taut.declare(*(application(n) for n in names), files=files(count))
     async with taut.run():
         await taut.synced(*names, seconds=100)
         await taut.until(lambda: taut.controller.queue.idle, "quiet")
     kept, log = Kept(taut.folder), AuditLog(taut.plane.audit_log)
 
     async with taut.run():
-        await _started(taut, names)
+        await _started(taut, names, commit)
         looks = Counter(a.path for a in log.requests(lambda a: a.initial))
         assert set(looks.values()) == {1}, looks
         kinds = {path.rpartition("/")[2] for path in looks}
@@ -78,12 +78,12 @@ async def test_a_start_in_sync_a_push_while_it_was_down_and_drift_while_it_was_d
         assert taut.controller.runs <= 2 * count
     assert kept.changed() == []
 
-    taut.repo.commit(
+    commit = taut.repo.commit(
         {"apps/a01/objects.yaml": yaml(config_map("a01-map", {"a": "2"}), deployment("a01-web", replicas=0))}
     )
     log.mark()
     async with taut.run():
-        await _started(taut, names)
+        await _started(taut, names, commit)
         assert [str(a) for a in log.writes()] == [f"patch /api/v1/namespaces/{taut.namespace}/configmaps/a01-map"]
         assert taut.controller.wanting.renders == 1
         assert [len(await taut.history(n)) for n in ("a00", "a01", "a02", "a08")] == [1, 2, 1, 1]
@@ -95,7 +95,7 @@ async def test_a_start_in_sync_a_push_while_it_was_down_and_drift_while_it_was_d
     log.mark()
     async with taut.run():
         async with Ledger(taut) as ledger:
-            await _started(taut, names)
+            await _started(taut, names, commit)
         assert {(a.verb, a.name) for a in log.writes()} == {("patch", "a02-map"), ("patch", "a08-map")}
         assert taut.controller.wanting.renders == 0
         [edited], [gone] = await taut.drift("a02"), await taut.drift("a08")
@@ -105,7 +105,8 @@ async def test_a_start_in_sync_a_push_while_it_was_down_and_drift_while_it_was_d
         assert ledger.written() == {"a02", "a08"}
 
 
-async def _started(taut: Taut, names: tuple[str, ...]) -> None:
-    await taut.synced(*names, seconds=60)
+async def _started(taut: Taut, names: tuple[str, ...], commit: str) -> None:
+    await taut.until(lambda: taut.controller.watch.fetches, "the repository was looked at")
+    await taut.synced(*names, at=commit, seconds=60)
     await taut.until(lambda: not taut.controller.starting and not taut.controller.watch.owed, "taut has started")
     await taut.until(lambda: taut.controller.queue.idle, "quiet")
