@@ -8,10 +8,10 @@ export UV_PYTHON_DOWNLOADS := never
 # Further arguments, as in `make test ARGS="-k health"`.
 ARGS ?=
 
-.PHONY: help setup setup-plane setup-tests demo test lint format conformance faults fuzz docs clean
+.PHONY: help setup setup-plane setup-tests demo test lint format conformance faults fuzz bench bench-targets bench-compare bench-profile docs clean
 
 help: ## Show this list.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 setup: ## Make the Python environment.
 	@.ci/setup
@@ -47,9 +47,21 @@ fuzz: setup ## Coverage-guided fuzzing of the parsers; ARGS="yaml --seconds 600"
 	@uv=.cache/uv/bin/uv; [ -x $$uv ] || uv=uv; $$uv pip install --quiet --python $(PYTHON) --group fuzz
 	@$(PYTHON) tests/fuzz/drive.py $(ARGS)
 
+bench: setup-plane ## Measure taut beside the floor of this machine; ARGS="--sizes 100,500" chooses.
+	@$(PYTHON) -m bench run $(ARGS)
+
+bench-targets: setup-plane ## Hold taut against its targets (about 40 minutes); FROM=FILE takes a result that is there.
+	@$(PYTHON) -m bench targets $(if $(FROM),--from $(FROM)) $(ARGS)
+
+bench-compare: setup ## Two results side by side: make bench-compare OLD=FILE NEW=FILE.
+	@$(PYTHON) -m bench compare $(OLD) $(NEW)
+
+bench-profile: setup-plane ## What a cold sync of 500 applications spends its time on.
+	@$(PYTHON) -m bench profile 500
+
 docs: setup ## Generate the reference pages.
 	@$(PYTHON) -m docs $(ARGS)
 
 clean: ## Remove what was made here; the built control plane stays in the user's cache.
-	rm -rf .venv .cache .pytest_cache .ruff_cache .hypothesis build dist .demo
+	rm -rf .venv .bench .cache .pytest_cache .ruff_cache .hypothesis build dist .demo
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,41 +1,93 @@
-"""`python -m bench`: measure, and print a table.
+"""`python -m bench`: measure taut beside the floor, compare two results, hold a result against the targets.
 
-usage: python -m bench [--sets kustomize,helm] [--sizes 100,500,1000,2000] [--json FILE]
+usage: python -m bench [run] [--sets kustomize,helm] [--sizes 100,500,1000,2000] [--rest SECONDS] [--json FILE]
+       python -m bench targets [--from FILE]         measure what the targets are about, and exit with 1 when one is missed
+       python -m bench compare OLD NEW
+       python -m bench profile SIZE                  what a cold sync spends its time on, by py-spy
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import orjson
 
+from bench import profile, report, targets
 from bench.measure import Bench
 
 FOLDER = Path(__file__).parent.parent / ".bench"
+_REST = 60.0
 
 
 def _say(line: str) -> None:
     print(f"bench: {line}", file=sys.stderr, flush=True)
 
 
-def main() -> int:
-    """Measure every set at every size."""
-    parser = argparse.ArgumentParser(prog="bench")
-    parser.add_argument("--sets", default="kustomize,helm")
-    parser.add_argument("--sizes", default="100,500,1000,2000")
-    parser.add_argument("--rest", type=float, default=60.0)
-    parser.add_argument("--json", type=Path, default=FOLDER / "result.json")
-    chosen = parser.parse_args()
-    found = [
-        Bench(FOLDER / f"{kind}-{size}", kind, int(size), _say).run(rest=chosen.rest).as_json()
-        for kind in chosen.sets.split(",")
-        for size in chosen.sizes.split(",")
-    ]
-    chosen.json.write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2))
+def _print(lines: Sequence[str]) -> None:
+    print("\n".join(lines), flush=True)
+
+
+def _measure(sizes: Mapping[str, Sequence[int]], file: Path, rest: float) -> list[dict[str, Any]]:
+    """Measure, and keep what there is after each size: a long run that is stopped has not been for nothing."""
+    results: list[dict[str, Any]] = []
+    file.parent.mkdir(parents=True, exist_ok=True)
+    for kind, counts in sizes.items():
+        for count in counts:
+            results.append(Bench(FOLDER / f"{kind}-{count}", kind, count, _say).run(rest=rest).as_json())
+            file.write_bytes(orjson.dumps(results, option=orjson.OPT_INDENT_2))
+    _say(f"written to {file}")
+    return results
+
+
+def _read(file: Path) -> list[dict[str, Any]]:
+    try:
+        return orjson.loads(file.read_bytes())
+    except (OSError, orjson.JSONDecodeError) as error:
+        sys.exit(f"bench: {file} is no result: {error}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="bench", description="Measure taut beside the floor of this machine.")
+    commands = parser.add_subparsers(dest="command")
+    run = commands.add_parser("run", help="measure, print a table, write JSON (the default)")
+    run.add_argument("--sets", default="kustomize,helm")
+    run.add_argument("--sizes", default="100,500,1000,2000")
+    held = commands.add_parser("targets", help="hold taut against its targets; exits with 1 when one is missed")
+    held.add_argument("--from", dest="source", type=Path, help="a result that was measured before")
+    for each in (run, held):
+        each.add_argument("--rest", type=float, default=_REST, help="how many seconds to look at taut at rest")
+        each.add_argument("--json", type=Path, default=FOLDER / "result.json")
+    compare = commands.add_parser("compare", help="two results side by side")
+    compare.add_argument("old", type=Path)
+    compare.add_argument("new", type=Path)
+    spied = commands.add_parser("profile", help="what a cold sync spends its time on")
+    spied.add_argument("size", type=int)
+    return parser
+
+
+def main(arguments: list[str]) -> int:
+    """Returns the exit code: 0, or 1 when a target was missed."""
+    known = {"run", "targets", "compare", "profile", "-h", "--help"}
+    chosen = _parser().parse_args(arguments if arguments and arguments[0] in known else ["run", *arguments])
+    match chosen.command:
+        case "compare":
+            _print(report.comparison(_read(chosen.old), _read(chosen.new)))
+        case "profile":
+            _print(profile.cold(FOLDER / "profile", chosen.size, _say))
+        case "targets":
+            results = _read(chosen.source) if chosen.source else _measure(targets.SIZES, chosen.json, chosen.rest)
+            found = targets.verdicts(results)
+            _print([*report.table(results), *targets.table(found)])
+            return 0 if all(v.met for v in found) else 1
+        case _:
+            sizes = [int(size) for size in chosen.sizes.split(",")]
+            _print(report.table(_measure(dict.fromkeys(chosen.sets.split(","), sizes), chosen.json, chosen.rest)))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -74,7 +74,7 @@ async def _main(url: str, ca_file: str, repository: str, kustomize: str) -> None
         floor = Floor(http, url, kustomize)
         count = sum(await asyncio.gather(*map(floor.folder, folders)))
         applied = time.monotonic() - start
-        while await floor.ready() < len(folders):
+        while await floor.ready() < len(folders):  # noqa: ASYNC110 (a server is asked: there is no event to wait for)
             await asyncio.sleep(0.5)
     seconds = time.monotonic() - start
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]

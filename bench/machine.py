@@ -4,20 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
-_PEAK_SECONDS = 0.1
-
-
-@dataclass(frozen=True)
-class Usage:
-    """CPU in seconds (user and system, children that have ended included), memory in MiB (proportional where pages are shared)."""
-
-    cpu: float
-    memory: float
-    processes: int
+_PEAK_SECONDS = 0.5
 
 
 def family(pid: int) -> list[int]:
@@ -32,26 +22,6 @@ def family(pid: int) -> list[int]:
         except OSError:
             continue
     return found
-
-
-def usage(pid: int) -> Usage:
-    """What a process and all below it have used until now, and what they hold."""
-    cpu, memory, count = 0.0, 0.0, 0
-    for one in family(pid):
-        try:
-            fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
-            rollup = Path(f"/proc/{one}/smaps_rollup").read_text()
-        except OSError:
-            continue
-        cpu += sum(int(f) for f in fields[11:15]) / _TICKS
-        memory += next((int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")), 0) / 1024
-        count += 1
-    return Usage(cpu, memory, count)
-
-
-def cpu(pids: list[int]) -> float:
-    """CPU seconds of several processes with all below them."""
-    return sum(cpu_of(pid) for pid in pids)
 
 
 def cpu_of(pid: int) -> float:
@@ -77,18 +47,30 @@ def resident(pid: int) -> float:
     return total * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
+def proportional(pid: int) -> float:
+    """Memory of a process and all below it in MiB, where a page that several share counts once in all: what a fork has not written to."""
+    total = 0
+    for one in family(pid):
+        try:
+            lines = Path(f"/proc/{one}/smaps_rollup").read_text().splitlines()
+        except OSError:
+            continue
+        total += next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
+    return total / 1024
+
+
 class Peak:
-    """The most memory that a process and all below it held while this was open, in MiB, looked at ten times a second."""
+    """The most memory that a process and all below it held while this was open, in MiB (`proportional`), looked at twice a second."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
-        self.resident = 0.0
+        self.most = 0.0
 
     def _look(self) -> None:
         while not self._stop.is_set():
-            self.resident = max(self.resident, resident(self._pid))
+            self.most = max(self.most, proportional(self._pid))
             self._stop.wait(_PEAK_SECONDS)
 
     def __enter__(self) -> Peak:

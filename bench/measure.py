@@ -32,6 +32,8 @@ from taut.render.tools import find_kustomize
 HERE = Path(__file__).parent
 _REPEATS = 5
 _REST = 60.0
+_IDLE = 35.0
+"""After so many seconds without work the render workers have ended."""
 
 type Say = Callable[[str], None]
 type Numbers = dict[str, float]
@@ -61,27 +63,30 @@ class Bench:
         self.result = Measured(kind, count, count * OBJECTS)
         self.repository = Repository(folder / "git", kind, count)
 
-    def run(self, *, rest: float = _REST) -> Measured:
-        """All scenarios, in their order."""
-        with _git_server(self.folder / "git") as url:
-            self.repository.fill(f"{url}/fleet.git")
-            if self.result.kind == "kustomize":
-                self._floor()
-            with self._plane("taut") as plane:
-                subject = Subject(self.folder / "taut", plane, f"{url}/fleet.git")
-                try:
-                    self._scenarios(Scenarios(self, plane, subject), rest)
-                finally:
-                    subject.stop()
+    def run(self, *, rest: float = _REST, idle: float = _IDLE) -> Measured:
+        """All scenarios, in their order, with `rest` seconds of rest, and `idle` seconds before it for workers to end."""
+        if self.result.kind == "kustomize":
+            self._floor()
+        self.with_taut(lambda scenarios: self._scenarios(scenarios, rest, idle))
         return self.result
 
-    def _scenarios(self, scenarios: Scenarios, rest: float) -> None:
+    def with_taut(self, work: Callable[[Scenarios], None]) -> None:
+        """Have something done with a taut that is not running yet, on an empty control plane."""
+        with _git_server(self.folder / "git") as url, self._plane("taut") as plane:
+            self.repository.fill(f"{url}/fleet.git")
+            subject = Subject(self.folder / "taut", plane, f"{url}/fleet.git")
+            try:
+                work(Scenarios(self, plane, subject))
+            finally:
+                subject.stop()
+
+    def _scenarios(self, scenarios: Scenarios, rest: float, idle: float) -> None:
         scenarios.cold()
-        scenarios.rest(rest)
+        scenarios.rest(rest, idle)
         scenarios.commits()
         scenarios.shared()
         scenarios.drift()
-        scenarios.memory()
+        scenarios.memory(idle)
         scenarios.restart()
 
     def note(self, scenario: str, **numbers: float) -> None:
@@ -91,6 +96,7 @@ class Bench:
         self._say(f"{self.result.kind} {self.count}: {scenario}: {said}")
 
     def _floor(self) -> None:
+        self.repository.fill("")
         with self._plane("floor") as plane:
             Eyes(plane).make_namespace()
             before = machine.cpu_of(plane.pid)
@@ -114,7 +120,6 @@ class Bench:
     @contextmanager
     def _plane(self, name: str) -> Generator[Plane]:
         with localplane.start(f"bench-{name}", audit=True, keep=False, home=self.folder / "planes") as plane:
-            time.sleep(5)
             yield plane
 
 
@@ -122,7 +127,7 @@ class Scenarios:
     """The scenarios on one control plane, each after the one before it."""
 
     def __init__(self, bench: Bench, plane: Plane, subject: Subject) -> None:
-        self._bench, self._plane, self._subject = bench, plane, subject
+        self._bench, self._plane, self.subject = bench, plane, subject
         self._eyes = Eyes(plane)
         self._audit = AuditLog(plane.audit_log)
         self._values = iter(f"changed-{n}" for n in range(1_000))
@@ -133,31 +138,31 @@ class Scenarios:
         self._audit.mark()
         plane = machine.cpu_of(self._plane.pid)
         start = time.monotonic()
-        self._subject.start()
-        with machine.Peak(self._subject.pid) as peak:
-            self._subject.until(lambda: self._eyes.ready() >= self._bench.count, "every Deployment is ready", 0.5)
-            self._subject.until(self._in_sync, "every application is in sync")
-            seconds, cpu = time.monotonic() - start, self._subject.cpu
+        self.subject.start()
+        with machine.Peak(self.subject.pid) as peak:
+            self.subject.until(lambda: self._eyes.ready() >= self._bench.count, "every Deployment is ready", 0.5)
+            self.subject.until(self._in_sync, "every application is in sync")
+            seconds, cpu = time.monotonic() - start, self.subject.cpu
             plane = machine.cpu_of(self._plane.pid) - plane
-            self._subject.quiet()
+            self.subject.quiet()
         self._bench.note(
             "cold",
             seconds=seconds,
             cpu=cpu,
             plane_cpu=plane,
-            peak=peak.resident,
-            cpu_quiet=self._subject.cpu,
+            peak=peak.most,
+            cpu_quiet=self.subject.cpu,
             **self._counts(),
         )
 
-    def rest(self, seconds: float) -> None:
+    def rest(self, seconds: float, idle: float) -> None:
         """Nothing happens. Before it, idle workers have ended."""
-        time.sleep(35)
-        self._subject.quiet()
+        time.sleep(idle)
+        self.subject.quiet()
         self._audit.mark()
-        before = self._subject.cpu
+        before = self.subject.cpu
         time.sleep(seconds)
-        self._bench.note("rest", seconds=seconds, cpu=self._subject.cpu - before, **self._counts())
+        self._bench.note("rest", seconds=seconds, cpu=self.subject.cpu - before, **self._counts())
 
     def commits(self) -> None:
         """One commit that touches one application: the first when all workers have ended, then some more."""
@@ -170,18 +175,18 @@ class Scenarios:
         self._bench.note(f"base of {SHARED}", **self._commit(self._bench.repository.shared(next(self._values))))
 
     def _commit(self, change: Any) -> Numbers:
-        self._subject.quiet()
-        renders = self._subject.metrics()["taut_renders_total"]
+        self.subject.quiet()
+        renders = self.subject.metrics()["taut_renders_total"]
         seen = self._eyes.seen(change.objects, change.key, change.value)
         self._audit.mark()
-        cpu = self._subject.cpu
+        cpu = self.subject.cpu
         self._bench.repository.push(change.value, change)
         start = time.monotonic()
-        self._subject.webhook()
+        self.subject.webhook()
         latency = seen.at() - start
-        self._subject.quiet()
-        used = self._subject.cpu - cpu
-        renders = self._subject.metrics()["taut_renders_total"] - renders
+        self.subject.quiet()
+        used = self.subject.cpu - cpu
+        renders = self.subject.metrics()["taut_renders_total"] - renders
         return {"seconds": latency, "cpu": used, **self._counts(), "renders": renders}
 
     def drift(self) -> None:
@@ -193,42 +198,47 @@ class Scenarios:
         self._bench.note("drift", **numbers, records=sum(map(self._records, names)))
 
     def _healed(self, name: str) -> Numbers:
-        self._subject.quiet()
+        self.subject.quiet()
         self._audit.mark()
-        cpu = self._subject.cpu
+        cpu = self.subject.cpu
         seen = self._eyes.seen([name], "key-00", "first")
         start = time.monotonic()
         self._eyes.patch(name, {"key-00": "by hand"})
         latency = seen.at() - start
-        self._subject.quiet()
-        return {"seconds": latency, "cpu": self._subject.cpu - cpu, **self._counts()}
+        self.subject.quiet()
+        return {"seconds": latency, "cpu": self.subject.cpu - cpu, **self._counts()}
 
     def _records(self, name: str) -> float:
-        argv = [*self._subject.cli, "drift", "-o", "json"]
-        found = json.loads(subprocess.run(argv, env=self._subject.environment, check=True, capture_output=True).stdout)
+        argv = [*self.subject.cli, "drift", "-o", "json"]
+        found = json.loads(subprocess.run(argv, env=self.subject.environment, check=True, capture_output=True).stdout)
         return sum(name in json.dumps(record) for record in found)
 
-    def memory(self) -> None:
+    def memory(self, idle: float) -> None:
         """What it holds when nothing has happened for a while, so that idle workers have ended."""
-        time.sleep(35)
-        self._subject.quiet()
-        said = machine.usage(self._subject.pid)
-        self._bench.note("memory", resident=machine.resident(self._subject.pid), processes=said.processes)
+        time.sleep(idle)
+        self.subject.quiet()
+        pid = self.subject.pid
+        self._bench.note(
+            "memory",
+            resident=machine.resident(pid),
+            proportional=machine.proportional(pid),
+            processes=len(machine.family(pid)),
+        )
 
     def restart(self) -> None:
         """A restart while everything is in sync."""
-        self._subject.stop()
+        self.subject.stop()
         self._audit.mark()
         start = time.monotonic()
-        self._subject.start()
-        self._subject.until(self._in_sync, "every application is in sync again")
-        seconds, cpu = time.monotonic() - start, self._subject.cpu
-        self._subject.quiet()
-        renders = self._subject.metrics()["taut_renders_total"]
+        self.subject.start()
+        self.subject.until(self._in_sync, "every application is in sync again")
+        seconds, cpu = time.monotonic() - start, self.subject.cpu
+        self.subject.quiet()
+        renders = self.subject.metrics()["taut_renders_total"]
         self._bench.note("restart", seconds=seconds, cpu=cpu, renders=renders, **self._counts())
 
     def _in_sync(self) -> bool:
-        return self._subject.in_sync(self._bench.count)
+        return self.subject.in_sync(self._bench.count)
 
     def _counts(self) -> Numbers:
         found = self._audit.requests()

@@ -92,7 +92,7 @@ class Repository:
         self.names = tuple(f"app-{number:04d}" for number in range(count))
 
     def fill(self, url: str) -> None:
-        """Write and push everything; the Application document takes its source from `url`."""
+        """Write and push everything; the Application document takes its source from `url`. May be done again with another one."""
         files = _kustomize(self.names) if self.kind == "kustomize" else _helm(self.names)
         for file, content in files:
             self._write(file, content)
@@ -122,7 +122,7 @@ class Repository:
         if change is not None:
             self._write(change.file, change.content)
         self._git("add", "--all", cwd=self.clone)
-        self._git("commit", "--quiet", "-m", message, cwd=self.clone)
+        self._git("commit", "--quiet", "--allow-empty", "-m", message, cwd=self.clone)
         self._git("push", "--quiet", "origin", "main", cwd=self.clone)
         return self._git("rev-parse", "HEAD", cwd=self.clone).strip()
 

@@ -52,7 +52,18 @@ class Subject:
         with self.log.open("ab") as log:
             argv = [TAUT, "run", "--config", str(self.folder / "taut.yaml")]
             if self.profile is not None:
-                spy = ["py-spy", "record", "--gil", "--rate", "200", "--format", "raw", "--output", str(self.profile), "--"]
+                spy = [
+                    "py-spy",
+                    "record",
+                    "--gil",
+                    "--rate",
+                    "200",
+                    "--format",
+                    "raw",
+                    "--output",
+                    str(self.profile),
+                    "--",
+                ]
                 argv = [str(Path(TAUT).with_name(spy[0])), *spy[1:], sys.executable, *argv]
             self.process = subprocess.Popen(argv, env=self.environment, stdout=log, stderr=log)
 
@@ -60,6 +71,12 @@ class Subject:
         """Ask it to end, and wait."""
         if self.process is not None:
             self.process.send_signal(signal.SIGTERM)
+            self.process.wait(60)
+            self.process = None
+
+    def wait(self) -> None:
+        """Wait until it has ended by itself."""
+        if self.process is not None:
             self.process.wait(60)
             self.process = None
 

@@ -74,11 +74,14 @@ def _merged(parts: list[Parsed]) -> Parsed:
     problems = [problem for part in parts for problem in part.problems]
     by_name: dict[tuple[str, str], list[ApplicationTemplate]] = {}
     for template in applications:
-        by_name.setdefault((template.namespace, template.name), []).append(template)
+        # What a generator fills in has no name yet: whether two come to the same one is seen when both are expanded.
+        if template.for_each is None:
+            by_name.setdefault((template.namespace, template.name), []).append(template)
     for same in by_name.values():
         if len(same) > 1:
             problems += _claimed(same)
-    kept = tuple(t for t in applications if len(by_name[t.namespace, t.name]) == 1)
+    taken = {id(t) for same in by_name.values() if len(same) > 1 for t in same}
+    kept = tuple(t for t in applications if id(t) not in taken)
     names = [project.name for project in projects]
     twice = {name for name in names if names.count(name) > 1}
     problems += [

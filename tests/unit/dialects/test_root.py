@@ -97,3 +97,12 @@ def test_names_and_projects_that_are_claimed_twice_count_for_none(tmp_path: Path
     assert any(text.startswith("t/a.yaml:3") and "t/b.yaml:1" in text for text in texts)
     assert any(text.startswith("t/b.yaml:3") and "t/a.yaml:1" in text for text in texts)
     assert found.doubtful >= {"t/a.yaml", "t/b.yaml"}
+
+
+def test_two_generators_may_use_the_same_words_for_names(tmp_path: Path):
+    """Which names they come to is known when both are expanded: `for_each.without_duplicates` looks at those."""
+    each = "apiVersion: taut.dev/v1\nkind: Application\nmetadata: {{name: '{{{{ folder.name }}}}'}}\nspec: {{forEach: {{folders: '{folder}/*'}}, source: {{git: 'https://x/y'}}}}\n"
+    text = each.format(folder="apps") + "---\n" + each.format(folder="tools")
+    found = read_root(tree_of(tmp_path, {"taut/all.yaml": text.encode()}), "taut", root="fleet", limits=Limits())
+    assert found.problems == ()
+    assert len(found.applications) == 2
