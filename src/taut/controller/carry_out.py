@@ -171,8 +171,18 @@ class StepSender:
                 await self._remove(run, step, there.uid, "background")
             return {}
         body = await self._body(run, step)
-        made, _ = await run.cluster.create(body, impersonate=run.impersonate(step.ref.namespace))
+        first = _suspended(body, True) if _goes_by_itself(body) else body
+        made, _ = await run.cluster.create(first, impersonate=run.impersonate(step.ref.namespace))
         return await self.adopt(run, step, made.live)
+
+    async def let_run(self, run: Run, step: Step) -> None:
+        """Let a hook's Job run that was made suspended, because it goes by itself when it has ended.
+
+        Had it run at once, it could have come and gone before taut knew which object it is: nobody could tell then whether it ran.
+        """
+        body = await self._body(run, step)
+        if _goes_by_itself(body):
+            await run.cluster.apply(_suspended(body, False), impersonate=run.impersonate(step.ref.namespace))
 
     async def _standing(self, run: Run, step: Step) -> LiveObject | None:
         """The object under a hook's name. What the memory does not have is asked for: an answer may have been lost."""
@@ -268,6 +278,17 @@ class StepSender:
         await self._store.mark(run.operation.id, [Mark(step.number, StepState.FAILED, message=failed.message)])
         run.put(failed)
         return {}
+
+
+def _goes_by_itself(body: Body) -> bool:
+    """Whether an object is a Job with a time to live; one that is suspended in Git stays so."""
+    spec = body.get("spec") or {}
+    job = body.get("kind") == "Job" and str(body.get("apiVersion", "")).startswith("batch/")
+    return job and spec.get("ttlSecondsAfterFinished") is not None and not spec.get("suspend")
+
+
+def _suspended(job: Body, suspend: bool) -> Body:
+    return {**job, "spec": {**job["spec"], "suspend": suspend}}
 
 
 def pause_before(step: Step, now: float) -> float:

@@ -180,6 +180,8 @@ class Fleet:
             return
         if seen.health.status is HealthStatus.HEALTHY:
             state.completed[event.ref] = seen
+        if seen.run_key and seen.health.status in (HealthStatus.HEALTHY, HealthStatus.DEGRADED):
+            state.ended[event.ref] = seen
 
     def attend(self, state: AppState) -> None:
         """Hear of every change of what is not as Git says.

@@ -16,6 +16,7 @@ from taut.controller.fleet import Fleet
 from taut.controller.namespaces import NAMESPACE
 from taut.controller.planner import Planned, Planner
 from taut.controller.progress import (
+    UNKNOWN_END,
     Finish,
     Hold,
     Move,
@@ -30,6 +31,7 @@ from taut.controller.queue import Reason, WorkQueue
 from taut.controller.starting import Start, next_try
 from taut.controller.state import AppState
 from taut.model.durations import seconds
+from taut.model.health import HealthStatus
 from taut.model.live import LiveObject
 from taut.model.manifests import canonical
 from taut.model.operation import HistoryEntry, Operation, OperationKind, OperationState, Step, StepState
@@ -243,6 +245,9 @@ class Operator:
 
     async def _settle_hook(self, state: AppState, run: Run, step: Step) -> None:
         live = run.cluster.get(step.ref)
+        seen = state.ended.get(step.ref)
+        if live is None and seen is not None and seen.run_key == step.run_key:
+            live = seen
         gone = bool(step.uid) and (live is None or live.uid != step.uid)
         settled = settle_hook(step, live, await self._store.run_result(step.run_key) if gone else None)
         if live is not None and settled.uid == live.uid != step.uid:
@@ -250,6 +255,8 @@ class Operator:
             self._note(state, await self._sender.adopt(run, step, live))
         if settled.state in (StepState.DONE, StepState.FAILED):
             self._note(state, await self._sender.settle(run, settled))
+        elif settled.uid and live is not None and _waits(live):
+            await self._sender.let_run(run, settled)
         elif not settled.uid:
             self._note(state, await self._sender.repeat(run, [step]))
 
@@ -291,6 +298,7 @@ class Operator:
             await self._store.put_app(record)
         state.record = record
         state.run = None
+        state.ended.clear()
         state.haste.ended(self._steady(), overtaken=ended.state is OperationState.SUPERSEDED)
         state.approvals = tuple(a for a in state.approvals if a.plan_hash not in used)
         state.ran |= {s.run_key for s in run.steps if s.hook and s.state is StepState.DONE}
@@ -322,6 +330,10 @@ class Operator:
         if ended.state is OperationState.ABORTED:
             # What was suspended goes on when it is resumed; what was aborted waits for somebody's word.
             return record if state.suspended else msgspec.structs.replace(record, stopped=ended.message)
+        unknown = state.run is not None and any(s.message == UNKNOWN_END for s in state.run.steps)
+        if unknown:
+            # Trying again would perhaps run it twice: that is a person's decision.
+            record = msgspec.structs.replace(record, stopped=f"{ended.message}: look whether it did its work")
         failures = record.failures + 1 if state.record.attempted == record.attempted else 1
         return msgspec.structs.replace(
             record,
@@ -397,6 +409,10 @@ def _out_of_time(run: Run, move: Move) -> bool:
 def _last_seen(state: AppState, run: Run) -> Callable[[ObjectRef], LiveObject | None]:
     """Objects as they are; a Job that completed and was removed at once by its time to live, as it was last."""
     return lambda ref: run.at(ref).get(ref) or state.completed.get(ref)
+
+
+def _waits(live: LiveObject) -> bool:
+    return live.health is not None and live.health.status is HealthStatus.SUSPENDED and not live.deleting
 
 
 def _pending(state: AppState, ref: ObjectRef) -> bool:

@@ -162,7 +162,7 @@ def _between_tries(facts: Facts) -> NotNow | None:
 def _pause_left(facts: Facts) -> float:
     """Seconds until the next try. A pause that is longer than any that was set comes from a clock that went back: it is over."""
     left = facts.retry_at - facts.now
-    return left if 0 < left <= next_try(facts.policy, facts.failures) + 1 else 0.0
+    return left if 0 < left <= next_try(facts.policy, facts.failures, 1.0) + 1 else 0.0
 
 
 def next_try(policy: SyncPolicy, failures: int, spread: float = 0.0) -> float:

@@ -122,6 +122,8 @@ class AppState:
     """Objects that are not healed for a while, because somebody keeps changing them."""
     completed: dict[ObjectRef, LiveObject] = field(default_factory=dict[ObjectRef, LiveObject])
     """Jobs that were seen to complete, as they were then; the inventory may not say so yet."""
+    ended: dict[ObjectRef, LiveObject] = field(default_factory=dict[ObjectRef, LiveObject])
+    """Jobs of hooks as they were seen to end, well or not: they may be removed in the same moment."""
     ran: frozenset[str] = frozenset()
     """Keys of hook runs of the present content that have ended."""
     handled: int = 0

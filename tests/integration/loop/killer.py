@@ -155,8 +155,8 @@ def _wrap(owner: type, name: str, killer: Killer) -> None:
 def _wrap_store(killer: Killer) -> None:
     init, together = writer.Writer.__init__, writer.Writer._together
 
-    def opened(self: Any, connection: Any, path: Path) -> None:
-        init(self, Connection(connection, killer), path)  # pyright: ignore[reportArgumentType] -- it acts as one
+    def opened(self: Any, connection: Any, *more: Any) -> None:
+        init(self, Connection(connection, killer), *more)  # pyright: ignore[reportArgumentType] -- it acts as one
 
     def named(self: Any, batch: Sequence[Any]) -> bool:
         self._connection.works = " + ".join(sorted({_work_name(call.work) for call in batch}))

@@ -393,6 +393,28 @@ async def test_a_hook_that_ended_while_taut_was_down(places: Places, gone: bool)
     await (place.check_gone() if gone else place.check())
 
 
+async def test_a_hook_that_goes_by_itself_does_not_come_and_go_unseen(places: Places) -> None:
+    """Its time to live is over in the moment it ends; taut dies between making it and writing down which object it is."""
+    place = places.make()
+    hooks = [annotate(job("migrate"), hook="PreSync"), annotate(job("notify"), hook="PostSync")]
+    for hook in hooks:
+        hook["spec"]["ttlSecondsAfterFinished"] = 0
+    taut = place.taut
+    place.goal = taut.repo.commit({"apps/web/hooks.yaml": yaml(*hooks)}, branch="next")
+    async with Processes.started() as processes:
+        order = place.order("one", push=str(taut.repo.path), before=True, at="store mark(0=sent+)")
+        assert await processes.run(order)
+    there = taut.get("jobs", "migrate", "batch/v1")
+    assert there is not None
+    assert "startTime" not in there["status"]
+    async with taut.run():
+        await taut.synced("web", at=place.goal, seconds=PATIENCE)
+        assert [e.result for e in await taut.history("web")] == ["Succeeded", "Succeeded"]
+        await taut.until(lambda: place._names("jobs") == [], "they are gone")
+        await taut.until(lambda: taut.controller.queue.idle, "quiet")
+    assert place.writes.runs() == Counter(["migrate", "notify"]), "each hook ran once"
+
+
 @pytest.mark.faults
 @pytest.mark.parametrize("share", range(SHARES))
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
