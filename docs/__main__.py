@@ -14,5 +14,6 @@ if __name__ == "__main__":
         [sys.executable, "-m", "taut.cli.reference"], capture_output=True, text=True, check=True
     ).stdout
     (HERE / "cli.md").write_text(text)
+    subprocess.run([sys.executable, str(HERE.parent / "tests" / "hostile" / "table.py")], check=True)
     sys.argv = ["taut.dialects.reference", str(HERE)]
     runpy.run_module("taut.dialects.reference", run_name="__main__")

@@ -12,6 +12,7 @@ from taut.model.plan import Action, InventoryItem
 from taut.model.refs import ObjectRef
 from taut.model.status import AppStatus, HeldFor, ObjectStatus, Problem, SyncStatus
 from taut.model.times import rfc3339
+from taut.model.visible import clean
 
 type Look = Callable[[ObjectRef], LiveObject | None]
 
@@ -66,7 +67,9 @@ def sync_status(state: AppState) -> SyncStatus:
 def held_for(state: AppState) -> tuple[HeldFor, ...]:
     """What the plan waits for."""
     return tuple(
-        HeldFor(kind=h.kind.value, message=h.message, objects=tuple(str(r) for r in h.refs), approvable=h.approvable)
+        HeldFor(
+            kind=h.kind.value, message=clean(h.message), objects=tuple(str(r) for r in h.refs), approvable=h.approvable
+        )
         for h in state.holds
     )
 
@@ -126,16 +129,16 @@ def status_of(state: AppState, look: Look) -> AppStatus:
         mode=spec.sync.mode.value,
         sync=sync_status(state),
         health=health.status,
-        health_message=health.message,
+        health_message=clean(health.message),
         operation="Running" if state.run is not None else state.operation_state,
-        operation_message=state.operation_message,
+        operation_message=clean(state.operation_message),
         held_for=held_for(state),
         plan_hash=state.plan.hash if state.plan is not None else "",
         revision=state.record.revision,
         desired_revision=desired.revision.label if desired else "",
-        message=sentence(state, health),
+        message=clean(sentence(state, health)),
         problems=state.all_problems,
-        warnings=state.warnings,
+        warnings=tuple(map(clean, state.warnings)),
         last_sync=rfc3339(state.record.last_sync),
         objects=len(state.items),
         out_of_sync=len(state.out_of_sync),
@@ -169,7 +172,7 @@ def object_statuses(state: AppState, look: Look) -> list[ObjectStatus]:
                 name=ref.name,
                 sync=SyncStatus.OUT_OF_SYNC if differs else SyncStatus.SYNCED,
                 health=health.status,
-                message=health.message or (change.reason if change else ""),
+                message=clean(health.message or (change.reason if change else "")),
                 wave=item.wave if item else (change.wave if change else 0),
                 hook="hook" if item and item.hook else "",
             )

@@ -58,7 +58,10 @@ def compose(data: bytes, *, file: str, limits: Limits, first_line: int = 1) -> l
             _reason(error, first_line), file, line, "check the indentation and the quotes around this line"
         ) from None
     except yaml.YAMLError as error:
-        raise bad(f"this is no YAML: {' '.join(str(error).split())}", file, first_line) from None
+        at = getattr(error, "position", 0) or 0
+        line = first_line + data[: at if isinstance(at, int) else 0].count(b"\n")
+        what = f"this is no YAML: {' '.join(str(error).split())}"
+        raise bad(what, file, line, "remove the character, or exclude the file") from None
     except (UnicodeDecodeError, ValueError):
         raise bad("this is no YAML: a character that cannot be read", file, first_line) from None
     return composer.documents

@@ -19,6 +19,7 @@ from taut.render.reach import Reach
 _ENDINGS = (".yaml", ".yml", ".json")
 _TOOL_GROUPS = ("kustomize.config.k8s.io/",)
 _MAX_DEPTH = 64
+_LFS = b"version https://git-lfs.github.com/spec/"
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,13 @@ def render_plain(reach: Reach, path: str, options: PlainOptions) -> PlainResult:
         data = reach.take(file)
         if data is None:
             continue
+        if data.startswith(_LFS):
+            # Left out as a file without objects, it would have everything deleted that it really holds.
+            raise BadInput(
+                "this is a pointer to a file in Git LFS, which is not fetched",
+                where=Where(repository=reach.repository, file=file),
+                advice="commit the file itself",
+            )
         documents = load_documents(data, file=file, limits=document_limits(reach.limits))
         _read(file, documents, reach.repository, manifests, warnings)
     if not files:

@@ -181,7 +181,9 @@ class Reach:
             self._bytes += size
             if self._bytes > self.limits.input_bytes or len(self._content) >= self.limits.input_files:
                 raise BadInput(
-                    "there is more below this folder than a render may read", where=self._where(posixpath.dirname(path))
+                    "there is more below this folder than a render may read",
+                    where=self._where(posixpath.dirname(path)),
+                    advice="name a smaller folder as the path, or exclude some",
                 )
             self._content[path] = self.tree.read(path)
         return self._content[path]

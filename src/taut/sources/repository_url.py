@@ -134,7 +134,11 @@ def relative_to(base: str, text: str) -> str:
         elif rest.startswith("../"):
             rest = rest[3:]
             if len(parts) <= 1 and not separator:
-                raise SourceError(f"{text!r} leads out of its host", where=Where(shown(base)))
+                raise SourceError(
+                    f"{shown(text)!r} leads out of its host",
+                    where=Where(shown(base)),
+                    advice="write the submodule's whole address",
+                )
             parts = parts[:-1]
         else:
             break
