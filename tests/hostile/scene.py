@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pygit2
-from pygit2.enums import FileMode
+from pygit2.enums import FileMode, ObjectType
 
 from hostile.attack import Attack, Ground, Planted, Raw, config_map
 from integration.loop.harness import CLUSTER, yaml
@@ -94,6 +94,16 @@ def plant(
     graft(fleet, raw)
 
 
+def plant_later(fleet: GitRepo, attacks: Sequence[Attack], ground: Ground, words: Mapping[str, str]) -> None:
+    """Commit attacks by plain files on top."""
+    files: dict[str, str] = {}
+    for attack in attacks:
+        document = _document(attack.name, fleet.url, words["@NAMESPACE@"], ground.fill(attack.source), attack.spec)
+        files |= {f"taut/{attack.name}.yaml": yaml(document)}
+        files |= {path: str(content) for path, content in _files(attack, ground, words)[0].items()}
+    overlay(fleet, files)
+
+
 def _files(attack: Attack, ground: Ground, words: Mapping[str, str]) -> tuple[dict[str, Content], dict[str, Raw]]:
     plain: dict[str, Content] = {}
     raw: dict[str, Raw] = {}
@@ -131,27 +141,43 @@ def _document(
 
 def graft(repo: GitRepo, entries: Mapping[str, Raw]) -> None:
     """Put entries into the tree of `main` that Git would not write, with a commit on top."""
+    _commit(repo, {(_above(path), path[len(_above(path)) :].lstrip("/")): entry for path, entry in entries.items()})
+
+
+def overlay(repo: GitRepo, files: Mapping[str, str]) -> None:
+    """Commit plain files over what `main` has, whatever odd things are in it: Git's own index would refuse those."""
+    _commit(
+        repo, {(path.rpartition("/")[0], path.rpartition("/")[2]): Raw(0o100644, text) for path, text in files.items()}
+    )
+
+
+def _above(path: str) -> str:
+    return "/".join(path.split("/")[:2]) if path.startswith("apps/") else ""
+
+
+def _commit(repo: GitRepo, entries: Mapping[tuple[str, str], Raw]) -> None:
     if not entries:
         return
     head = repo.git.revparse_single("main").peel(pygit2.Commit)
     tree = str(head.tree_id)
-    for path, entry in entries.items():
+    for (folder, name), entry in entries.items():
         content = entry.content.encode() if isinstance(entry.content, str) else entry.content
         oid = entry.content if entry.mode == FileMode.COMMIT else str(repo.git.create_blob(content))
-        above = f"apps/{path.split('/')[1]}" if path.startswith("apps/") else ""
-        tree = _with(repo, tree, above, path[len(above) :].lstrip("/"), entry.mode, str(oid))
+        tree = _with(repo, tree, folder, name, entry.mode, str(oid))
     author = pygit2.Signature("Eve", "eve@example.test")
     commit = repo.git.create_commit(None, author, author, "odd", pygit2.Oid(hex=tree), [head.id])
     repo.git.references.create("refs/heads/main", commit, force=True)
 
 
 def _with(repo: GitRepo, tree: str, folder: str, name: str, mode: int, oid: str) -> str:
+    """The tree with an entry put in, as raw bytes: nothing is checked."""
+    found = repo.git[tree]
+    entries = {e.raw_name: (int(e.filemode), str(e.id)) for e in found}  # pyright: ignore[reportGeneralTypeIssues]
     head, _, rest = folder.partition("/")
     if head:
-        inner = repo.git[tree][head]  # pyright: ignore[reportIndexIssue]
-        mode, oid, name = FileMode.TREE, _with(repo, str(inner.id), rest, name, mode, oid), head
-    entries = {e.raw_name: (e.filemode, str(e.id)) for e in repo.git[tree]}  # pyright: ignore[reportGeneralTypeIssues]
-    entries[name.encode()] = (mode, oid)
+        inner = entries.get(head.encode(), (0, str(repo.git.TreeBuilder().write())))[1]
+        mode, oid, name = FileMode.TREE, _with(repo, inner, rest, name, mode, oid), head
+    entries[name.encode()] = (int(mode), oid)
     order = sorted(entries.items(), key=lambda e: e[0] + (b"/" if e[1][0] == FileMode.TREE else b""))
-    data = b"".join(b"%o %b\0%b" % (int(m), n, bytes.fromhex(o)) for n, (m, o) in order)
-    return str(repo.git.odb.write(pygit2.enums.ObjectType.TREE, data))
+    data = b"".join(b"%o %b\0%b" % (m, n, bytes.fromhex(o)) for n, (m, o) in order)
+    return str(repo.git.odb.write(ObjectType.TREE, data))

@@ -10,7 +10,7 @@ import pytest
 
 from hostile.attack import Attack, Ground
 from hostile.corpus import ATTACKS
-from hostile.scene import HEALTHY, SECRET, VARIABLE, Canary, Machine, plant
+from hostile.scene import HEALTHY, SECRET, VARIABLE, Canary, Machine, overlay, plant, plant_later
 from integration.loop.harness import CLUSTER, config_map, yaml
 from servers.git import GitHttpServer
 from support.program import Program
@@ -39,7 +39,7 @@ class Siege:
             "clusters": [{"name": CLUSTER, "kubeconfig": str(plane.kubeconfig)}],
             "roots": [{"name": namespace, "git": self.fleet.url, "ref": "main", "path": "taut", "poll": "1h"}],
             "projects": [{"name": "hostile", "spec": project}],
-            "render": {"timeout": "10s", "memoryMib": 400},
+            "render": {"timeout": "6s", "memoryMib": 400},
         }
         self.left: list[Any] = []
         self.taut = Program(folder / "taut", config, extra={"TAUT_CANARY": VARIABLE})
@@ -57,7 +57,7 @@ class Siege:
             plant(self.git, self.fleet, [a for a in attacks if not a.later], ground, self.words())
             with self.taut:
                 self.taut.synced(*HEALTHY)
-                plant(self.git, self.fleet, [a for a in attacks if a.later], ground, self.words())
+                plant_later(self.fleet, [a for a in attacks if a.later], ground, self.words())
                 self.taut.ok("refresh")
                 self.all_stopped(list(attacks), ground)
                 self.nothing_is_left(attacks)
@@ -98,7 +98,7 @@ class Siege:
     def nothing_is_left(self, attacks: Sequence[Attack]) -> None:
         """Nothing of the machine is in what taut says, keeps and writes; nothing plays with a terminal."""
         spoken = self.taut.ok("status") + self.taut.ok("status", "-o", "json") + self.taut.ok("status", "-o", "yaml")
-        spoken += self.taut.log + "".join(self.taut.ok("get", a.name) for a in attacks if a.stage != "document")
+        spoken += self.taut.log + "".join(self.taut.ok("get", a.name) for a in attacks if a.name.startswith("n-"))
         for text in OF_THE_MACHINE:
             assert text not in spoken
         assert not [
@@ -114,7 +114,7 @@ class Siege:
         assert self.taut.process.poll() is None
         assert "an error inside taut" not in self.taut.log
         files = {f"apps/{n}/cm.yaml": yaml(config_map(n, {"state": "better"})) for n in HEALTHY}
-        self.fleet.commit(files)
+        overlay(self.fleet, files)
         self.taut.ok("refresh")
         self.taut.until(
             lambda: all((self.object(n) or {}).get("data") == {"state": "better"} for n in HEALTHY),
