@@ -281,3 +281,41 @@ async def test_a_kind_that_is_not_there_ends_the_watch(plane: Any, namespace: st
         await run.task
         assert run.seen.ended
         assert run.seen.failures == []
+
+
+async def test_a_watch_that_ends_at_once_is_said_and_not_asked_in_haste(plane: Any, namespace: str) -> None:
+    """Each end is a failure with a longer pause after it, also when the connection was opened well each time."""
+    async with watching(plane, namespace) as run:
+        await eventually(lambda: run.seen.syncs)
+
+        async def ends(request: web.Request) -> web.Response | None:
+            return web.Response(content_type="application/json") if "watch" in request.query else None
+
+        run.proxy.rule = ends
+        before = len(run.proxy.seen)
+        run.proxy.cut()
+        await eventually(lambda: len(run.seen.failures) >= 4)
+        assert {e.what for e in run.seen.failures} == {"the watch ended as soon as it began"}
+        assert len(run.proxy.seen) - before <= len(run.seen.failures) + 1
+        run.proxy.rule = None
+        await run.make_and_see("one")
+        assert run.seen.begins == 1, "it went on where it was"
+
+
+async def test_a_state_that_is_cut_off_is_no_state(plane: Any, namespace: str) -> None:
+    """The first objects came, and the connection ended cleanly before the rest: nothing is taken for complete, or for gone."""
+    frame = '{"type":"ADDED","object":{"metadata":{"name":"early","namespace":"n","uid":"u","resourceVersion":"5"}}}\n'
+
+    def half(proxy: ApiProxy) -> None:
+        async def rule(request: web.Request) -> web.Response | None:
+            return web.Response(text=frame, content_type="application/json") if "watch" in request.query else None
+
+        proxy.rule = rule
+
+    async with watching(plane, namespace, prepare=half) as run:
+        await eventually(lambda: len(run.seen.failures) >= 2)
+        assert {e.what for e in run.seen.failures} == {"the watch ended before it had brought everything"}
+        assert run.seen.syncs == 0
+        run.proxy.rule = None
+        await run.make_and_see("one")
+        assert run.seen.syncs == 1
