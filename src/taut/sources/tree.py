@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
+import unicodedata
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from itertools import islice
@@ -15,6 +18,7 @@ from pygit2.enums import FileMode, ObjectType
 from taut.model.errors import SourceError, Where
 from taut.model.snapshot import Entry, EntryKind
 from taut.sources.archive import UnpackedFile
+from taut.sources.touched import Touched, touched
 
 _MODES = {
     EntryKind.FILE: FileMode.BLOB,
@@ -24,10 +28,13 @@ _MODES = {
     EntryKind.SUBMODULE: FileMode.COMMIT,
 }
 _FILES = frozenset({EntryKind.FILE, EntryKind.EXECUTABLE, EntryKind.SYMLINK})
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_UNSEEN = frozenset({"Cc", "Zl", "Zp"})
 _DEEPEST = 100
 _MOST_FILES = 1_000_000
 _MOST_FOLDERS = 200_000
 """Ten folders that each name the next one ten times are small in Git and endless when walked."""
+_FOLDERS_KEPT = 8
 _TREES = "refs/taut/trees/"
 
 
@@ -42,7 +49,9 @@ class ObjectStore:
         self._local = threading.local()
         self.entries = lru_cache(maxsize=8192)(self._entries)
         self.index = lru_cache(maxsize=8192)(self._index)
-        self.folder_paths = lru_cache(maxsize=64)(self._folder_paths)
+        self.touched = lru_cache(maxsize=16)(self._touched)
+        self._folders: OrderedDict[str, tuple[str, ...]] = OrderedDict()
+        self._folders_lock = threading.Lock()
 
     def repository(self) -> pygit2.Repository:
         """This thread's repository."""
@@ -51,6 +60,21 @@ class ObjectStore:
             found = pygit2.Repository(str(self.path))
             self._local.repository = found
         return found
+
+    def folder_paths(self, oid: str) -> tuple[str, ...]:
+        """All folders below a tree, parents before children, in name order. Another tree with the same folders gives the same tuple, and
+        is found to do so at the cost of what differs. Raises SourceError when there are too many, KeyError when the tree is not here.
+        """
+        with self._folders_lock:
+            found = self._folders.get(oid)
+            if found is None:
+                near = next(reversed(self._folders), "")
+                differs = self.touched(near, oid) if near else None
+                same = differs is not None and not differs.folders
+                found = self._folders[oid] = self._folders[near] if same else self._folder_paths(oid)
+                while len(self._folders) > _FOLDERS_KEPT:
+                    self._folders.popitem(last=False)
+            return found
 
     def exists(self, oid: str) -> bool:
         """Whether the object is here."""
@@ -134,6 +158,9 @@ class ObjectStore:
             )
         return tuple(sorted(found, key=lambda entry: entry.name))
 
+    def _touched(self, old: str, new: str) -> Touched | None:
+        return touched(self.repository(), old, new)
+
     def _index(self, oid: str) -> dict[str, Entry]:
         return {entry.name: entry for entry in self.entries(oid)}
 
@@ -180,7 +207,7 @@ def _name(raw: bytes | None) -> str:
             f"the repository holds an entry with a dangerous name: {name[:100]!r}",
             advice="remove it from the repository",
         )
-    if any(ord(c) < 32 or ord(c) == 127 for c in name):
+    if (not name.isascii() and any(unicodedata.category(c) in _UNSEEN for c in name)) or _CONTROL.search(name):
         raise SourceError(
             f"the repository holds a file name with control characters: {name[:100]!r}", advice="rename it"
         )
