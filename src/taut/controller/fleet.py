@@ -90,6 +90,9 @@ class Fleet:
         for ref in after - before:
             self._wanted[ref] = (*self._wanted.get(ref, ()), state.key)
         state.desired = desired
+        for ref in state.items.keys() - after:
+            # Whoever looked for it while this was not known yet was told that it belongs here: after a start, or a commit, too.
+            self._wake_claimants(ref, state.key)
 
     def claimant(self, ref: ObjectRef, *, other_than: AppKey) -> AppKey | None:
         """Another application whose desired state holds `ref` now: the object is handed over to it, not deleted."""
