@@ -88,6 +88,7 @@ class Controller:
             config.roots, config.configured_projects(), self.sources, self.fleet, self.queue, self.store, self._adopt
         )
         self.watch = SourceWatch(self.sources, self.fleet, self.queue, self.roots.look)
+        self.fleet.head_of = self.watch.head
         self.roots.on_changed = self._track
         self.fleet.on_removed = self._gone
         self._pins = pins

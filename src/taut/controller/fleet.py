@@ -55,6 +55,8 @@ class Fleet:
         self._readers: dict[ObjectRef, set[AppKey]] = {}
         self._reads: dict[AppKey, frozenset[ObjectRef]] = {}
         self.on_removed: Callable[[AppState], Awaitable[None]] = _nothing
+        self.head_of: Callable[[AppState], str] = lambda _: ""
+        """Up to which revision nothing moved for an application since it was rendered; empty when there is nothing to add."""
 
     # Who owns what
 
@@ -352,9 +354,7 @@ class Fleet:
         if status == before:
             return
         self._statuses[state.key] = status
-        if before is not None and _only_moved_on(before, status):
-            return
-        self._tell(status)
+        self._tell(self._as_of_now(status, state.key))
         if before is not None and (before.health, before.sync) != (status.health, status.sync):
             self.mark_ready(state)
 
@@ -365,11 +365,18 @@ class Fleet:
 
     def statuses(self) -> list[AppStatus]:
         """Every application's status, in the order of their keys."""
-        return [self._statuses[k] for k in sorted(self._statuses)]
+        return [self._as_of_now(self._statuses[k], k) for k in sorted(self._statuses)]
 
     def status(self, key: AppKey) -> AppStatus | None:
         """One application's status."""
-        return self._statuses.get(key)
+        status = self._statuses.get(key)
+        return None if status is None else self._as_of_now(status, key)
+
+    def _as_of_now(self, status: AppStatus, key: AppKey) -> AppStatus:
+        """A commit that changes nothing for an application costs it nothing: how far Git has moved on is told to who asks."""
+        state = self.states.get(key)
+        head = self.head_of(state) if state is not None else ""
+        return msgspec.structs.replace(status, desired_revision=head) if head else status
 
     async def subscribe(self) -> AsyncGenerator[AppStatus | AppKey]:
         """Every status as it changes, from now on; the key of an application that is no more."""
@@ -380,9 +387,3 @@ class Fleet:
                 yield await listener.get()
         finally:
             self._listeners.discard(listener)
-
-
-def _only_moved_on(before: AppStatus, now: AppStatus) -> bool:
-    """A commit that changes nothing for an application moves its revision on: that is shown to who asks, and no news."""
-    same = now == msgspec.structs.replace(before, desired_revision=now.desired_revision)
-    return same and now.sync is SyncStatus.SYNCED

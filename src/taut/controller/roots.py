@@ -93,6 +93,8 @@ class Roots:
         self._changed: list[AppState] = []
         self._projects: dict[str, Project] = {}
         self._former: dict[str, Project] = {}
+        self._matched: dict[Needs, tuple[tuple[str, ...], Found]] = {}
+        """What a generator found among these folders."""
         self._looking = asyncio.Lock()
         self._owed = False
         fleet.allowed_projects = {name: s.config.allowed_projects for name, s in self.states.items()}
@@ -185,7 +187,11 @@ class Roots:
             source = Source(git=needs.git, ref=needs.ref, credentials=needs.credentials)
             snapshot = await self._sources.resolve(source, fetch=False)
             folders = await self._sources.folders(snapshot)
-            return Found(folders=match_folders(folders, needs.include, needs.exclude))
+            known = self._matched.get(needs)
+            if known is None or known[0] is not folders:  # the same folders are the same tuple
+                known = (folders, Found(folders=match_folders(folders, needs.include, needs.exclude)))
+                self._matched[needs] = known
+            return known[1]
         except TautError as error:
             return Found(failed=str(error))
 

@@ -7,14 +7,15 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from taut.controller.fleet import Fleet
 from taut.controller.queue import Reason, WorkQueue
-from taut.controller.state import AppState
+from taut.controller.state import AppState, Desired
 from taut.controller.status import problem_of
-from taut.model.application import Source
+from taut.model.application import Application, Source
 from taut.model.errors import TautError
+from taut.model.refs import AppKey
 from taut.model.snapshot import Snapshot
 from taut.render.closure import Closure
 from taut.sources.service import Sources
@@ -41,6 +42,15 @@ class Watched:
     git: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Move:
+    """How a source moved: where it is now (None: it cannot be told), where it was looked at before, and which paths lie between (None: any)."""
+
+    head: Snapshot | None
+    before: str = ""
+    touched: frozenset[str] | None = None
+
+
 class SourceWatch:
     """One task for each address that applications or roots read from; one fetch serves them all.
 
@@ -61,6 +71,12 @@ class SourceWatch:
         self._versions: dict[Place, str] = {}
         self._owed: set[str] = set()
         self._moves: dict[str, int] = {}
+        self._heads: dict[Source, Snapshot] = {}
+        self._judged: dict[AppKey, Desired] = {}
+        """What each application wanted when its inputs were last found to be the same as at the head."""
+        self._unlearned: set[str] = set()
+        """Addresses where applications came or went since it was last asked where their sources are."""
+        self._placed: dict[AppKey, tuple[Application, tuple[Source, ...]]] = {}
         self.fetches = 0
         self.failing: dict[Place, TautError] = {}
         """What is wrong with a repository, a chart or an artifact."""
@@ -78,12 +94,23 @@ class SourceWatch:
             self._owed.discard(url)
             self.failing = {p: e for p, e in self.failing.items() if p[0] != url}
         self._watched = found
+        self._unlearned = set(found)
+        self._forget()
         for url in found:
             if url not in self._tasks:
                 self._moves[url] = self._sources.moves(url)
                 self._pokes[url] = asyncio.Event()
                 self._pokes[url].set()  # the first look is at once: what was pushed while taut was down is seen
                 self._tasks[url] = asyncio.create_task(self._watch(url), name=f"source {url}")
+
+    def _forget(self) -> None:
+        """Applications that are gone, and places that nobody reads, are not remembered."""
+        known = self._fleet.states
+        for gone in [key for key in self._placed if key not in known]:
+            del self._placed[gone]
+            self._judged.pop(gone, None)
+        read = {place for _, places in self._placed.values() for place in places}
+        self._heads = {place: head for place, head in self._heads.items() if place in read}
 
     def poke(self, urls: Iterable[str] | None = None) -> int:
         """Look at once, at these repositories (in any spelling of their address) or at all. How many is the answer."""
@@ -161,6 +188,9 @@ class SourceWatch:
         if url in self._owed:
             await self._moved(url)
             self._owed.discard(url)
+        if url in self._unlearned:
+            await self._learn(url)
+            self._unlearned.discard(url)
 
     async def _ask(self, url: str) -> tuple[bool, dict[Place, TautError]]:
         """Look at an address: whether anything moved, and what cannot be read."""
@@ -212,41 +242,84 @@ class SourceWatch:
             self._fleet.publish(state)
 
     def _readers(self, url: str) -> list[AppState]:
-        return [s for s in self._fleet.states.values() if any(x.url == url for x in s.app.spec.all_sources)]
+        return [s for s in self._fleet.states.values() if any(place.url == url for place in self._places(s))]
 
     async def changed(self, url: str) -> list[AppState]:
         """Something moved at `url`: the applications whose inputs really changed, and only those."""
-        resolved: dict[Source, Snapshot | None] = {}
-        return [s for s in self._readers(url) if not await self._same(s, resolved)]
+        readers = self._readers(url)
+        places = {place for state in readers for place in self._places(state)}
+        moves = {place: await self._move(place) for place in places}
+        doubted: dict[tuple[str, str], bool] = {}
+        changed = [s for s in readers if self._in_doubt(s, doubted) or not self._same(s, moves)]
+        self._heads |= {place: move.head for place, move in moves.items() if move.head is not None}
+        return changed
 
-    async def _same(self, state: AppState, resolved: dict[Source, Snapshot | None]) -> bool:
-        """Whether a render would read exactly the same; then only the revision that people see moves on."""
-        desired = state.desired
+    def _in_doubt(self, state: AppState, known: dict[tuple[str, str], bool]) -> bool:
+        """Whether the application's project asks for more than equal inputs: each commit has to be signed, or nothing is allowed at all."""
+        rule = (state.key.root, state.app.spec.project)
+        if rule not in known:
+            barred = self._fleet.barred(state) is not None
+            known[rule] = barred or self._fleet.project_of(state).spec.signatures.require != "none"
+        return known[rule]
+
+    async def _learn(self, url: str) -> None:
+        """Remember where the sources at an address are, so that their first move can be told by what lies between."""
+        for place in {place for state in self._readers(url) for place in self._places(state)} - self._heads.keys():
+            head = (await self._move(place)).head
+            if head is not None:
+                self._heads[place] = head
+
+    def head(self, state: AppState) -> str:
+        """The revision (as people see it) up to which nothing moved for an application since it was rendered; empty when nobody looked."""
+        places = self._places(state)
+        head = self._heads.get(places[0]) if places else None
+        return head.revision.label if head is not None and self._as_judged(state) else ""
+
+    async def _move(self, place: Source) -> Move:
+        """Where a source is now, and what lies between that and where it was looked at last."""
+        try:
+            head = await self._sources.resolve(place, fetch=False)
+        except TautError:
+            return Move(None)
+        before = self._heads.get(place)
+        if before is None:
+            return Move(head)
+        between = await asyncio.to_thread(self._sources.touched, before, head)
+        return Move(head, before.revision.id, between.paths if between is not None else None)
+
+    def _same(self, state: AppState, moves: dict[Source, Move]) -> bool:
+        """Whether a render would read exactly the same; then only the revision that people see moves on (`head`)."""
         closure = _closure(state)
         if state.removed or closure is None:
             return False
-        snapshots: list[Snapshot] = []
-        for source in state.app.spec.all_sources:
-            where = address_of(source)
-            if where not in resolved:
-                try:
-                    resolved[where] = await self._sources.resolve(source, fetch=False)
-                except TautError:
-                    resolved[where] = None
-            found = resolved[where]
-            if found is None:
+        found = [moves[place] for place in self._places(state) if place in moves]
+        heads = [move.head for move in found if move.head is not None]
+        if len(heads) != len(closure.sources):
+            return False
+        quick = self._as_judged(state) or (not state.stale and _at(state, [move.before for move in found]))
+        for inputs, move, head in zip(closure.sources, found, heads, strict=True):
+            passed = quick and move.touched is not None and inputs.untouched(move.touched)
+            if not passed and not inputs.same_in(head.tree):
                 return False
-            snapshots.append(found)
-        if state.desired is not desired or _closure(state) is not closure:
-            return False
-        if not closure.same_in([s.tree for s in snapshots]):
-            return False
-        if self._fleet.barred(state) is not None or self._fleet.project_of(state).spec.signatures.require != "none":
-            return False
-        if desired is not None and not state.stale:
-            state.desired = replace(desired, snapshots=tuple(snapshots))
-            self._fleet.publish(state)
+        if state.desired is not None and not state.stale:
+            self._judged[state.key] = state.desired
         return True
+
+    def _as_judged(self, state: AppState) -> bool:
+        """Whether what Git wants is still what was found to be the same at all heads that were looked at."""
+        return not state.stale and state.desired is not None and self._judged.get(state.key) is state.desired
+
+    def _places(self, state: AppState) -> tuple[Source, ...]:
+        """The application's sources without what does not decide which snapshot they are."""
+        known = self._placed.get(state.key)
+        if known is None or known[0] is not state.app:
+            known = self._placed[state.key] = (state.app, tuple(address_of(s) for s in state.app.spec.all_sources))
+        return known[1]
+
+
+def _at(state: AppState, revisions: list[str]) -> bool:
+    """Whether the application was rendered at just these revisions of its sources."""
+    return state.desired is not None and [s.revision.id for s in state.desired.snapshots] == revisions
 
 
 def _closure(state: AppState) -> Closure | None:

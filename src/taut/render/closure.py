@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,6 +44,11 @@ class SourceClosure:
             and all(_is_absent(tree, path) for path in self.absent)
             and all(listing_hash(tree, path, every=is_every(value)) == value for path, value in self.listings.items())
         )
+
+    def untouched(self, paths: AbstractSet[str]) -> bool:
+        """Whether nothing that was looked at is among `paths`: changed files and every folder above one."""
+        looked = (self.files.keys(), self.absent, self.folders.keys(), self.listings.keys())
+        return all(_disjoint(*sorted((paths, each), key=len)) for each in looked)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON, sorted."""
@@ -92,6 +98,10 @@ class Closure:
     def hash(self) -> str:
         """sha256 (hex) of everything in it."""
         return hashlib.sha256(self.to_json()).hexdigest()
+
+
+def _disjoint(few: AbstractSet[str], many: AbstractSet[str]) -> bool:
+    return not any(path in many for path in few)
 
 
 def marked_hash(entry: Entry) -> str:

@@ -39,6 +39,7 @@ from taut.sources.remote_bases import RemoteAddress, parse_remote
 from taut.sources.repository_url import RepositoryUrl, parse_repository_url
 from taut.sources.semver_range import parse_version
 from taut.sources.submodules import submodules
+from taut.sources.touched import Touched
 from taut.sources.tree import GitTree
 
 type Allowed = Callable[[str], bool]
@@ -164,16 +165,12 @@ class Sources:
         tree = _git_tree(snapshot.tree)
         return await asyncio.to_thread(tree.store.folder_paths, tree.hash)
 
-    def changed_paths(self, url: str, old: str, new: str) -> frozenset[str] | None:
-        """The paths of files that differ between two commits of a repository; None when the mirror does not know one of them."""
-        mirror = self._known_mirror(url)
-        before, after = (mirror.commit(old), mirror.commit(new)) if mirror else (None, None)
-        if before is None or after is None:
+    def touched(self, old: Snapshot, new: Snapshot) -> Touched | None:
+        """What lies between two snapshots of one repository; None when that cannot be told quickly: then everything has to be compared."""
+        before, after = old.tree, new.tree
+        if not isinstance(before, GitTree) or not isinstance(after, GitTree) or before.store is not after.store:
             return None
-        found: set[str] = set()
-        for delta in before.tree.diff_to_tree(after.tree).deltas:
-            found |= {delta.old_file.path, delta.new_file.path}
-        return frozenset(found)
+        return after.store.touched(before.hash, after.hash)
 
     def tree(self, url: str, revision: str) -> Tree:
         """The tree of a revision that was fetched before (url and revision as a Snapshot gives them). Raises SourceError when it is not here."""

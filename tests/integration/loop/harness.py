@@ -184,9 +184,7 @@ class Taut:
                     return False
                 if (status.sync, status.health) != ("Synced", "Healthy"):
                     return False
-                if at and (state.desired is None or state.desired.revision.id != at):
-                    return False
-                if at and state.desired is not None and status.desired_revision != state.desired.revision.label:
+                if at and at[:8] not in status.desired_revision:
                     return False
             return True
 

@@ -201,7 +201,7 @@ async def carry_out(order: Order, killer: Killer) -> None:
                     and not state.stale
                     and state.run is None
                     and state.desired is not None
-                    and state.desired.revision.id == commit
+                    and commit[:8] in status.desired_revision
                     and state.record.content_hash == state.desired.content_hash
                     and (status.sync, status.health) == ("Synced", "Healthy")
                 )

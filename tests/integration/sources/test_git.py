@@ -12,9 +12,10 @@ import pytest
 from taut.model.application import Source
 from taut.model.errors import SourceError
 from taut.model.refs import AppKey
-from taut.model.snapshot import EntryKind
+from taut.model.snapshot import EntryKind, Snapshot
 from taut.sources import Sources
 from taut.sources.mirror import Mirror
+from taut.sources.touched import Touched
 
 from .conftest import MakeSources, Repo, Server, git
 
@@ -218,14 +219,40 @@ async def test_a_tag_of_a_file(sources: Sources, repo: Repo) -> None:
         await at(sources, repo, "file")
 
 
-async def test_what_changed_between_two_commits(sources: Sources, repo: Repo) -> None:
-    first = await at(sources, repo)
-    second = repo.commit({"apps/web/deployment.yaml": "kind: New\n", "apps/api/x.yaml": "1"})
-    await sources.fetch(repo.url)
-    assert sources.changed_paths(repo.url, first, second) == {"apps/web/deployment.yaml", "apps/api/x.yaml"}
-    assert sources.changed_paths(repo.url, first, first) == frozenset()
-    assert sources.changed_paths(repo.url, "0" * 40, second) is None
-    assert sources.changed_paths("file:///nowhere/at/all", first, second) is None
+async def test_what_lies_between_two_commits(sources: Sources, repo: Repo) -> None:
+    async def after(files: dict[str, bytes | str] | None = None, *, tree: str = "") -> Snapshot:
+        repo.commit(files, tree=tree)
+        await sources.fetch(repo.url)
+        return await sources.resolve(Source(git=repo.url), fetch=False)
+
+    first = await after({"apps/web/deployment.yaml": "kind: Old\n"})
+    second = await after({"apps/web/deployment.yaml": "kind: New\n", "apps/web/x.yaml": "1"})
+    found = sources.touched(first, second)
+    assert found is not None
+    assert found.paths - {"", "."} == {"apps", "apps/web", "apps/web/deployment.yaml", "apps/web/x.yaml"}
+    assert not found.folders
+    assert sources.touched(first, first) == Touched(frozenset({"", "."}), folders=False)
+    third = await after({"apps/api/deep/x.yaml": "1"})
+    found = sources.touched(second, third)
+    assert found is not None
+    assert found.folders
+    assert "apps/api/deep" in found.paths
+    back = sources.touched(third, second)
+    assert back is not None
+    assert back.folders
+    link = repo.tree(("120000", repo.blob(b"web"), "link"))
+    linked = await after(tree=repo.tree(("40000", link, "apps")))
+    assert sources.touched(third, linked) is None, "what is below a link is elsewhere"
+
+
+async def test_the_same_folders_are_found_without_walking(sources: Sources, repo: Repo) -> None:
+    repo.commit({"apps/a/x.yaml": "1", "apps/b/x.yaml": "1"})
+    first = await sources.folders(await sources.resolve(Source(git=repo.url), fetch=True))
+    repo.commit({"apps/a/x.yaml": "2", "apps/a/y.yaml": "2"})
+    assert await sources.folders(await sources.resolve(Source(git=repo.url), fetch=True)) is first
+    repo.commit({"apps/c/x.yaml": "1"})
+    after = await sources.folders(await sources.resolve(Source(git=repo.url), fetch=True))
+    assert set(after) - set(first) == {"apps/c"}
 
 
 async def test_a_commit_in_a_large_repository_costs_what_the_commit_costs(
