@@ -108,7 +108,7 @@ async def broken_sync(network: Network, fleet: Fleet, commit: str) -> None:
         status, state = taut.status(name), taut.state(name)
         if status is None or state is None or state.desired is None:
             return False
-        return status.sync == "Synced" and state.desired.revision.id == commit
+        return status.sync == "Synced" and commit[:8] in status.desired_revision and not state.stale
 
     def fact() -> bool:
         return over(network) or all(done(n) for n in fleet.names)

@@ -135,7 +135,7 @@ async def settled(taut: Taut, name: str, commit: str) -> None:
             assert {h.kind for h in status.held_for} == {"rebuilt-inventory"}
             await taut.approve(name)
             return False
-        here = state.desired is not None and state.desired.revision.id == commit and state.run is None
+        here = commit[:8] in status.desired_revision and not state.stale and state.run is None
         return here and status.sync == "Synced" and taut.controller.queue.idle
 
     await taut.until(done, f"{name} is done", PATIENCE)

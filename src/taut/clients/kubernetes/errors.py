@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import ssl
 from typing import Any
 
 from taut.model.errors import TargetError, Where
@@ -141,8 +142,10 @@ def unreachable(
 
 def _in_words(error: BaseException) -> str:
     """What an error of the network says, without what only its library means by it."""
-    cause = getattr(error, "os_error", None)
-    if not isinstance(cause, OSError):
+    cause = getattr(error, "certificate_error", None) or getattr(error, "os_error", None)
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {cause.verify_message}"
+    if not isinstance(cause, OSError) or isinstance(cause, ssl.SSLError):
         return str(error) or type(error).__name__
     if cause.errno is not None and cause.errno > 0:
         return os.strerror(cause.errno)
