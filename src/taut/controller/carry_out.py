@@ -15,8 +15,9 @@ from taut.model.live import LiveObject
 from taut.model.manifests import Body
 from taut.model.operation import Operation, OperationKind, Step, StepState
 from taut.model.plan import Action, InventoryItem
-from taut.model.refs import ObjectRef
+from taut.model.refs import AppKey, ObjectRef
 from taut.planning.fields import managed_fields, owned_hash
+from taut.planning.ownership import owner_app
 from taut.store.store import Mark, Store
 from taut.targets.kubernetes.cluster import Cluster
 from taut.targets.kubernetes.immutable import immutable_cause
@@ -38,6 +39,8 @@ class Run:
     clusters: Mapping[str, Cluster]
     """All there are: what an application leaves behind when it moves is removed from the cluster that it was in."""
     impersonate: Callable[[str], str | None]
+    owner: Callable[[ObjectRef], AppKey | None]
+    """Whose inventory holds an object, now."""
     propagation: str = "background"
     waiting: str = ""
     superseded: bool = False
@@ -59,6 +62,17 @@ class Run:
     def at(self, ref: ObjectRef) -> Cluster:
         """The object's cluster."""
         return self.clusters.get(ref.cluster, self.cluster)
+
+    def another(self, step: Step, live: LiveObject | None) -> AppKey | None:
+        """The application to which the step's object belongs by now, when that is not this one: then nothing is sent."""
+        mine = self.operation.app
+        for owner in (
+            self.owner(step.ref) if step.tracked else None,
+            owner_app(live.owner) if live is not None and live.owner else None,
+        ):
+            if owner is not None and owner != mine and str(owner) != step.taken_from:
+                return owner
+        return None
 
     def put(self, step: Step) -> None:
         """Replace the step of the same number."""
@@ -99,10 +113,13 @@ class StepSender:
 
     async def _send_one(self, run: Run, step: Step) -> dict[ObjectRef, InventoryItem | None]:
         try:
+            if step.action is Action.UNCHANGED and not step.hook:
+                return await self._done(run, step, None)
+            other = run.another(step, run.at(step.ref).get(step.ref))
+            if other is not None and step.action is not Action.RELEASE:
+                return await self._lost(run, step, other)
             if step.hook:
                 return await self._hook(run, step)
-            if step.action is Action.UNCHANGED:
-                return await self._done(run, step, None)
             if step.action is Action.DELETE:
                 return await self._delete(run, step)
             if step.action is Action.RECREATE and self._still_there(run, step):
@@ -115,6 +132,16 @@ class StepSender:
         except BadInput as error:  # no request could be made of it, and none ever will
             refused = TargetError(error.what, where=error.where, advice=error.advice, status=400, reason="BadRequest")
             return await self._failed(run, step, refused)
+
+    async def _lost(self, run: Run, step: Step, other: AppKey) -> dict[ObjectRef, InventoryItem | None]:
+        """The object belongs to another application by now: it is neither written nor removed, and this one's inventory lets go of it."""
+        why = f"it belongs to the application {other} by now"
+        if step.action is Action.DELETE or not step.tracked:
+            return await self._done(run, step, None, drop=step.tracked, message=why)
+        failed = replace(step, state=StepState.FAILED, message=why)
+        await self._store.mark(run.operation.id, [Mark(step.number, StepState.FAILED, message=why, drop=True)])
+        run.put(failed)
+        return {step.ref: None}
 
     def _still_there(self, run: Run, step: Step) -> bool:
         live = run.at(step.ref).get(step.ref)
@@ -162,6 +189,9 @@ class StepSender:
     async def _hook(self, run: Run, step: Step) -> dict[ObjectRef, InventoryItem | None]:
         """Make a hook's object, unless this very run of it exists already."""
         there = await self._standing(run, step)
+        other = run.another(step, there)
+        if other is not None:
+            return await self._lost(run, step, other)
         if there is not None and there.run_key == step.run_key and there.uid != step.replaces:
             return await self.adopt(run, step, there)
         if await self._store.run_result(step.run_key) == StepState.DONE:

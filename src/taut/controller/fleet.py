@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 
 import msgspec
 
+from taut.controller.claims import Claim, Rivals, Taken, left_over, rightful, touches
 from taut.controller.queue import HEAVY, Reason, WorkQueue
 from taut.controller.state import AppState, Desired
 from taut.controller.status import status_of, sync_status
@@ -29,6 +30,11 @@ async def _nothing(_: AppState) -> None:
     """Nobody wants to know."""
 
 
+def _hooks(desired: Desired | None) -> frozenset[ObjectRef]:
+    """The objects that an application's hooks make."""
+    return frozenset(h.ref for h in desired.hooks) if desired is not None and desired.hooks else frozenset()
+
+
 class Fleet:
     """The applications, their projects and clusters."""
 
@@ -42,7 +48,9 @@ class Fleet:
         self.known_roots: frozenset[str] = frozenset()
         """The roots that were read completely: each of their applications is here."""
         self._owners: dict[ObjectRef, AppKey] = {}
+        self._rivals = Rivals()
         self._wanted: dict[ObjectRef, tuple[AppKey, ...]] = {}
+        self._hooked: dict[ObjectRef, tuple[AppKey, ...]] = {}
         self._dependants: dict[AppKey, set[AppKey]] = {}
         self._needs: dict[AppKey, frozenset[AppKey]] = {}
         self._relinked: set[AppKey] = set()
@@ -65,11 +73,66 @@ class Fleet:
         return self._owners.get(ref)
 
     def put_item(self, state: AppState, item: InventoryItem) -> None:
-        """Take an object into an inventory (in memory; the store has it already)."""
+        """Take an object into an inventory (in memory; the store has it already), unless another application's holds it."""
+        if self._owners.setdefault(item.ref, state.key) != state.key:
+            return
         if not item.pending:
             self._tell_readers(item.ref)  # the watch tells of what others write, not of what taut does
         state.items[item.ref] = item
-        self._owners[item.ref] = state.key
+
+    def claim(self, state: AppState, items: Sequence[InventoryItem], giving: Mapping[ObjectRef, AppKey]) -> Claim:
+        """Take what an operation is about to write into its application's inventory, all of it or nothing. What another one gives
+        up (`giving`, as the plan had it) changes hands by it.
+
+        Raises Taken when something belongs to another application by now.
+        """
+        givers: dict[ObjectRef, AppKey] = {}
+        for ref in (item.ref for item in items):
+            other = self._owners.get(ref, state.key)
+            if other != state.key:
+                if giving.get(ref) != other or not self.gives_up(other, ref):
+                    raise Taken(ref, other)
+                givers[ref] = other
+        given: list[tuple[AppState, InventoryItem]] = []
+        for ref, key in givers.items():
+            giver = self.states.get(key)
+            if giver is not None and ref in giver.items:
+                given.append((giver, giver.items.pop(ref)))
+            del self._owners[ref]
+            self._queue.add(key, Reason.DEPENDENCY)  # its status counts one less
+        new = tuple(item for item in items if item.ref not in state.items)
+        for item in items:
+            self.put_item(state, state.items.get(item.ref, item))
+        return Claim(new, givers, tuple(given))
+
+    def unclaim(self, state: AppState, claim: Claim) -> None:
+        """The operation could not be stored: everything belongs to whom it belonged before."""
+        back = {item.ref: giver for giver, item in claim.given}
+        for item in claim.new:
+            if item.ref not in back:
+                self.drop_item(state, item.ref)
+        for giver, item in claim.given:
+            state.items.pop(item.ref, None)
+            giver.items[item.ref] = item
+            self._owners[item.ref] = giver.key
+
+    def rivalled(self, state: AppState) -> list[ObjectRef]:
+        """The objects of the application that another one's inventory holds as well: an earlier taut let that happen."""
+        return self._rivals.of(state)
+
+    async def settle_rivals(self, refs: Iterable[ObjectRef]) -> None:
+        """Let one application keep each of these objects (see `rightful`); the others let go of it. Their kinds must be in view."""
+        for ref in refs:
+            holders = list(left_over(self.states, self._rivals.end(ref), ref))
+            if not holders:
+                continue
+            keeps = rightful(ref, holders, self.look(ref))
+            self._owners[ref] = keeps.key
+            for state in holders:
+                if state is not keeps:
+                    state.items.pop(ref)
+                    self._queue.add(state.key, Reason.DEPENDENCY)
+                    await self._store.drop_items(state.key, [ref])
 
     def drop_item(self, state: AppState, ref: ObjectRef) -> None:
         """Let an object go from an inventory."""
@@ -82,19 +145,33 @@ class Fleet:
         """Learn what an application wants from now on."""
         before = state.desired.refs if state.desired is not None else frozenset[ObjectRef]()
         after = desired.refs if desired is not None else frozenset[ObjectRef]()
-        for ref in before - after:
-            others = tuple(k for k in self._wanted.get(ref, ()) if k != state.key)
-            if others:
-                self._wanted[ref] = others
-                self._wake_claimants(ref, state.key)
-            else:
-                self._wanted.pop(ref, None)
-        for ref in after - before:
-            self._wanted[ref] = (*self._wanted.get(ref, ()), state.key)
+        hooks_before, hooks = _hooks(state.desired), _hooks(desired)
         state.desired = desired
-        for ref in state.items.keys() - after:
+        self._index(self._wanted, state.key, before, after)
+        self._index(self._hooked, state.key, hooks_before, hooks)
+        for ref in state.items.keys() - after - hooks:
             # Whoever looked for it while this was not known yet was told that it belongs here: after a start, or a commit, too.
             self._wake_claimants(ref, state.key)
+        for ref in (live.ref for cluster in self.clusters.values() for live in cluster.owned_by(str(state.key))):
+            if ref not in after and ref not in state.items:
+                self._wake_claimants(ref, state.key)  # by its mark alone
+
+    def _index(
+        self,
+        who: dict[ObjectRef, tuple[AppKey, ...]],
+        key: AppKey,
+        before: frozenset[ObjectRef],
+        after: frozenset[ObjectRef],
+    ) -> None:
+        for ref in before - after:
+            others = tuple(k for k in who.get(ref, ()) if k != key)
+            if others:
+                who[ref] = others
+                self._wake_claimants(ref, key)
+            else:
+                who.pop(ref, None)
+        for ref in after - before:
+            who[ref] = (*who.get(ref, ()), key)
 
     def claimant(self, ref: ObjectRef, *, other_than: AppKey) -> AppKey | None:
         """Another application whose desired state holds `ref` now: the object is handed over to it, not deleted."""
@@ -106,12 +183,12 @@ class Fleet:
 
     def _wake_claimants(self, ref: ObjectRef, other_than: AppKey) -> None:
         """Whoever is held because of this object is looked at again."""
-        for key in self._wanted.get(ref, ()):
+        for key in (*self._wanted.get(ref, ()), *self._hooked.get(ref, ())):
             if key != other_than and key in self.states:
                 self._queue.add(key, Reason.DEPENDENCY)
 
     def gives_up(self, key: AppKey, ref: ObjectRef) -> bool:
-        """Whether the application that owns `ref` no longer wants it, and says so from what Git has now.
+        """Whether the application that owns `ref` no longer wants it, says so from what Git has now, and does not write it just now.
 
         An application that is not here counts only when it would have to be: its root was read. Others may belong to
         another taut.
@@ -119,9 +196,20 @@ class Fleet:
         owner = self.states.get(key)
         if owner is None:
             return key.root in self.known_roots
+        if touches(owner, ref):
+            return False
         if owner.removed:
             return True
-        return owner.desired is not None and not owner.stale and ref not in owner.desired.refs
+        if owner.desired is None or owner.stale:
+            return False
+        return ref not in owner.desired.refs and ref not in _hooks(owner.desired)
+
+    def left(self, state: AppState, refs: Iterable[ObjectRef]) -> None:
+        """An operation is over that wrote these objects: who waited for one that its application does not want is looked at."""
+        desired = state.desired
+        for ref in set(refs):
+            if state.removed or desired is None or ref not in desired.refs:
+                self._wake_claimants(ref, state.key)
 
     def undecided(self, state: AppState, clusters: Collection[str]) -> AppKey | None:
         """Another application of the root that has not been looked at since the last commit: it may claim what would be deleted.
@@ -143,7 +231,7 @@ class Fleet:
         if owner is not None:
             self._note_completion(self.states.get(owner), event)
             self._queue.add(owner, Reason.LIVE)
-        for key in self._wanted.get(event.ref, ()):
+        for key in (*self._wanted.get(event.ref, ()), *self._hooked.get(event.ref, ())):
             if key != owner:
                 self._queue.add(key, Reason.LIVE)
         self._tell_readers(event.ref)
@@ -320,7 +408,9 @@ class Fleet:
         """A new application."""
         self.states[state.key] = state
         for ref in state.items:
-            self._owners[ref] = state.key
+            first = self._owners.setdefault(ref, state.key)
+            if first != state.key:
+                self._rivals.note(ref, first, state.key)
 
     async def removed(self, state: AppState) -> None:
         """The application is taken down completely: forget it, all at once, for Git may declare it anew at any moment."""

@@ -76,9 +76,12 @@ class Operator:
         self._sender = StepSender(store, steady)
 
     async def start(self, state: AppState, planned: Planned, start: Start) -> None:
-        """Write the operation ahead: from here on a restart continues it."""
+        """Write the operation ahead: from here on a restart continues it.
+
+        Raises Taken when another application claimed one of its objects since it was planned; then nothing was begun.
+        """
         plan = planned.plan
-        work = self._planner.steps(state, plan, start)
+        work = self._planner.steps(state, planned, start)
         now = self._clock()
         desired = state.desired
         revision = desired.revision if desired else None
@@ -108,9 +111,14 @@ class Operator:
         intended = [self._intended(s) for s in steps if _enters(s)]
         note = AuditNote(operation.initiated_by, start.kind.value, str(state.key), f"plan {plan_hash[:12]}")
         said = EventNote(now, "sync", f"{start.kind.value} started: {_count(steps)}")
-        number = await self._store.begin(operation, steps, manifests, intended, audit=note, event=said)
-        for item in intended:
-            self._fleet.put_item(state, state.items.get(item.ref, item))
+        giving = planned.found.circumstances.moved_from
+        claim = self._fleet.claim(state, intended, giving)
+        givers = {i.ref: giving[i.ref] for i in intended if i.ref in giving}
+        try:
+            number = await self._store.begin(operation, steps, manifests, intended, note, said, taken_from=givers)
+        except BaseException:
+            self._fleet.unclaim(state, claim)
+            raise
         if asked is not None:
             state.handled = max(state.handled, asked.number)
             state.asked = None
@@ -133,6 +141,7 @@ class Operator:
             cluster=self._fleet.cluster_of(state),
             clusters=self._fleet.clusters,
             impersonate=self._fleet.impersonation_of(state),
+            owner=self._fleet.owner,
             propagation=state.app.spec.sync.propagation,
             since=self._steady(),
         )
@@ -148,6 +157,9 @@ class Operator:
         run = state.run
         if run is None:
             return True
+        if rivalled := set(self._fleet.rivalled(state)).intersection(s.ref for s in run.steps):
+            await _see(run, (s for s in run.steps if s.ref in rivalled))
+            await self._fleet.settle_rivals(rivalled)
         await _see(run, (s for s in run.steps if s.state is not StepState.TODO))
         while True:
             ended = self._stopped(state, run)
@@ -306,6 +318,7 @@ class Operator:
         state.operation_state = ended.state.value
         state.operation_message = ended.message
         self._queue.add(state.key, Reason.LIVE)
+        self._fleet.left(state, (s.ref for s in run.steps))
         await self._drift.ended(state, drifted, ended.state, ended.message)
         if ended.state is OperationState.SUCCEEDED and operation.kind is OperationKind.DELETE and state.removed:
             await self._fleet.removed(state)

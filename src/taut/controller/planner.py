@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from taut.controller.claims import marked
 from taut.controller.fleet import Fleet
 from taut.controller.starting import Start
 from taut.controller.state import AppState
@@ -23,7 +24,6 @@ from taut.planning.hooks import DeletePolicy, HookSpec
 from taut.planning.ignore import autoscaled, object_rules, rules_hash
 from taut.planning.normalise import CRD
 from taut.planning.order import NAMESPACE, arrange, batches
-from taut.planning.ownership import owner_app
 from taut.planning.plan import COMPLETED, Circumstances, LiveLookup, Survey, decide, remembered, survey, uncertain
 from taut.planning.prepare import wanted_hash
 from taut.planning.redact import Redactor
@@ -64,14 +64,15 @@ class Planner:
         await self._remember_completed(state)
         objects, hooks = self._wanted(state)
         await self._watch(cluster, [*objects, *hooks], [r for r in state.items if r.cluster == cluster.name])
+        await self._fleet.settle_rivals(r for r in self._fleet.rivalled(state) if r.cluster == cluster.name)
         items, unseen = await self._left_elsewhere(state, cluster)
         look = await self._looking_closely(cluster, objects, items)
-        found = survey(objects, hooks, items, look, self._circumstances(state, objects, selected))
+        found = survey(objects, hooks, items, look, self._circumstances(state, objects, hooks, selected))
         bodies = await self._read(cluster, found)
         scaled = await self._autoscalers(cluster, found, bodies)
         if scaled:
             objects = tuple(_with_rules(w, scaled, self._redactor) for w in objects)
-            circumstances = self._circumstances(state, objects, selected)
+            circumstances = self._circumstances(state, objects, hooks, selected)
             found = survey(objects, hooks, items, look, circumstances)
         plan = decide(found, bodies, immutable=state.recreate)
         plan = await self._confirm(state, cluster, found, bodies, plan, exact=exact)
@@ -148,11 +149,17 @@ class Planner:
         return dict(zip(refs, bodies, strict=True))
 
     def _circumstances(
-        self, state: AppState, objects: Iterable[Wanted], selected: frozenset[ObjectRef] | None
+        self,
+        state: AppState,
+        objects: Iterable[Wanted],
+        hooks: Iterable[Wanted],
+        selected: frozenset[ObjectRef] | None,
     ) -> Circumstances:
         wanted = [w.ref for w in objects]
-        elsewhere = {r: k for r in wanted if (k := self._fleet.owner(r)) is not None and k != state.key}
-        holders = elsewhere | {r: k for r in wanted if (k := self._marked(state, r)) is not None and k != state.key}
+        elsewhere = self._elsewhere(state, wanted)
+        holders = elsewhere | {
+            r: k for r in wanted if (k := marked(self._fleet.look(r))) is not None and k != state.key
+        }
         gone = set(state.items) - set(wanted)
         claimed = {r: k for r in gone if (k := self._fleet.claimant(r, other_than=state.key)) is not None}
         # One cluster may have two names: what is wanted under the one is not removed under the other.
@@ -168,13 +175,17 @@ class Planner:
             orphan=state.removed and state.app.spec.deletion is DeletionPolicy.ORPHAN,
             moved_from={r: k for r, k in holders.items() if self._fleet.gives_up(k, r)},
             claimed_by=claimed,
-            elsewhere=elsewhere,
+            elsewhere=elsewhere | self._elsewhere(state, (h.ref for h in hooks)),
             unsettled=state.desired.unsettled if state.desired else frozenset(),
             selected=selected,
             ran=state.ran,
             run_hooks=None if fresh or state.removed else False,
             rebuilt=state.record.rebuilt and not state.record.content_hash,
         )
+
+    def _elsewhere(self, state: AppState, refs: Iterable[ObjectRef]) -> dict[ObjectRef, AppKey]:
+        """Which of these objects another application's inventory holds."""
+        return {r: k for r in refs if (k := self._fleet.owner(r)) is not None and k != state.key}
 
     async def _autoscalers(
         self, cluster: Cluster, found: Survey, bodies: Mapping[ObjectRef, Body | None]
@@ -263,11 +274,6 @@ class Planner:
             undeclared=undeclared,
         )
 
-    def _marked(self, state: AppState, ref: ObjectRef) -> AppKey | None:
-        """The application whose mark the live object carries."""
-        live = self._fleet.cluster_of(state).get(ref)
-        return owner_app(live.owner) if live is not None and live.owner else None
-
     async def _remember_completed(self, state: AppState) -> None:
         """Write down which Jobs completed, before anything is concluded from their absence."""
         done: list[InventoryItem] = []
@@ -301,8 +307,9 @@ class Planner:
 
     # From a plan to the steps of an operation
 
-    def steps(self, state: AppState, plan: Plan, start: Start) -> list[tuple[Step, Manifest | None]]:
+    def steps(self, state: AppState, planned: Planned, start: Start) -> list[tuple[Step, Manifest | None]]:
         """The steps that carry out `start`, in order, with what each applies."""
+        plan, moved_from = planned.plan, planned.found.circumstances.moved_from
         wanted = {w.ref: w for w in (*state.desired.objects, *state.desired.hooks)} if state.desired else {}
         chosen = {c.ref for c in start.changes}
         policy = state.app.spec.sync
@@ -336,6 +343,7 @@ class Planner:
                     wait=(patient or batch.established) and not (want is not None and want.options.ignore_health),
                     tracked=want is not None or change.action is not Action.CREATE,
                     replaces=change.uid if runs and not unchanged else "",
+                    taken_from=str(moved_from.get(change.ref, "")),
                 )
                 found.append((step, change.desired))
         return found
@@ -348,7 +356,8 @@ class Planner:
 
     async def refresh_memory(self, state: AppState, planned: Planned) -> None:
         """Remember anew what Git and the target agree on, and that Jobs completed, so that the next look needs no read."""
-        fresh = {i.ref: i for i in remembered(planned.found, planned.plan, planned.bodies)}
+        found = remembered(planned.found, planned.plan, planned.bodies)
+        fresh = {i.ref: i for i in found if self._fleet.owner(i.ref) in (None, state.key)}
         for ref, item in state.items.items():
             base = fresh.get(ref, item)
             over = ref.kind_ref == JOB and not item.hook and _complete(self._fleet.look(ref), base.uid)

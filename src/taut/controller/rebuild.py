@@ -91,7 +91,7 @@ class Rebuilder:
             state = self._fleet.states.get(key) if key is not None else None
             if state is None:
                 self._marked.setdefault(text, []).extend(objects)
-            elif missing := [o for o in objects if o.ref not in state.items]:
+            elif missing := [o for o in objects if self._fleet.owner(o.ref) is None]:
                 self._marked[text] = missing
                 await self.fill(state)
                 for item in state.items.values():

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
+from taut.controller.claims import Taken
 from taut.controller.drift_log import DriftLog
 from taut.controller.fleet import Fleet
 from taut.controller.namespaces import missing_namespace
@@ -25,7 +26,7 @@ from taut.controller.wanting import Refused, StillReading, Wanting
 from taut.model.errors import BadInput, RenderError, TargetError, TautError
 from taut.model.health import HealthStatus
 from taut.model.operation import OperationKind, OperationState, StepState
-from taut.model.plan import Action, Change, Hold, Plan
+from taut.model.plan import Action, Change, Hold, HoldKind, Plan
 from taut.model.record import AppRecord
 from taut.model.refs import ObjectRef
 from taut.model.snapshot import Snapshot
@@ -233,7 +234,11 @@ class Reconciler:
                 state.plan = None
                 state.waiting = ""
                 await self._p.pins.keep(state)
-                await self._p.operator.start(state, planned, decision)
+                try:
+                    await self._p.operator.start(state, planned, decision)
+                except Taken:
+                    self._p.queue.add(state.key, Reason.DEPENDENCY)  # the plan that follows says whose it is
+                    return
                 self._p.fleet.publish(state)
                 await self._p.operator.go_on(state)
                 return
@@ -277,7 +282,12 @@ class Reconciler:
         why = self._unsure(state)
         if not why and (fresh or state.removed or state.asked is not None):
             why = self._p.fleet.unmet_dependency(state)
-        return why or self._undecided(state, plan.changes) or missing_namespace(plan, self._p.fleet.cluster_of(state))
+        return (
+            why
+            or _hook_taken(state, plan)
+            or self._undecided(state, plan.changes)
+            or missing_namespace(plan, self._p.fleet.cluster_of(state))
+        )
 
     def _window(self, state: AppState) -> Verdict:
         windows = (*state.app.spec.sync.windows, *self._p.fleet.project_of(state).spec.windows)
@@ -339,6 +349,13 @@ def _drifted(state: AppState, plan: Plan) -> frozenset[ObjectRef]:
         if repairs and item is not None and not item.pending and item.desired_hash == change.desired_hash:
             found.append(change.ref)
     return frozenset(found)
+
+
+def _hook_taken(state: AppState, plan: Plan) -> str:
+    """That a hook of the plan cannot run because its name is another application's: nothing else is done without it."""
+    hooks = {h.ref for h in state.desired.hooks} if state.desired is not None else set[ObjectRef]()
+    taken = (h.message for h in plan.holds if h.kind is HoldKind.OWNED and not hooks.isdisjoint(h.refs))
+    return next(taken, "")
 
 
 def _differs(change: Change) -> bool:

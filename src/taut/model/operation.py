@@ -64,6 +64,8 @@ class Step:
     """False: the object does not enter the inventory (a namespace that was made for the application, and stays)."""
     replaces: str = ""
     """Of a hook: the uid of the object of an earlier run, which makes room for this one."""
+    taken_from: str = ""
+    """The application (its key) that gives the object up: its mark is no reason to leave the object alone."""
 
     @property
     def settled(self) -> bool:

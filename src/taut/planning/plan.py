@@ -103,8 +103,11 @@ class Survey:
         return tuple(item.ref for item, _ in self.removed)
 
 
-def is_unchanged(wanted: Wanted, item: InventoryItem | None, live: LiveObject) -> bool:
-    """Whether the object is as taut left it, without a look at it (techniques: drift without a comparison)."""
+def is_unchanged(wanted: Wanted, item: InventoryItem | None, live: LiveObject, app: AppKey) -> bool:
+    """Whether the object is as taut left it for `app`, without a look at it (techniques: drift without a comparison).
+
+    Another application's mark is a value that taut itself wrote: the set of its fields does not tell.
+    """
     return (
         item is not None
         and not item.pending
@@ -113,6 +116,7 @@ def is_unchanged(wanted: Wanted, item: InventoryItem | None, live: LiveObject) -
         and item.owned_hash == live.owned_hash
         and item.uid == live.uid
         and not live.deleting
+        and (not live.owner or live.owner.startswith(f"{app}|"))
     )
 
 
@@ -133,7 +137,7 @@ def survey(
         if not chosen(wanted.ref):
             continue
         there = live(wanted.ref)
-        hold = _foreign(wanted, there, items.get(wanted.ref), circumstances)
+        hold = _foreign(wanted, there, circumstances)
         if hold is not None:
             holds.append(hold)
             continue
@@ -173,7 +177,7 @@ def _settle(
         return _unchanged(wanted, live, BEING_DELETED)
     if wanted.options.once:
         return _unchanged(wanted, live, "it is made once, and exists")
-    return _unchanged(wanted, live, "") if is_unchanged(wanted, item, live) else None
+    return _unchanged(wanted, live, "") if is_unchanged(wanted, item, live, circumstances.app) else None
 
 
 def _change(wanted: Wanted, action: Action, **more: object) -> Change:
@@ -209,16 +213,17 @@ def _annotations(wanted: Wanted, circumstances: Circumstances) -> dict[str, str]
     return {**owner, RUN_KEY: wanted.run_key} if wanted.run_key else owner
 
 
-def _foreign(
-    wanted: Wanted, live: LiveObject | None, item: InventoryItem | None, circumstances: Circumstances
-) -> Hold | None:
-    """The hold for an object of another application, unless that one gives it up in the same commit."""
-    owner = owner_app(live.owner) if live is not None and live.owner else None
-    if owner is None and item is None:
-        owner = circumstances.elsewhere.get(wanted.ref)
-    if owner is None or owner == circumstances.app or circumstances.moved_from.get(wanted.ref) == owner:
-        return None
-    return Hold(HoldKind.OWNED, f"{wanted.ref} belongs to the application {owner}", (wanted.ref,), approvable=False)
+def _foreign(wanted: Wanted, live: LiveObject | None, circumstances: Circumstances) -> Hold | None:
+    """The hold for an object of another application, unless that one gives it up in the same commit.
+
+    Whose inventory holds it comes before whose mark it carries: the mark is written later.
+    """
+    mark = owner_app(live.owner) if live is not None and live.owner else None
+    for owner in (circumstances.elsewhere.get(wanted.ref), mark):
+        if owner in (None, circumstances.app, circumstances.moved_from.get(wanted.ref)):
+            continue
+        return Hold(HoldKind.OWNED, f"{wanted.ref} belongs to the application {owner}", (wanted.ref,), approvable=False)
+    return None
 
 
 def decide(
@@ -360,7 +365,7 @@ def _hook_changes(found: Survey, writes: bool) -> tuple[list[Change], list[Hold]
     for wanted, live in found.hooks:
         if not runs or (wanted.phase in _DELETION_PHASES) is not circumstances.deleting:
             continue
-        hold = _foreign(wanted, live, found.inventory.get(wanted.ref), circumstances)
+        hold = _foreign(wanted, live, circumstances)
         if hold is not None:
             holds.append(hold)
         else:

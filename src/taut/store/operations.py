@@ -27,6 +27,11 @@ _PUT_ITEM = (
     "INSERT INTO inventory (app, cluster, grp, kind, namespace, name, item) VALUES (?, ?, ?, ?, ?, ?, ?) "
     "ON CONFLICT (app, cluster, grp, kind, namespace, name) DO "
 )
+_HOLDERS = (
+    "SELECT app FROM inventory JOIN apps ON apps.key = app "
+    "WHERE cluster = ? AND grp = ? AND kind = ? AND namespace = ? AND name = ?"
+)
+"""The applications whose inventory holds an object. What is left of one that the store does not know any more claims nothing."""
 
 
 def apps(connection: sqlite3.Connection, keyring: Keyring) -> list[AppRecord]:
@@ -73,12 +78,31 @@ def inventories(connection: sqlite3.Connection) -> dict[AppKey, dict[ObjectRef, 
 
 
 def put_items(connection: sqlite3.Connection, app: str, items: Sequence[InventoryItem]) -> None:
-    """Insert or replace inventory items."""
-    connection.executemany(_PUT_ITEM + "UPDATE SET item = excluded.item", [(app, *i.ref, _encode(i)) for i in items])
+    """Insert or replace inventory items. An object that changed hands meanwhile stays where it is."""
+    own = [i for i in items if not (holders := _holders(connection, i.ref)) or app in holders]
+    connection.executemany(_PUT_ITEM + "UPDATE SET item = excluded.item", [(app, *i.ref, _encode(i)) for i in own])
 
 
-def add_intended(connection: sqlite3.Connection, app: str, items: Sequence[InventoryItem]) -> None:
-    """Add what an operation intends to the inventory; what is known already stays as it is (the union of both)."""
+def _holders(connection: sqlite3.Connection, ref: ObjectRef) -> set[str]:
+    return {app for (app,) in connection.execute(_HOLDERS, tuple(ref))}
+
+
+def add_intended(
+    connection: sqlite3.Connection, app: str, items: Sequence[InventoryItem], taken_from: Mapping[ObjectRef, AppKey]
+) -> None:
+    """Add what an operation intends to the inventory; what is known already stays as it is (the union of both). What another
+    application gives up (`taken_from`) leaves its inventory.
+
+    Raises StoreError when another one holds something else of it: an object has one owner.
+    """
+    for ref, giver in taken_from.items():
+        drop_items(connection, str(giver), [ref])
+    for item in items:
+        others = _holders(connection, item.ref)
+        if others and app not in others:
+            raise StoreError(
+                f"{item.ref} belongs to the application {min(others)}", advice="remove it from one of the two in Git"
+            )
     rows = [(app, *i.ref, _encode(dataclasses.replace(i, pending=True))) for i in items]
     connection.executemany(_PUT_ITEM + "NOTHING", rows)
 

@@ -61,7 +61,12 @@ _PINS = (
     "CREATE INDEX pins_revision ON pins (url, revision)",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _PINS)
+_HOLDERS = (
+    # Whose inventory holds an object: asked whenever one is put into an inventory.
+    "CREATE INDEX inventory_object ON inventory (name, namespace, kind, grp, cluster)",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _PINS, _HOLDERS)
 """The statements that lead from version n to n + 1."""
 
 

@@ -111,16 +111,19 @@ class Store:
         intended: Sequence[InventoryItem],
         audit: AuditNote | None = None,
         event: EventNote | None = None,
+        *,
+        taken_from: Mapping[ObjectRef, AppKey] | None = None,
     ) -> int:
         """Write an operation ahead, in one transaction: itself, its steps, its sealed manifests (by step number), the union
         of the inventory with `intended` (new items become pending, known ones stay), and what is said of it. Its id comes out.
+        Objects of `taken_from` leave the inventory of the application that gives them up.
 
-        Raises StoreError when the application has a running operation.
+        Raises StoreError when the application has a running operation, or another one's inventory holds an intended object.
         """
 
         def work(connection: sqlite3.Connection) -> int:
             number = operations.begin(connection, operation, steps, manifests, self._keyring)
-            operations.add_intended(connection, str(operation.app), intended)
+            operations.add_intended(connection, str(operation.app), intended, taken_from or {})
             _audit(connection, audit)
             _events(connection, operation.app, (event,) if event else ())
             return number

@@ -72,8 +72,8 @@ async def test_records_and_inventories_survive_a_restart(tmp_path: Path) -> None
     first = Store.open(tmp_path / "taut.db")
     await first.put_app(record)
     await first.put_items(APP, [item, InventoryItem(CONFIG, "v1")])
-    await first.put_items(OTHER, [InventoryItem(CONFIG, "v1")])
     await first.drop_items(APP, [CONFIG])
+    await first.put_items(OTHER, [InventoryItem(CONFIG, "v1")])
     await first.close()
 
     second = Store.open(tmp_path / "taut.db")
@@ -100,6 +100,31 @@ async def test_begin_stores_operation_steps_and_the_union_of_the_inventory(store
     assert await store.manifest(number, 2) == SECRET_TEXT
     assert await store.inventories() == {APP: {WEB: known, CONFIG: InventoryItem(CONFIG, "v1", pending=True)}}
     assert [e.action for e in await store.audit_entries()] == ["sync"]
+
+
+async def test_an_inventory_takes_nothing_that_another_holds(store: Store) -> None:
+    """Not by an operation, which is refused as a whole, nor by what is remembered; only what is given up changes hands."""
+    mine, theirs = InventoryItem(WEB, "apps/v1"), InventoryItem(CONFIG, "v1", "d")
+    for app in (APP, OTHER):
+        await store.put_app(AppRecord(key=str(app)))
+    await store.put_items(OTHER, [theirs])
+    with pytest.raises(StoreError, match="belongs to the application prod/infra"):
+        await store.begin(operation(), [step(1, WEB), step(2, CONFIG)], {}, [mine, InventoryItem(CONFIG, "v1")])
+    await store.put_items(APP, [InventoryItem(CONFIG, "v1", "mine")])
+    assert (await store.running(), await store.inventories()) == ([], {OTHER: {CONFIG: theirs}})
+    number = await store.begin(
+        operation(), [step(1, CONFIG)], {}, [InventoryItem(CONFIG, "v1")], taken_from={CONFIG: OTHER}
+    )
+    assert await store.inventories() == {APP: {CONFIG: InventoryItem(CONFIG, "v1", pending=True)}}
+    await store.put_items(OTHER, [theirs])
+    await store.mark(number, [Mark(1, StepState.DONE, item=InventoryItem(CONFIG, "v1", "d"))])
+    assert await store.inventories() == {APP: {CONFIG: InventoryItem(CONFIG, "v1", "d")}}
+
+
+async def test_what_is_left_of_an_application_that_is_gone_claims_nothing(store: Store) -> None:
+    await store.put_items(OTHER, [InventoryItem(CONFIG, "v1")])
+    await store.begin(operation(), [step(1, CONFIG)], {}, [InventoryItem(CONFIG, "v1")])
+    assert set(await store.inventories()) == {APP, OTHER}
 
 
 async def test_a_second_running_operation_is_refused_and_changes_nothing(store: Store) -> None:

@@ -1,0 +1,308 @@
+"""Several applications that want one object: one has it, the others are held and say who, whatever comes between plan and write."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sqlite3
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+
+from integration.loop.harness import CLUSTER, Taut, annotate, application, config_map, job, yaml
+from servers.git import Content
+from taut.controller.state import AppState
+from taut.model.plan import InventoryItem
+from taut.model.refs import ObjectRef
+
+pytestmark = pytest.mark.integration
+
+OWNER = "taut.dev/owner"
+OF = {"ConfigMap": ("configmaps", ""), "Job": ("jobs", "batch/v1")}
+
+
+def cm_ref(taut: Taut, name: str, kind: str = "ConfigMap") -> ObjectRef:
+    return ObjectRef(CLUSTER, "batch" if kind == "Job" else "", kind, taut.namespace, name)
+
+
+def live(taut: Taut, name: str, kind: str = "ConfigMap") -> dict[str, Any]:
+    plural, group = OF[kind]
+    found = taut.get(plural, name, group)
+    assert found is not None, f"{name} is not there"
+    return found
+
+
+def owner(body: dict[str, Any]) -> str:
+    """The application whose mark an object carries."""
+    return body["metadata"]["annotations"][OWNER].partition("|")[0].rpartition("/")[2]
+
+
+def holders(taut: Taut, ref: ObjectRef) -> set[str]:
+    """The applications whose inventory holds an object."""
+    return {s.key.name for s in taut.controller.fleet.states.values() if ref in s.items}
+
+
+async def stored(taut: Taut, ref: ObjectRef) -> set[str]:
+    """The same, as the store has it."""
+    inventories = await taut.controller.store.inventories()
+    return {key.name for key, items in inventories.items() if ref in items}
+
+
+def files(shared: dict[str, Any], *apps: str) -> dict[str, Content]:
+    """Applications that all want `shared`, each with its own name in it, and have an object of their own."""
+    found: dict[str, Content] = {}
+    for app in apps:
+        body = {**shared, "data": {"by": app}} if shared["kind"] == "ConfigMap" else shared
+        found |= {f"apps/{app}/shared.yaml": yaml(body), f"apps/{app}/own.yaml": yaml(config_map(f"own-{app}"))}
+    return found
+
+
+def together(taut: Taut, *apps: str) -> None:
+    """The first plans of these applications: none goes on before all have theirs."""
+    plan, missing, all_planned = taut.controller.planner.plan, set(apps), asyncio.Event()
+
+    async def slow(state: AppState, **more: Any) -> Any:
+        planned = await plan(state, **more)
+        if state.key.name in apps:
+            missing.discard(state.key.name)
+            if not missing:
+                all_planned.set()
+            await all_planned.wait()
+        return planned
+
+    taut.controller.planner.plan = slow  # pyright: ignore[reportAttributeAccessIssue] (the same, only slower)
+
+
+def settled(taut: Taut, *apps: str) -> tuple[str, ...]:
+    """The one that is Synced, then those that are held because of it; nothing while that is not so."""
+    synced: list[str] = []
+    held: list[str] = []
+    for app in apps:
+        status, state = taut.status(app), taut.state(app)
+        if status is None or state is None or state.stale or state.run is not None:
+            return ()
+        if any(h.kind == "owned-by-another" for h in status.held_for):
+            held.append(app)
+        elif (status.sync, status.health) == ("Synced", "Healthy"):
+            synced.append(app)
+    if len(synced) != 1 or len(synced) + len(held) != len(apps):
+        return ()
+    names = f"belongs to the application {taut.key(synced[0])}"
+    told = all(names in status.message for app in held if (status := taut.status(app)) is not None)
+    return (*synced, *held) if told else ()
+
+
+async def one_has_it(taut: Taut, apps: tuple[str, ...], name: str, kind: str = "ConfigMap") -> tuple[str, ...]:
+    """Wait until one application is Synced and has the object, and the others are held; the one, and the others."""
+    winner, *losers = await taut.until(lambda: settled(taut, *apps), f"one of {apps} has {name}")
+    ref, body = cm_ref(taut, name, kind), live(taut, name, kind)
+    assert owner(body) == winner
+    assert kind != "ConfigMap" or body["data"] == {"by": winner}
+    assert holders(taut, ref) == await stored(taut, ref) == {winner}
+    return (winner, *losers)
+
+
+async def test_of_two_that_planned_to_make_an_object_one_makes_it(taut: Taut) -> None:
+    """Both plan before either has begun. It stays with the one, and goes to the other when Git says so: never away in between."""
+    taut.declare(application("a"), application("b"), files=files(config_map("shared"), "a", "b"))
+    async with taut.run():
+        together(taut, "a", "b")
+        winner, loser = await one_has_it(taut, ("a", "b"), "shared")
+        assert live(taut, f"own-{loser}"), "what is not another's is made"
+        uid = live(taut, "shared")["metadata"]["uid"]
+
+        # It stays so: with what both have of their own, and with the object itself.
+        await taut.push({f"apps/{n}/own.yaml": yaml(config_map(f"own-{n}", {"a": "2"})) for n in "ab"})
+        await taut.until(lambda: all(live(taut, f"own-{n}")["data"] == {"a": "2"} for n in "ab"), "both go on")
+        taut.patch("configmaps", "shared", {"data": {"by": "hand"}})
+        await taut.until(lambda: live(taut, "shared")["data"] == {"by": winner}, "its owner heals it")
+        assert await one_has_it(taut, ("a", "b"), "shared") == (winner, loser)
+
+        taut.repo.delete(f"apps/{winner}/shared.yaml")
+        await taut.poke()
+        await taut.synced("a", "b")
+        after = live(taut, "shared")
+        assert (owner(after), after["data"], after["metadata"]["uid"]) == (loser, {"by": loser}, uid)
+        ref = cm_ref(taut, "shared")
+        assert holders(taut, ref) == await stored(taut, ref) == {loser}
+
+
+async def test_of_two_that_planned_to_adopt_an_object_one_adopts_it(taut: Taut) -> None:
+    path = f"/api/v1/namespaces/{taut.namespace}/configmaps?fieldManager=somebody"
+    status, answer = taut.api.request("POST", path, config_map("shared", {"by": "somebody"}))
+    assert status == 201, answer
+    taut.declare(application("a"), application("b"), files=files(config_map("shared"), "a", "b"))
+    async with taut.run():
+        together(taut, "a", "b")
+        await one_has_it(taut, ("a", "b"), "shared")
+
+
+async def test_of_two_hooks_of_one_name_one_runs(taut: Taut) -> None:
+    hook = annotate(job("shared"), hook="PreSync")
+    taut.declare(application("a"), application("b"), files=files(hook, "a", "b"))
+    async with taut.run():
+        together(taut, "a", "b")
+        ref = cm_ref(taut, "shared", "Job")
+        await taut.until(lambda: settled(taut, "a", "b"), "one ran its hook")
+        winner, loser = settled(taut, "a", "b")
+        assert owner(live(taut, "shared", "Job")) == winner
+        assert holders(taut, ref) == await stored(taut, ref) == {winner}
+        # Nothing is done without it; when the name is free it runs.
+        assert taut.get("configmaps", f"own-{loser}") is None
+        taut.repo.delete(f"apps/{winner}/shared.yaml")
+        await taut.poke()
+        await taut.synced("a", "b")
+        assert owner(live(taut, "shared", "Job")) == loser
+        assert live(taut, f"own-{loser}")
+
+
+async def crowd(taut: Taut, rounds: int, pairs: int) -> None:
+    """Rounds of new applications, all at once, each pair of which wants one object."""
+    apps: list[dict[str, Any]] = []
+    couples: dict[str, tuple[str, ...]] = {}
+    owners: dict[str, tuple[str, ...]] = {}
+    async with taut.run():
+        for number in range(rounds):
+            planted: dict[str, Content] = {}
+            new: list[dict[str, Any]] = []
+            for pair in range(pairs):
+                name, both = f"shared-{number}-{pair}", (f"r{number}-{pair}-x", f"r{number}-{pair}-y")
+                couples[name] = both
+                planted |= files(config_map(name), *both)
+                new += [application(n) for n in both]
+            random.Random(number).shuffle(new)
+            apps += new
+            taut.declare(*apps, files=planted)
+            await taut.poke()
+            owners = {name: await one_has_it(taut, both, name) for name, both in couples.items()}
+        uids = {name: live(taut, name)["metadata"]["uid"] for name in couples}
+        # Every second one lets go of its object, all in one commit.
+        gone = [name for n, name in enumerate(couples) if n % 2]
+        taut.repo.delete(*(f"apps/{owners[name][0]}/shared.yaml" for name in gone))
+        await taut.poke()
+        await taut.synced(*(app for name in gone for app in couples[name]))
+        for name, (winner, loser) in owners.items():
+            has, body = (loser if name in gone else winner), live(taut, name)
+            assert (owner(body), body["data"], body["metadata"]["uid"]) == (has, {"by": has}, uids[name])
+            if name not in gone:
+                assert await one_has_it(taut, couples[name], name) == (winner, loser)
+
+
+async def test_of_every_pair_of_a_crowd_one_has_its_object(taut: Taut) -> None:
+    taut.repo.commit({"taut/applications.yaml": "# nothing\n"})
+    await crowd(taut, rounds=1, pairs=6)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(300)
+async def test_of_every_pair_of_forty_one_has_its_object_round_after_round(taut: Taut) -> None:
+    taut.repo.commit({"taut/applications.yaml": "# nothing\n"})
+    await crowd(taut, rounds=4, pairs=20)
+
+
+async def test_a_write_under_way_is_waited_for_before_its_object_changes_hands(taut: Taut) -> None:
+    """An application is renamed while its first apply is on its way: it must not arrive after that of the new name."""
+    stay: dict[str, Content] = {"apps/stay/x.yaml": yaml(config_map("stay"))}
+    both = [application("old", "apps/old"), application("stay")]
+    taut.declare(*both, files=files(config_map("shared"), "old") | stay)
+    async with taut.run():
+        cluster = taut.controller.fleet.clusters[CLUSTER]
+        apply, under_way, arrives = cluster.apply, asyncio.Event(), asyncio.Event()
+
+        async def slow(body: dict[str, Any], **more: Any) -> Any:
+            if body["metadata"]["name"] == "shared" and owner(body) == "old":
+                under_way.set()
+                await arrives.wait()
+            return await apply(body, **more)
+
+        cluster.apply = slow  # pyright: ignore[reportAttributeAccessIssue] (the same, only slower)
+        async with asyncio.timeout(30):
+            await under_way.wait()
+        taut.declare(application("new", "apps/old"), application("stay"))
+        await taut.poke()
+        await taut.says("new", f"shared belongs to the application {taut.key('old')}")
+        assert taut.get("configmaps", "shared") is None
+        arrives.set()
+        await taut.until(lambda: taut.state("old") is None, "renamed")
+        await taut.synced("new")
+        assert owner(live(taut, "shared")) == "new"
+        assert not await taut.drift("new"), "nothing had to be healed"
+
+
+async def test_a_deletion_that_was_planned_spares_what_another_took_over_meanwhile(taut: Taut) -> None:
+    """A finalizer holds up what is deleted first; the object behind it is claimed by another application until then."""
+    first = annotate(config_map("first"), wave="1")
+    planted: dict[str, Content] = {
+        "apps/a/own.yaml": yaml(config_map("own-a")),
+        "apps/a/first.yaml": yaml(first),
+        "apps/a/shared.yaml": yaml(config_map("shared", {"by": "a"})),
+        "apps/b/own.yaml": yaml(config_map("own-b")),
+    }
+    taut.declare(application("a", guards={"maxDeleteShare": 1.0}), application("b"), files=planted)
+    async with taut.run():
+        await taut.synced("a", "b")
+        uid = live(taut, "shared")["metadata"]["uid"]
+        taut.patch("configmaps", "first", {"metadata": {"finalizers": ["example.com/wait"]}}, manager="holder")
+        taut.repo.delete("apps/a/first.yaml", "apps/a/shared.yaml")
+        await taut.poke()
+        await taut.until(lambda: "deletionTimestamp" in live(taut, "first")["metadata"], "it is held up")
+        await taut.push({"apps/b/shared.yaml": yaml(config_map("shared", {"by": "b"}))})
+        await taut.until(lambda: live(taut, "shared")["data"] == {"by": "b"}, "taken over")
+        taut.patch("configmaps", "first", {"metadata": {"finalizers": None}}, manager="holder")
+        await taut.synced("a", "b")
+        after = live(taut, "shared")
+        assert (owner(after), after["metadata"]["uid"]) == ("b", uid)
+        ref = cm_ref(taut, "shared")
+        assert holders(taut, ref) == await stored(taut, ref) == {"b"}
+
+
+def add_item(taut: Taut, app: str, item: InventoryItem) -> None:
+    """Write an item into the store of a taut that does not run, as an earlier one would have left it."""
+    connection = sqlite3.connect(taut.folder / "state" / "taut.db")
+    with connection:
+        connection.execute(
+            "INSERT OR REPLACE INTO inventory (app, cluster, grp, kind, namespace, name, item) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (str(taut.key(app)), *item.ref, msgspec.json.encode(item)),
+        )
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "left", [lambda item: item, lambda item: replace(item, pending=True, uid="", owned_hash="")], ids=["both", "ahead"]
+)
+async def test_two_inventories_that_hold_an_object_are_settled_by_its_mark(
+    taut: Taut, left: Callable[[InventoryItem], InventoryItem]
+) -> None:
+    """What an earlier taut let happen. The marked one keeps it, in whichever order they are looked at; nothing is written."""
+    taut.declare(application("a"), application("b"), files=files(config_map("shared"), "a", "b"))
+    async with taut.run():
+        winner, loser = await one_has_it(taut, ("a", "b"), "shared")
+        state = taut.state(winner)
+        assert state is not None
+        item = state.items[cm_ref(taut, "shared")]
+    before = live(taut, "shared")
+    add_item(taut, loser, left(item))
+    async with taut.run():
+        assert await one_has_it(taut, ("a", "b"), "shared") == (winner, loser)
+        assert live(taut, "shared") == before
+        taut.repo.delete(f"apps/{loser}/shared.yaml")
+        await taut.poke()
+        await taut.synced("a", "b")
+        assert live(taut, "shared") == before, "who had lost it removes nothing"
+
+
+async def test_two_that_both_intended_an_object_that_was_never_made(taut: Taut) -> None:
+    taut.declare(
+        application("a", suspended=True), application("b", suspended=True), files=files(config_map("shared"), "a", "b")
+    )
+    async with taut.run():
+        await taut.says("a", "suspended")
+        await taut.says("b", "suspended")
+    for app in "ab":
+        add_item(taut, app, InventoryItem(cm_ref(taut, "shared"), "v1", pending=True))
+    taut.declare(application("a"), application("b"))
+    async with taut.run():
+        assert await one_has_it(taut, ("a", "b"), "shared") == ("a", "b")
