@@ -57,6 +57,7 @@ bench-compare: setup ## Two results side by side: make bench-compare OLD=FILE NE
 	@$(PYTHON) -m bench compare $(OLD) $(NEW)
 
 bench-profile: setup-plane ## What a cold sync of 500 applications spends its time on.
+	@uv=.cache/uv/bin/uv; [ -x $$uv ] || uv=uv; $$uv pip install --quiet --python $(PYTHON) --group bench
 	@$(PYTHON) -m bench profile 500
 
 docs: setup ## Generate the reference pages.

@@ -6,7 +6,7 @@ has that state in memory; after a restart it is found here. Losing it costs the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -34,6 +34,7 @@ class _Head(msgspec.Struct, frozen=True):
 
     target: tuple[str, str] = ("", "")
     key: str = ""
+    identity: str = ""
 
 
 class _Kept(msgspec.Struct, frozen=True):
@@ -46,6 +47,8 @@ class _Kept(msgspec.Struct, frozen=True):
     manifests: list[tuple[dict[str, object], str, str, int]]
     warnings: tuple[str, ...] = ()
     random: tuple[tuple[str, str], ...] = ()
+    identity: str = ""
+    """What decides the render besides its closure (`RenderEngine.identity`); empty when it also reads what neither of them tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +83,18 @@ class KeptRenders:
 
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
-        self._remembered: dict[str, tuple[str, tuple[str, str]]] = {}
+        self._remembered: dict[str, _Head] = {}
 
-    def remember(self, app: Application, rendered: Rendered, snapshots: tuple[Snapshot, ...]) -> None:
-        """Keep a render, unless it is the one that was kept last."""
+    def remember(self, app: Application, rendered: Rendered, snapshots: tuple[Snapshot, ...], identity: str) -> None:
+        """Keep a render, unless it is the one that was kept last. `identity` is `RenderEngine.identity`."""
+        elsewhere = rendered.capabilities or rendered.target_reads or any(c.remote for c in rendered.closure.sources)
+        identity = "" if elsewhere else identity
         target = (app.spec.target.cluster, app.spec.target.namespace)
         name = str(app.key)
         if name not in self._remembered:
             self._remembered[name] = self._kept_last(name)
-        if self._remembered[name] == (rendered.key, target):
+        head = _Head(target, rendered.key, identity)
+        if self._remembered[name] == head:
             return
         kept = _Kept(
             target=target,
@@ -98,21 +104,38 @@ class KeptRenders:
             manifests=[(m.body, m.origin.source, m.origin.file, m.origin.line) for m in rendered.manifests],
             warnings=rendered.warnings,
             random=tuple((r.object, r.path) for r in rendered.random),
+            identity=identity,
         )
         self._cache.put(_place(name), msgspec.msgpack.encode(kept))
-        self._remembered[name] = (rendered.key, target)
+        self._remembered[name] = head
 
-    def _kept_last(self, name: str) -> tuple[str, tuple[str, str]]:
+    def _kept_last(self, name: str) -> _Head:
         """What an earlier process kept: a start in sync writes nothing."""
         data = self._cache.get(_place(name))
         try:
-            head = msgspec.msgpack.decode(data, type=_Head) if data is not None else _Head()
+            return msgspec.msgpack.decode(data, type=_Head) if data is not None else _Head()
         except msgspec.MsgspecError:
-            head = _Head()
-        return head.key, head.target
+            return _Head()
 
     def recall(self, app: Application) -> tuple[Rendered, list[Snapshot]] | None:
         """The last good render for the application's target, with the snapshots that it came from; None when there is none."""
+        kept = self._read(app)
+        if kept is None:
+            return None
+        return _rendered(kept, Closure.from_json(kept.closure) or Closure()), [_snapshot(s) for s in kept.sources]
+
+    def recall_same(self, app: Application, identity: str, snapshots: Sequence[Snapshot]) -> Rendered | None:
+        """The last good render, if rendering these snapshots now would read and give just the same; None when that is not known."""
+        kept = self._read(app)
+        if kept is None or not kept.identity or kept.identity != identity:
+            return None
+        closure = Closure.from_json(kept.closure)
+        if closure is None or not closure.same_in([s.tree for s in snapshots]):
+            return None
+        self._remembered[str(app.key)] = _Head(kept.target, kept.key, kept.identity)
+        return _rendered(kept, closure)
+
+    def _read(self, app: Application) -> _Kept | None:
         data = self._cache.get(_place(str(app.key)))
         try:
             kept = msgspec.msgpack.decode(data, type=_Kept) if data is not None else None
@@ -120,15 +143,18 @@ class KeptRenders:
             return None
         if kept is None or kept.target != (app.spec.target.cluster, app.spec.target.namespace) or not kept.sources:
             return None
-        rendered = Rendered(
-            manifests=tuple(Manifest(body, Origin(source, file, line)) for body, source, file, line in kept.manifests),
-            key=kept.key,
-            closure=Closure.from_json(kept.closure) or Closure(),
-            warnings=kept.warnings,
-            cached=True,
-            random=tuple(RandomField(ref, path) for ref, path in kept.random),
-        )
-        return rendered, [_snapshot(s) for s in kept.sources]
+        return kept
+
+
+def _rendered(kept: _Kept, closure: Closure) -> Rendered:
+    return Rendered(
+        manifests=tuple(Manifest(body, Origin(source, file, line)) for body, source, file, line in kept.manifests),
+        key=kept.key,
+        closure=closure,
+        warnings=kept.warnings,
+        cached=True,
+        random=tuple(RandomField(ref, path) for ref, path in kept.random),
+    )
 
 
 def _place(name: str) -> str:

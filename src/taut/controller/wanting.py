@@ -97,11 +97,18 @@ class Wanting:
         snapshots = [await self._snapshot(state, project, n) for n in range(len(state.app.spec.all_sources))]
         cluster = self._fleet.cluster_of(state)
         unseen = await self._follow_reads(state, cluster)
+        identity = self._engine.identity(state.app.spec, state.key.name) if self._kept is not None else ""
+        if (
+            self._kept is not None and state.desired is None
+        ):  # a start: what was rendered before need not be looked for again
+            kept = self._kept.recall_same(state.app, identity, snapshots)
+            if kept is not None:
+                return await self._understand(state, project, cluster, kept, snapshots)
         rendered = await self._render(state, project, cluster, snapshots)
         rendered = replace(rendered, warnings=(*rendered.warnings, *unseen))
         desired = await self._understand(state, project, cluster, rendered, snapshots)
         if self._kept is not None:
-            self._kept.remember(state.app, rendered, desired.snapshots)
+            self._kept.remember(state.app, rendered, desired.snapshots, identity)
         return desired
 
     async def last_good(self, state: AppState) -> Desired | None:

@@ -15,7 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from taut.model.application import PlainOptions, Renderer, Source, Substitute
+from taut import __version__
+from taut.model.application import ApplicationSpec, PlainOptions, Renderer, Source, Substitute
 from taut.model.errors import TautError
 from taut.model.live import Capabilities
 from taut.model.manifests import Manifest
@@ -23,8 +24,8 @@ from taut.model.snapshot import Snapshot
 from taut.render.closure import Closure
 from taut.render.context import SourceContext, SourceResult
 from taut.render.detect import detect
-from taut.render.from_helm import from_helm
-from taut.render.from_jsonnet import from_jsonnet
+from taut.render.from_helm import HELM_VERSION, from_helm
+from taut.render.from_jsonnet import JSONNET_VERSION, from_jsonnet
 from taut.render.from_kustomize import from_kustomize
 from taut.render.keys import Keys
 from taut.render.limits import Limits
@@ -161,6 +162,18 @@ class RenderEngine:
             random=tuple(_random(results)),
             capabilities=any(r.capabilities for r in results),
         )
+
+    def identity(self, spec: ApplicationSpec, app: str) -> str:
+        """A keyed hash of all that decides a render besides what its closure says: the options, the names, and the tools' versions.
+
+        With equal closures, equal identities mean equal manifests, as long as nothing is read from the target or from elsewhere.
+        """
+        try:
+            kustomize = self._tool().version
+        except TautError:
+            kustomize = ""
+        tools = (kustomize, HELM_VERSION, JSONNET_VERSION, __version__)
+        return self._keys.of("identity", tools, app, spec.target.namespace, spec.all_sources, spec.substitute)
 
     async def close(self) -> None:
         """End all workers."""

@@ -136,6 +136,7 @@ class Watch:
         self._regular = False
         """The server was seen to send bookmarks while nothing happened."""
         self._ends = 0
+        self._trial = False
         """How many connections the server ended in time without having sent bookmarks."""
         self._stands_after = STANDS
         self._stood = False
@@ -214,7 +215,7 @@ class Watch:
         Long, where bookmarks tell that it lives. Else it is the end that tells, and comes after the time that silence may last;
         later and later from servers that keep to it.
         """
-        if self._server_timeout or self._regular:
+        if self._server_timeout or self._regular or self._trial:
             low, high = self._server_timeout or SERVER_TIMEOUT
         else:
             longest = LONGEST_UNSURE if self._can_be_regular() else self._silence
@@ -228,6 +229,8 @@ class Watch:
 
     async def _follow(self, *, initial: bool) -> None:
         """Read one connection to its end."""
+        # Who streams the initial state sends bookmarks as well, as far as anybody knows: the first connection is there to see.
+        self._trial = initial and self._streaming and self._can_be_regular()
         seconds = self._term()
         query = {"watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": str(seconds)}
         if initial:
@@ -282,6 +285,9 @@ class Watch:
             except TimeoutError as e:
                 if not self._version:
                     raise _NoStreamingError from e
+                if self._trial and not (new or self._regular or self._renewing):
+                    self._ends += 1
+                    return b""
                 if not new or self._renewing:
                     raise self._silent() from e
                 self._works()
@@ -297,7 +303,7 @@ class Watch:
     def _patience(self, silence: float) -> float:
         if not self._version:
             return self._first_silence
-        return min(self._silence, silence) if self._regular else silence
+        return min(self._silence, silence) if self._regular or self._trial else silence
 
     def _silent(self) -> TargetError:
         what = "a change that taut made did not come" if self._renewing else "nothing was heard for too long"
