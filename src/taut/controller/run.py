@@ -15,6 +15,7 @@ from typing import Protocol
 from taut.clients.kubernetes.client import KubernetesClient
 from taut.clients.kubernetes.config import ClusterConfig as Connection
 from taut.clients.kubernetes.config import Impersonation, in_cluster, load_config
+from taut.controller import footprint
 from taut.controller.adapters import RenderCache
 from taut.controller.controller import Controller, Outside
 from taut.controller.sign_in import SecretCredentials
@@ -67,6 +68,7 @@ async def run(config_file: Path, *, serve: Serve, say: Callable[[str], None]) ->
 
     Raises BadInput for a configuration that cannot be meant, StoreError for a store that cannot be used.
     """
+    footprint.bound()
     handler = _Say(say)
     logging.getLogger("taut").addHandler(handler)
     logging.getLogger("taut").setLevel(logging.INFO)

@@ -25,7 +25,6 @@ from taut.model.application import Source
 from taut.model.errors import SourceError, Where
 from taut.model.project import Signatures
 from taut.model.snapshot import Entry, EntryKind, Revision, Snapshot, Tree
-from taut.sources import signatures as signing
 from taut.sources.archive import ArchiveLimits, UnpackedFile
 from taut.sources.artifacts import ArtifactStore
 from taut.sources.claim import DirectoryClaim
@@ -409,6 +408,9 @@ class Sources:
         return Snapshot(snapshot.url, snapshot.revision, GitTree(tree.store, await asyncio.to_thread(grafted)))
 
     def _verify(self, snapshot: Snapshot, wanted: Signatures) -> None:
+        # Its libraries are large, and most projects ask for no signature.
+        from taut.sources import signatures as signing
+
         where = Where(shown(snapshot.url))
         mirror = self._known_mirror(snapshot.url)
         commit = mirror.commit(snapshot.revision.id) if mirror else None

@@ -10,7 +10,6 @@ from urllib.parse import quote, urlsplit
 
 import aiohttp
 import yarl
-from aiohttp_socks import ProxyConnector
 
 from taut import __version__
 from taut.clients.kubernetes.config import ClusterConfig, Impersonation
@@ -96,7 +95,7 @@ class Connection:
         tls: Any = context(self.config.tls, certificate) if secure else True
         options: dict[str, Any] = {"ssl": tls, "limit": 0, "keepalive_timeout": 55, "socket_factory": watched_socket}
         socks = self.config.proxy.startswith("socks5:")
-        connector = ProxyConnector.from_url(self.config.proxy, **options) if socks else aiohttp.TCPConnector(**options)
+        connector = _through_socks(self.config.proxy, options) if socks else aiohttp.TCPConnector(**options)
         return aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -110,6 +109,12 @@ class Connection:
         for session in (*self._old, *((self._session,) if self._session else ())):
             await session.close()
         self._session, self._old = None, []
+
+
+def _through_socks(proxy: str, options: Mapping[str, Any]) -> aiohttp.BaseConnector:
+    from aiohttp_socks import ProxyConnector  # few need it, and it is not small
+
+    return ProxyConnector.from_url(proxy, **options)
 
 
 def impersonation_headers(who: Impersonation | None) -> list[tuple[str, str]]:
