@@ -16,7 +16,7 @@ from taut.dialects.projects import DEFAULT_PROJECT, Violation, project_of, repos
 from taut.model.errors import BadInput, TargetError, Where
 from taut.model.health import HealthStatus
 from taut.model.live import LiveObject
-from taut.model.plan import InventoryItem
+from taut.model.plan import HoldKind, InventoryItem
 from taut.model.project import Project
 from taut.model.refs import AppKey, KindRef, ObjectRef
 from taut.model.status import AppStatus, SyncStatus
@@ -51,6 +51,7 @@ class Fleet:
         self._rivals = Rivals()
         self._wanted: dict[ObjectRef, tuple[AppKey, ...]] = {}
         self._hooked: dict[ObjectRef, tuple[AppKey, ...]] = {}
+        self._claiming: set[AppKey] = set()
         self._dependants: dict[AppKey, set[AppKey]] = {}
         self._needs: dict[AppKey, frozenset[AppKey]] = {}
         self._relinked: set[AppKey] = set()
@@ -172,6 +173,7 @@ class Fleet:
                 who.pop(ref, None)
         for ref in after - before:
             who[ref] = (*who.get(ref, ()), key)
+        self.wake_claiming()
 
     def claimant(self, ref: ObjectRef, *, other_than: AppKey) -> AppKey | None:
         """Another application whose desired state holds `ref` now: the object is handed over to it, not deleted."""
@@ -180,6 +182,22 @@ class Fleet:
             if state is not None and not state.removed:
                 return key
         return None
+
+    def note_claims(self, state: AppState) -> None:
+        """Learn whether an application is held because an object of another one has to be given up first."""
+        if any(h.kind is HoldKind.OWNED for h in state.holds):
+            self._claiming.add(state.key)
+        else:
+            self._claiming.discard(state.key)
+
+    def wake_claiming(self) -> None:
+        """What an owner wants has become known, or which applications there are: those who wait for others' objects are looked at again.
+
+        An owner that was not known yet may have let go of the object long ago, and only its mark is left on it.
+        """
+        for key in self._claiming:
+            if key in self.states:
+                self._queue.add(key, Reason.DEPENDENCY)
 
     def _wake_claimants(self, ref: ObjectRef, other_than: AppKey) -> None:
         """Whoever is held because of this object is looked at again."""
@@ -424,6 +442,7 @@ class Fleet:
         state.drift.clear()
         self.attend(state)
         self._statuses.pop(state.key, None)
+        self._claiming.discard(state.key)
         self._queue.forget(state.key)
         self._tell(state.key)
         await self._store.drop_app(state.key)

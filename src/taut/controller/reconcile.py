@@ -203,6 +203,7 @@ class Reconciler:
         state.out_of_sync = frozenset(differing)
         self._p.fleet.attend(state)
         state.holds = holds
+        self._p.fleet.note_claims(state)
         state.in_sync = not differing and not any(not h.approvable for h in holds)
         await self._follow(state, planned, decision, fresh)
 

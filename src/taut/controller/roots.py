@@ -234,6 +234,7 @@ class Roots:
         await self._undeclare(root, doubtful, every)
         if not doubtful:
             self._fleet.known_roots |= {root.config.name}
+            self._fleet.wake_claiming()
         else:
             self._fleet.known_roots -= {root.config.name}
 
