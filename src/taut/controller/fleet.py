@@ -173,7 +173,6 @@ class Fleet:
                 who.pop(ref, None)
         for ref in after - before:
             who[ref] = (*who.get(ref, ()), key)
-        self.wake_claiming()
 
     def claimant(self, ref: ObjectRef, *, other_than: AppKey) -> AppKey | None:
         """Another application whose desired state holds `ref` now: the object is handed over to it, not deleted."""
@@ -191,10 +190,7 @@ class Fleet:
             self._claiming.discard(state.key)
 
     def wake_claiming(self) -> None:
-        """What an owner wants has become known, or which applications there are: those who wait for others' objects are looked at again.
-
-        An owner that was not known yet may have let go of the object long ago, and only its mark is left on it.
-        """
+        """It has become known which applications there are: those who wait for an object of one that is no more are looked at again."""
         for key in self._claiming:
             if key in self.states:
                 self._queue.add(key, Reason.DEPENDENCY)
