@@ -17,7 +17,7 @@ from taut.model.live import LiveObject
 from taut.model.manifests import Body, Manifest
 from taut.model.operation import OperationKind, Step
 from taut.model.plan import Action, Change, Hold, HoldKind, InventoryItem, Phase, Plan
-from taut.model.refs import AppKey, KindRef, ObjectRef
+from taut.model.refs import KindRef, ObjectRef
 from taut.planning.guard import Facts as GuardFacts
 from taut.planning.guard import guarded
 from taut.planning.hooks import DeletePolicy, HookSpec
@@ -156,10 +156,9 @@ class Planner:
         selected: frozenset[ObjectRef] | None,
     ) -> Circumstances:
         wanted = [w.ref for w in objects]
-        elsewhere = self._elsewhere(state, wanted)
-        holders = elsewhere | {
-            r: k for r in wanted if (k := marked(self._fleet.look(r))) is not None and k != state.key
-        }
+        named = [*wanted, *(h.ref for h in hooks)]
+        elsewhere = {r: k for r in named if (k := self._fleet.owner(r)) is not None and k != state.key}
+        holders = elsewhere | {r: k for r in named if (k := marked(self._fleet.look(r))) is not None and k != state.key}
         gone = set(state.items) - set(wanted)
         claimed = {r: k for r in gone if (k := self._fleet.claimant(r, other_than=state.key)) is not None}
         # One cluster may have two names: what is wanted under the one is not removed under the other.
@@ -175,17 +174,13 @@ class Planner:
             orphan=state.removed and state.app.spec.deletion is DeletionPolicy.ORPHAN,
             moved_from={r: k for r, k in holders.items() if self._fleet.gives_up(k, r)},
             claimed_by=claimed,
-            elsewhere=elsewhere | self._elsewhere(state, (h.ref for h in hooks)),
+            elsewhere=elsewhere,
             unsettled=state.desired.unsettled if state.desired else frozenset(),
             selected=selected,
             ran=state.ran,
             run_hooks=None if fresh or state.removed else False,
             rebuilt=state.record.rebuilt and not state.record.content_hash,
         )
-
-    def _elsewhere(self, state: AppState, refs: Iterable[ObjectRef]) -> dict[ObjectRef, AppKey]:
-        """Which of these objects another application's inventory holds."""
-        return {r: k for r in refs if (k := self._fleet.owner(r)) is not None and k != state.key}
 
     async def _autoscalers(
         self, cluster: Cluster, found: Survey, bodies: Mapping[ObjectRef, Body | None]

@@ -15,6 +15,7 @@ import pytest
 from integration.loop.harness import CLUSTER, Taut, annotate, application, config_map, job, yaml
 from servers.git import Content
 from taut.controller.state import AppState
+from taut.model.errors import StoreError
 from taut.model.plan import InventoryItem
 from taut.model.refs import ObjectRef
 
@@ -157,6 +158,49 @@ async def test_of_two_hooks_of_one_name_one_runs(taut: Taut) -> None:
         await taut.synced("a", "b")
         assert owner(live(taut, "shared", "Job")) == loser
         assert live(taut, f"own-{loser}")
+
+
+async def test_a_renamed_application_waits_for_its_hook_and_takes_all_over(taut: Taut) -> None:
+    planted = files(annotate(job("shared"), hook="PreSync"), "old")
+    stay: dict[str, Content] = {"apps/stay/x.yaml": yaml(config_map("stay"))}
+    taut.declare(application("old", "apps/old"), application("stay"), files=planted | stay)
+    async with taut.run():
+        await taut.synced("old", "stay")
+        uid = live(taut, "own-old")["metadata"]["uid"]
+        taut.declare(application("new", "apps/old"), application("stay"))
+        await taut.poke()
+        await taut.until(lambda: taut.state("old") is None and taut.state("new") is not None, "renamed")
+        await taut.synced("new")
+        after = live(taut, "own-old")
+        assert (owner(after), after["metadata"]["uid"]) == ("new", uid)
+        assert owner(live(taut, "shared", "Job")) == "new"
+
+
+async def test_a_take_over_that_cannot_be_stored_leaves_everything_where_it_was(taut: Taut) -> None:
+    planted = files(config_map("shared"), "a") | {"apps/b/own.yaml": yaml(config_map("own-b"))}
+    taut.declare(application("a"), application("b"), files=planted)
+    async with taut.run():
+        await taut.synced("a", "b")
+        store, ref = taut.controller.store, cm_ref(taut, "shared")
+        begin, uid, refused = store.begin, live(taut, "shared")["metadata"]["uid"], asyncio.Event()
+
+        async def full(operation: Any, *rest: Any, **more: Any) -> int:
+            if operation.app == taut.key("b") and not refused.is_set():
+                refused.set()
+                raise StoreError("the disk is full")
+            return await begin(operation, *rest, **more)
+
+        store.begin = full  # pyright: ignore[reportAttributeAccessIssue] (a store that fails once)
+        taut.repo.delete("apps/a/shared.yaml")
+        await taut.push({"apps/b/shared.yaml": yaml(config_map("shared", {"by": "b"}))})
+        async with asyncio.timeout(30):
+            await refused.wait()
+        assert await stored(taut, ref) <= {"a"}
+        assert (owner(live(taut, "shared")), "b" in holders(taut, ref)) == ("a", False)
+        await taut.synced("a", "b")
+        after = live(taut, "shared")
+        assert (owner(after), after["metadata"]["uid"]) == ("b", uid)
+        assert holders(taut, ref) == await stored(taut, ref) == {"b"}
 
 
 async def crowd(taut: Taut, rounds: int, pairs: int) -> None:

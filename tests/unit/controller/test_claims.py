@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from taut.controller.carry_out import Run
-from taut.controller.claims import rightful, touches
+from taut.controller.claims import Taken, rightful, touches
+from taut.controller.fleet import Fleet
+from taut.controller.queue import WorkQueue
 from taut.controller.state import AppState
 from taut.model.application import Application, ApplicationSpec
 from taut.model.live import LiveObject
@@ -54,3 +56,54 @@ def test_what_may_be_under_way() -> None:
     assert not touches(state(A, operation=1, step=StepState.TODO), REF)
     assert not touches(state(A, operation=1, step=StepState.DONE), REF)
     assert not touches(state(A), REF)
+
+
+OTHER = ObjectRef("local", "", "ConfigMap", "shop", "other")
+
+
+def fleet_of(*states: AppState) -> Fleet:
+    store: Any = None  # nothing is stored
+    fleet = Fleet(store, WorkQueue(), {})
+    for each in states:
+        fleet.add(each)
+    return fleet
+
+
+def test_a_claim_takes_all_or_nothing() -> None:
+    a, b = (
+        state(A, pending=False),
+        AppState(app=Application(key=B, spec=ApplicationSpec()), record=AppRecord(key=str(B))),
+    )
+    fleet = fleet_of(a, b)
+    wanted = [InventoryItem(OTHER, "v1", pending=True), InventoryItem(REF, "v1", pending=True)]
+    with pytest.raises(Taken, match="belongs to the application prod/a"):
+        fleet.claim(b, wanted, {})
+    with pytest.raises(Taken):
+        fleet.claim(b, wanted, {REF: A})  # as it was when it was planned; now it is wanted again
+    assert (fleet.owner(REF), fleet.owner(OTHER), set(a.items), set(b.items)) == (A, None, {REF}, set())
+
+
+def test_what_is_given_up_changes_hands_and_comes_back_when_that_could_not_be_stored() -> None:
+    a, b = (
+        state(A, pending=False),
+        AppState(app=Application(key=B, spec=ApplicationSpec()), record=AppRecord(key=str(B))),
+    )
+    a.removed = True
+    fleet, item = fleet_of(a, b), a.items[REF]
+    claim = fleet.claim(b, [InventoryItem(OTHER, "v1", pending=True), InventoryItem(REF, "v1", pending=True)], {REF: A})
+    assert (fleet.owner(REF), fleet.owner(OTHER), a.items, set(b.items)) == (B, B, {}, {REF, OTHER})
+    fleet.put_item(a, item)
+    assert a.items == {}, "who gave it up learns nothing of it any more"
+    fleet.unclaim(b, claim)
+    assert (fleet.owner(REF), fleet.owner(OTHER), a.items, b.items) == (A, None, {REF: item}, {})
+
+
+def test_nothing_changes_hands_while_its_owner_writes_it() -> None:
+    a, b = state(A, operation=1), AppState(app=Application(key=B, spec=ApplicationSpec()), record=AppRecord(key=str(B)))
+    a.removed = True
+    fleet = fleet_of(a, b)
+    assert not fleet.gives_up(A, REF)
+    with pytest.raises(Taken):
+        fleet.claim(b, [InventoryItem(REF, "v1", pending=True)], {REF: A})
+    a.run = None
+    assert fleet.gives_up(A, REF)
