@@ -50,6 +50,8 @@ class Attack:
     """Whether it is among those that every run of the tests tries."""
     later: bool = False
     """Whether it comes when the healthy applications are in sync: it is about what they have."""
+    rival: str = ""
+    """Another attack that wants the same object (`rival-<n>` want `rival`) at the same time: one has it, and the other is told so."""
     slow: bool = False
     """Whether it takes until a limit of time or memory stops it."""
 

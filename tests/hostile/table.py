@@ -21,7 +21,7 @@ def text() -> str:
 
     parts = [HEAD]
     for title, attacks in GROUPS.items():
-        rows = [f"| {a.what} | {a.stops} | {_answer(a.says)} |" for a in attacks]
+        rows = dict.fromkeys(f"| {a.what} | {a.stops} | {_answer(a.says)} |" for a in attacks)
         parts.append(
             "\n".join([f"## {title}", "", "| attack | what stops it | taut says |", "| --- | --- | --- |", *rows, ""])
         )

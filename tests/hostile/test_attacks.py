@@ -70,7 +70,15 @@ class Siege:
 
         def told() -> bool:
             statuses, roots = self.taut.statuses(), self.taut.ok("status")
-            open_ones[:] = [a for a in open_ones if not self.stopped(a, ground, statuses.get(a.name, {}), roots)]
+            open_ones[:] = [
+                a
+                for a in open_ones
+                if not (
+                    self.one_of_two(a, statuses)
+                    if a.rival
+                    else self.stopped(a, ground, statuses.get(a.name, {}), roots)
+                )
+            ]
             self.left = [
                 (a.name, ground.fill(a.says or str(a.gives)), statuses.get(a.name, {}).get("problems"))
                 for a in open_ones
@@ -94,6 +102,14 @@ class Siege:
         )
         advised = attack.stage == "document" or attack.stage == "plan" or any(p.get("advice") for p in problems)
         return ground.fill(attack.says) in told and ground.fill(attack.place) in told and advised
+
+    def one_of_two(self, attack: Attack, statuses: dict[str, dict[str, Any]]) -> bool:
+        """Whether one of two rivals is Synced and has the object, and the other is told whose it is."""
+        for has, other in ((attack.name, attack.rival), (attack.rival, attack.name)):
+            told = f"belongs to the application {self.namespace}/{has}" in statuses.get(other, {}).get("message", "")
+            if told and statuses.get(has, {}).get("sync") == "Synced":
+                return (self.object("rival") or {}).get("data") == {"by": has}
+        return False
 
     def nothing_is_left(self, attacks: Sequence[Attack]) -> None:
         """Nothing of the machine is in what taut says, keeps and writes; nothing plays with a terminal."""
