@@ -32,7 +32,7 @@ from taut.dialects.projects import DEFAULT_PROJECT, Violation, project_of, repos
 from taut.dialects.root import read_root
 from taut.dialects.taut import Parsed
 from taut.model.application import Application, Source
-from taut.model.errors import TautError
+from taut.model.errors import SourceError, TautError
 from taut.model.plan import Hold
 from taut.model.project import Project
 from taut.model.record import AppRecord
@@ -44,6 +44,8 @@ from taut.sources.service import Sources
 from taut.store.store import Store
 
 log = logging.getLogger("taut.roots")
+LONGEST_READ = 10.0
+"""Seconds that one root may keep the others waiting."""
 WITHOUT_ROOT = 60.0
 """Seconds between looks for an application whose root is no longer configured, and which is not removed yet."""
 
@@ -93,6 +95,8 @@ class Roots:
         self._changed: list[AppState] = []
         self._projects: dict[str, Project] = {}
         self._former: dict[str, Project] = {}
+        self._late: set[asyncio.Task[tuple[Parsed, str] | None]] = set()
+        """Roots that are still being read, although nobody waits for it."""
         self._matched: dict[Needs, tuple[tuple[str, ...], Found]] = {}
         """What a generator found among these folders."""
         self._looking = asyncio.Lock()
@@ -109,7 +113,8 @@ class Roots:
         """
         async with self._looking:
             asked = [root for root in self.states.values() if url is None or url in root.urls]
-            read = [(root, found) for root in asked if (found := await self._read(root)) is not None]
+            answers = await asyncio.gather(*map(self._read_soon, asked))
+            read = [(root, found) for root, found in zip(asked, answers, strict=True) if found is not None]
             self._projects = self._usable({r.config.name: found[0] for r, found in read})[0]
             for root, (parsed, digest) in read:
                 self._owed |= await self._take_in(root, parsed, digest)
@@ -117,6 +122,17 @@ class Roots:
                 await self._apply()
                 self._owed = False
                 self.on_changed()
+
+    async def _read_soon(self, root: RootState) -> tuple[Parsed, str] | None:
+        """`_read`, but a server that hangs does not keep the other roots waiting: what it brings later is a move of its source."""
+        reading = asyncio.create_task(self._read(root), name=f"root {root.config.name}")
+        done, _ = await asyncio.wait({reading}, timeout=LONGEST_READ)
+        if done:
+            return reading.result()
+        self._late.add(reading)
+        reading.add_done_callback(self._late.discard)
+        self._failed(root, SourceError("the repository has not answered yet", advice="taut goes on when it does"))
+        return None
 
     async def _read(self, root: RootState) -> tuple[Parsed, str] | None:
         """The root's documents now, and their hash; None when they cannot be read."""

@@ -127,3 +127,27 @@ async def test_a_new_source_that_hangs_holds_up_nobody(servers: Servers) -> None
 
             # All of them want the same object: one has it, the others say whose it is.
             await taut.until(one_has_it, "it was read after all", PATIENCE)
+
+
+@pytest.mark.faults
+async def test_a_root_that_hangs_holds_up_no_other(servers: Servers) -> None:
+    """Two roots: the server of one of them takes the connection and says nothing, from the very first request on."""
+    async with servers.network() as network:
+        taut, fleet = network.taut, Fleet(2)
+        elsewhere = servers.git.repo("elsewhere")
+        elsewhere.commit({"taut/late.yaml": yaml(application("late", path="apps/late", source={"git": taut.repo.url}))})
+        network.git.faults = [Fault(Kind.HANG, lambda a: "elsewhere" in a.path)]
+        late = {"name": f"{taut.root}-late", "git": f"{network.git.url}/elsewhere.git", "path": "taut"}
+        mine = {"name": taut.root, "git": taut.repo.url, "path": "taut", "poll": "1h"}
+        taut.options["roots"] = [late, mine]
+        commit = taut.declare(*fleet.documents(), files=fleet.files(1))
+        async with taut.run():
+            await taut.synced(*fleet.names, at=commit, seconds=PATIENCE)
+            problems = taut.controller.roots.states[late["name"]].problems
+            assert [p.what for p in problems] == ["the repository has not answered yet"]
+            network.git.heal()
+            await network.git_place.stop()
+            await network.git_place.start(None)
+            await taut.until(
+                lambda: taut.controller.roots.states[late["name"]].loaded, "it was read after all", PATIENCE
+            )
