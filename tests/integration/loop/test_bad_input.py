@@ -371,7 +371,8 @@ async def test_pins_are_kept_as_long_as_the_history(taut: Taut) -> None:
             return taut.state("web") is None and taut.controller.sources.pins(taut.repo.url) == {first}
 
         await taut.until(left, "nothing is kept for nobody")
-        taut.controller.sources.pin(taut.repo.url, commits[0])  # as a crash leaves it: its record is gone, its ref is not
+        # As a crash leaves it: its record is gone, its ref is not.
+        taut.controller.sources.pin(taut.repo.url, commits[0])
     async with taut.run():
         last = await taut.push({"apps/other/cm.yaml": yaml(config_map("other", {"state": "newer"}))})
         await taut.synced("other", at=last)
