@@ -3,6 +3,7 @@
 usage: python -m bench [run] [--sets kustomize,helm] [--sizes 100,500,1000,2000] [--rest SECONDS] [--json FILE]
        python -m bench targets [--from FILE]         measure what the targets are about, and exit with 1 when one is missed
        python -m bench compare OLD NEW
+       python -m bench chart RESULT SVG              draw how one commit's cost grows
        python -m bench profile SIZE                  what a cold sync spends its time on, by py-spy
 """
 
@@ -16,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from bench import profile, report, targets
+from bench import chart, profile, report, targets
 from bench.measure import Bench
 
 FOLDER = Path(__file__).parent.parent / ".bench"
@@ -64,6 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     compare = commands.add_parser("compare", help="two results side by side")
     compare.add_argument("old", type=Path)
     compare.add_argument("new", type=Path)
+    drawn = commands.add_parser("chart", help="draw how the cost of one commit grows")
+    drawn.add_argument("result", type=Path)
+    drawn.add_argument("svg", type=Path)
     spied = commands.add_parser("profile", help="what a cold sync spends its time on")
     spied.add_argument("size", type=int)
     return parser
@@ -71,11 +75,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str]) -> int:
     """Returns the exit code: 0, or 1 when a target was missed."""
-    known = {"run", "targets", "compare", "profile", "-h", "--help"}
+    known = {"run", "targets", "compare", "chart", "profile", "-h", "--help"}
     chosen = _parser().parse_args(arguments if arguments and arguments[0] in known else ["run", *arguments])
     match chosen.command:
         case "compare":
             _print(report.comparison(_read(chosen.old), _read(chosen.new)))
+        case "chart":
+            chosen.svg.write_text(chart.growth(_read(chosen.result)))
         case "profile":
             _print(profile.cold(FOLDER / "profile", chosen.size, _say))
         case "targets":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from bench.chart import growth
 from bench.report import comparison, table
 from bench.targets import table as verdict_table
 from bench.targets import verdicts
@@ -113,3 +114,10 @@ def test_two_results_side_by_side() -> None:
     [cpu] = [line for line in lines if "one commit: CPU" in line]
     assert [c.strip() for c in cpu.split("|")[1:-1]] == ["kustomize 100: one commit: CPU", "0.10 s", "0.20 s", "2.00"]
     assert not any("helm" in line for line in lines)
+
+
+def test_the_chart_has_a_point_for_each_size_and_figure() -> None:
+    svg = growth(everything())
+    assert svg.count("<circle") == 2 * 4
+    assert ">2,000</text>" in svg
+    assert growth([]).count("<circle") == 0
