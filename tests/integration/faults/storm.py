@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from taut.localplane.api import Api
 
 QUIET = 60.0
 """Seconds within which everything must be as it should after a start."""
+_APP = re.compile(r"\bapp-\d+")
 PLURALS = {"ConfigMap": "configmaps", "Widget": "widgets"}
 
 
@@ -131,7 +133,8 @@ class Storm:
             if not wrong:
                 break
             if time.monotonic() > deadline:
-                raise AssertionError(f"{self.said}\nafter {QUIET:.0f} s: {wrong}\n{self.program.log[-6000:]}")
+                what = f"{self.said}\nafter {QUIET:.0f} s: {wrong}\n{self.program.log[-2000:]}"
+                raise AssertionError(f"{what}\n{self._about(set(_APP.findall(wrong)))}")
             time.sleep(0.05)
         assert "an error inside taut" not in self.program.log, self.program.log[-6000:]
         self._check_history()
@@ -184,22 +187,30 @@ class Storm:
         twice = {name: count for name, count in made.items() if count > 1}
         assert not twice, f"hooks that ran more than once: {twice}"
         missing = self.world.hooks_due() - made.keys()
-        assert not missing, self._about(missing)
+        assert not missing, f"hooks that never ran: {missing}\n" + self._about({n.rpartition("-v")[0] for n in missing})
         self.hooks = made.total()
         assert self.store.running() == 0
         assert self.store.audit_broken_at() is None
 
     def _about(self, names: set[str]) -> str:
-        """What is known of hooks that never ran."""
-        requests = [n for n in self._log.read_text().splitlines() if any(f'"{name}"' in n for name in names)]
-        apps = [a for a in self.world.apps.values() if a.hook_name in names]
-        events = self.store.ask("SELECT app, at, kind, message FROM events ORDER BY id DESC LIMIT 400")
-        mine = [e for e in events if any(e[0].endswith(f"/{a.name}") for a in apps)]
-        history = self.store.ask("SELECT app, entry FROM history ORDER BY id")
-        ended = [h for h in history if any(h[0].endswith(f"/{a.name}") for a in apps)]
-        log = "\n".join(self.world.repo.run("log", "--format=%h %ad %s", "--date=raw", "-20").splitlines())
-        lines = [f"hooks that never ran: {names}", *requests, *map(str, apps), *map(str, mine), *map(str, ended), log]
-        return "\n".join(lines)
+        """What is known of applications, for people who look for the fault."""
+        keys = [f"{self.root}/{name}" for name in sorted(names)]
+        lines: list[str] = []
+        for key in keys[:4]:
+            lines += ["", key, str(self.world.apps.get(key.rpartition("/")[2]))]
+            for table, columns in (
+                ("apps", "record"),
+                ("inventory", "kind, namespace, name, item"),
+                ("operations", "state, operation"),
+                ("history", "entry"),
+                ("events", "at, kind, message, object"),
+                ("audit", "at, actor, action, detail"),
+            ):
+                who = {"apps": "key", "audit": "subject"}.get(table, "app")
+                rows = self.store.ask(f"SELECT {columns} FROM {table} WHERE {who} = ?", key)
+                lines += [f"{table}: {row}" for row in rows]
+        log = self.world.repo.run("log", "--format=%h %s", "-25")
+        return "\n".join([*lines, "", log])
 
 
 def marked_anywhere(api: Api, root: str) -> set[Key]:
