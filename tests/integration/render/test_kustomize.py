@@ -218,7 +218,7 @@ async def test_the_origin_is_the_file_where_build_metadata_is_asked(plant, engin
         ),
         ({"app/kustomization.yaml": "resources:\n- empty\n", "app/empty/readme": ""}, "has no kustomization.yaml", 2),
         ({"app/kustomization.yaml": "patches:\n- path: p.yaml\n"}, "p.yaml does not exist", 2),
-        ({"app/kustomization.yaml": "resources:\n- ../../../etc\n"}, "leaves the repository", 0),
+        ({"app/kustomization.yaml": "resources:\n- ../../../etc\n"}, "leaves the repository", 2),
         ({"app/kustomization.yaml": "configMapGenerator:\n- name: a\n  files: [/etc/passwd]\n"}, "absolute path", 3),
         ({"app/kustomization.yaml": "helmCharts:\n- name: a\n"}, "charts inside a kustomization", 1),
         (
