@@ -160,6 +160,8 @@ class Planner:
         elsewhere = {r: k for r in named if (k := self._fleet.owner(r)) is not None and k != state.key}
         holders = elsewhere | {r: k for r in named if (k := marked(self._fleet.look(r))) is not None and k != state.key}
         gone = set(state.items) - set(wanted)
+        # What was taken over and given up again before it was written carries the mark of its first owner still.
+        holders |= {r: k for r in gone if (k := marked(self._fleet.look(r))) is not None and k != state.key}
         claimed = {r: k for r in gone if (k := self._fleet.claimant(r, other_than=state.key)) is not None}
         # One cluster may have two names: what is wanted under the one is not removed under the other.
         uids = {live.uid for r in wanted if (live := self._fleet.look(r)) is not None}

@@ -65,7 +65,7 @@ class Circumstances:
     @property
     def removals(self) -> Removals:
         """The part that is about removing."""
-        return Removals(self.app, self.redact, self.prune, self.deleting, self.orphan, self.claimed_by)
+        return Removals(self.app, self.redact, self.prune, self.deleting, self.orphan, self.claimed_by, self.moved_from)
 
 
 @dataclass(frozen=True)

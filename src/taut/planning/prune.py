@@ -25,6 +25,7 @@ class Removals:
 
     `prune`: objects that left Git are deleted. `deleting`: the application itself goes, with `orphan` its objects stay.
     `claimed_by`: objects that another application declares in the same commit: they are handed over, never deleted.
+    `moved_from`: objects that were taken over from another application, which gave them up, and may carry its mark still.
     """
 
     app: AppKey
@@ -33,6 +34,7 @@ class Removals:
     deleting: bool = False
     orphan: bool = False
     claimed_by: Mapping[ObjectRef, AppKey] = field(default_factory=dict)
+    moved_from: Mapping[ObjectRef, AppKey] = field(default_factory=dict)
 
 
 def live_options(live: LiveObject, body: Body | None) -> ObjectOptions:
@@ -76,7 +78,7 @@ def _verdict(item: InventoryItem, live: LiveObject | None, body: Body | None, ho
     claimant = how.claimed_by.get(item.ref)
     if claimant is not None:
         return Action.RELEASE, f"{claimant} takes it over"
-    if live.owner and owner_app(live.owner) != how.app:
+    if live.owner and owner_app(live.owner) not in (how.app, how.moved_from.get(item.ref)):
         return Action.RELEASE, f"it belongs to {owner_app(live.owner)} by now"
     if not live.owner and live.uid != item.uid:
         return Action.RELEASE, "somebody else made it again"

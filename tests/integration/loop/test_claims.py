@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from integration.loop.harness import CLUSTER, Taut, annotate, application, config_map, job, yaml
+from integration.loop.harness import CLUSTER, Taut, annotate, application, config_map, deployment, job, yaml
 from servers.git import Content
 from taut.controller.state import AppState
 from taut.model.errors import StoreError
@@ -350,3 +350,31 @@ async def test_two_that_both_intended_an_object_that_was_never_made(taut: Taut) 
     taut.declare(application("a"), application("b"))
     async with taut.run():
         assert await one_has_it(taut, ("a", "b"), "shared") == ("a", "b")
+
+
+async def test_what_was_taken_over_and_never_written_goes_with_who_took_it(taut: Taut) -> None:
+    """`old` leaves Git and hands over to `new`, which waits in an earlier wave: nobody writes the object, and it carries `old`'s mark.
+
+    When `new` goes as well, nobody is left who would remove it later.
+    """
+    shared = annotate(config_map("shared"), wave="1")
+    stay: dict[str, Content] = {"apps/stay/x.yaml": yaml(config_map("stay"))}
+    taut.declare(application("old"), application("stay"), files={"apps/old/x.yaml": yaml(shared)} | stay)
+    async with taut.run():
+        await taut.synced("old", "stay")
+        ref = cm_ref(taut, "shared")
+        never = deployment("slow")
+        never["spec"]["template"]["spec"]["nodeSelector"] = {"no": "node"}
+        taut.declare(
+            application("new"),
+            application("stay"),
+            files={"apps/new/x.yaml": yaml(shared, annotate(never, wave="0"))},
+        )
+        await taut.poke()
+        await taut.until(lambda: taut.state("old") is None and holders(taut, ref) == {"new"}, "it was handed over")
+        assert owner(live(taut, "shared")) == "old"
+        taut.declare(application("stay"))
+        await taut.poke()
+        await taut.until(lambda: taut.state("new") is None, "who took it over is gone")
+        assert taut.get("configmaps", "shared") is None
+        assert live(taut, "stay")
