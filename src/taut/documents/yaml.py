@@ -12,17 +12,19 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import yamlrocks
 
 from taut.documents.emit import emit
-from taut.documents.exact import Node, compose, construct, find_line
 from taut.documents.limits import Document, Limits, bad
 from taut.documents.quick import UnsureError, check_shape, needs_exact, read
 from taut.documents.scalars import json_number
 from taut.model.errors import BadInput
+
+if TYPE_CHECKING:
+    from taut.documents.exact import Node
 
 __all__ = ["Document", "Limits", "Locator", "dump", "dump_all", "line_of", "load_documents", "load_one", "repeated_key"]
 
@@ -76,9 +78,13 @@ class Locator:
         """
         if self._nodes is None:
             self._nodes = self._compose()
+        from taut.documents.exact import find_line
+
         return find_line(self._nodes[document], tuple(path)) if document < len(self._nodes) else 1
 
     def _compose(self) -> list[Node]:
+        from taut.documents.exact import compose, construct  # large, and only needed for what is unusual or wrong
+
         nodes: list[Node] = []
         # A file that cannot be read as a whole still tells the lines of what precedes the fault.
         with contextlib.suppress(BadInput):
@@ -230,6 +236,8 @@ def _read_chunk(chunk: bytes, first_line: int, file: str, limits: Limits) -> Ite
             pass
         else:
             return
+    from taut.documents.exact import compose, construct
+
     for node in compose(chunk, file=file, limits=limits, first_line=first_line):
         body = construct(node, file=file)
         if node is not None and body is not None:

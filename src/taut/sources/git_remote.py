@@ -45,7 +45,10 @@ class Received:
 
 
 def prepare_library(timeout: float) -> None:
-    """Settings that libgit2 has for the whole process: no configuration from the machine, and a limit on silence."""
+    """Settings that libgit2 has for the whole process: no configuration from the machine, a limit on silence, and no cache of its own: it
+    would have one for each thread, and folders that are looked at often are kept by `ObjectStore` for all.
+    """
+    pygit2.settings.enable_caching(False)
     for level in (ConfigLevel.SYSTEM, ConfigLevel.GLOBAL, ConfigLevel.XDG, ConfigLevel.PROGRAMDATA):
         pygit2.settings.search_path[level] = ""
     pygit2.settings.server_connect_timeout = int(min(timeout, 10.0) * 1000)

@@ -34,7 +34,7 @@ _DEEPEST = 100
 _MOST_FILES = 1_000_000
 _MOST_FOLDERS = 200_000
 """Ten folders that each name the next one ten times are small in Git and endless when walked."""
-_FOLDERS_KEPT = 8
+_KEPT, _FOLDERS_KEPT = 1024, 8
 _TREES = "refs/taut/trees/"
 
 
@@ -47,8 +47,8 @@ class ObjectStore:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._local = threading.local()
-        self.entries = lru_cache(maxsize=8192)(self._entries)
-        self.index = lru_cache(maxsize=8192)(self._index)
+        self.entries = lru_cache(maxsize=_KEPT)(self._entries)
+        self.index = lru_cache(maxsize=_KEPT)(self._index)
         self.touched = lru_cache(maxsize=16)(self._touched)
         self._folders: OrderedDict[str, tuple[str, ...]] = OrderedDict()
         self._folders_lock = threading.Lock()
