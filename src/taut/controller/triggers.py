@@ -42,6 +42,16 @@ class Watched:
     git: bool = True
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Spot:
+    """A source without what does not decide which snapshot it is. One object a place: told apart by what it is, not by what is in it, for
+    that is asked for every application at every commit.
+    """
+
+    source: Source
+    url: str
+
+
 @dataclass(frozen=True, slots=True)
 class Move:
     """How a source moved: where it is now (None: it cannot be told), where it was looked at before, and which paths lie between (None: any)."""
@@ -71,12 +81,13 @@ class SourceWatch:
         self._versions: dict[Place, str] = {}
         self._owed: set[str] = set()
         self._moves: dict[str, int] = {}
-        self._heads: dict[Source, Snapshot] = {}
+        self._heads: dict[Spot, Snapshot] = {}
+        self._spots: dict[Source, Spot] = {}
         self._judged: dict[AppKey, Desired] = {}
         """What each application wanted when its inputs were last found to be the same as at the head."""
         self._unlearned: set[str] = set()
         """Addresses where applications came or went since it was last asked where their sources are."""
-        self._placed: dict[AppKey, tuple[Application, tuple[Source, ...]]] = {}
+        self._placed: dict[AppKey, tuple[Application, tuple[Spot, ...]]] = {}
         self.fetches = 0
         self.failing: dict[Place, TautError] = {}
         """What is wrong with a repository, a chart or an artifact."""
@@ -111,6 +122,7 @@ class SourceWatch:
             self._judged.pop(gone, None)
         read = {place for _, places in self._placed.values() for place in places}
         self._heads = {place: head for place, head in self._heads.items() if place in read}
+        self._spots = {source: spot for source, spot in self._spots.items() if spot in read}
 
     def poke(self, urls: Iterable[str] | None = None) -> int:
         """Look at once, at these repositories (in any spelling of their address) or at all. How many is the answer."""
@@ -242,7 +254,7 @@ class SourceWatch:
             self._fleet.publish(state)
 
     def _readers(self, url: str) -> list[AppState]:
-        return [s for s in self._fleet.states.values() if any(place.url == url for place in self._places(s))]
+        return [s for s in self._fleet.states.values() if _reads(self._places(s), url)]
 
     async def changed(self, url: str) -> list[AppState]:
         """Something moved at `url`: the applications whose inputs really changed, and only those."""
@@ -275,10 +287,10 @@ class SourceWatch:
         head = self._heads.get(places[0]) if places else None
         return head.revision.label if head is not None and self._as_judged(state) else ""
 
-    async def _move(self, place: Source) -> Move:
+    async def _move(self, place: Spot) -> Move:
         """Where a source is now, and what lies between that and where it was looked at last."""
         try:
-            head = await self._sources.resolve(place, fetch=False)
+            head = await self._sources.resolve(place.source, fetch=False)
         except TautError:
             return Move(None)
         before = self._heads.get(place)
@@ -287,7 +299,7 @@ class SourceWatch:
         between = await asyncio.to_thread(self._sources.touched, before, head)
         return Move(head, before.revision.id, between.paths if between is not None else None)
 
-    def _same(self, state: AppState, moves: dict[Source, Move]) -> bool:
+    def _same(self, state: AppState, moves: dict[Spot, Move]) -> bool:
         """Whether a render would read exactly the same; then only the revision that people see moves on (`head`)."""
         closure = _closure(state)
         if state.removed or closure is None:
@@ -309,12 +321,22 @@ class SourceWatch:
         """Whether what Git wants is still what was found to be the same at all heads that were looked at."""
         return not state.stale and state.desired is not None and self._judged.get(state.key) is state.desired
 
-    def _places(self, state: AppState) -> tuple[Source, ...]:
-        """The application's sources without what does not decide which snapshot they are."""
+    def _places(self, state: AppState) -> tuple[Spot, ...]:
+        """Where the application's sources are."""
         known = self._placed.get(state.key)
         if known is None or known[0] is not state.app:
-            known = self._placed[state.key] = (state.app, tuple(address_of(s) for s in state.app.spec.all_sources))
+            spots = tuple(self._spot(address_of(s)) for s in state.app.spec.all_sources)
+            known = self._placed[state.key] = (state.app, spots)
         return known[1]
+
+    def _spot(self, source: Source) -> Spot:
+        if source not in self._spots:
+            self._spots[source] = Spot(source, source.url)
+        return self._spots[source]
+
+
+def _reads(places: tuple[Spot, ...], url: str) -> bool:
+    return places[0].url == url if len(places) == 1 else any(place.url == url for place in places)
 
 
 def _at(state: AppState, revisions: list[str]) -> bool:

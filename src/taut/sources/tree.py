@@ -35,6 +35,8 @@ _MOST_FILES = 1_000_000
 _MOST_FOLDERS = 200_000
 """Ten folders that each name the next one ten times are small in Git and endless when walked."""
 _KEPT, _FOLDERS_KEPT = 1024, 8
+_LARGE = 128
+"""Folders with more entries are searched, not read as a whole."""
 _TREES = "refs/taut/trees/"
 
 
@@ -49,6 +51,7 @@ class ObjectStore:
         self._local = threading.local()
         self.entries = lru_cache(maxsize=_KEPT)(self._entries)
         self.index = lru_cache(maxsize=_KEPT)(self._index)
+        self.child = lru_cache(maxsize=4 * _KEPT)(self._child)
         self.touched = lru_cache(maxsize=16)(self._touched)
         self._folders: OrderedDict[str, tuple[str, ...]] = OrderedDict()
         self._folders_lock = threading.Lock()
@@ -161,6 +164,19 @@ class ObjectStore:
     def _touched(self, old: str, new: str) -> Touched | None:
         return touched(self.repository(), old, new)
 
+    def _child(self, oid: str, name: str) -> Entry | None:
+        """What a folder has of that name. A large folder is not gone through: every commit below it makes a new one."""
+        tree = self.repository()[oid]
+        if not isinstance(tree, pygit2.Tree):
+            raise KeyError(oid)
+        if len(tree) <= _LARGE:
+            return self.index(oid).get(name)
+        try:
+            found = tree[name]
+        except KeyError:
+            return None
+        return Entry(_name(found.raw_name), _kind(found.filemode), str(found.id))
+
     def _index(self, oid: str) -> dict[str, Entry]:
         return {entry.name: entry for entry in self.entries(oid)}
 
@@ -238,7 +254,7 @@ class GitTree:
         for part in parts:
             if current.kind is not EntryKind.FOLDER:
                 return None
-            found = self.store.index(current.hash).get(part)
+            found = self.store.child(current.hash, part)
             if found is None:
                 return None
             current = found
