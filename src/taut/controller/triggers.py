@@ -260,9 +260,12 @@ class SourceWatch:
         """Something moved at `url`: the applications whose inputs really changed, and only those."""
         readers = self._readers(url)
         places = {place for state in readers for place in self._places(state)}
-        moves = {place: await self._move(place) for place in places}
+        moves = {place: await self._move(place) for place in places if place.url == url}
+        # Elsewhere nothing is taken for looked at: others read there as well, and are judged when that address has its turn.
+        others = {place: await self._as_looked_at(place) for place in places if place.url != url}
         doubted: dict[tuple[str, str], bool] = {}
-        changed = [s for s in readers if self._in_doubt(s, doubted) or not self._same(s, moves)]
+        known = moves | others
+        changed = [s for s in readers if self._in_doubt(s, doubted) or not self._same(s, known)]
         self._heads |= {place: move.head for place, move in moves.items() if move.head is not None}
         return changed
 
@@ -276,16 +279,22 @@ class SourceWatch:
 
     async def _learn(self, url: str) -> None:
         """Remember where the sources at an address are, so that their first move can be told by what lies between."""
-        for place in {place for state in self._readers(url) for place in self._places(state)} - self._heads.keys():
+        read = {place for state in self._readers(url) for place in self._places(state) if place.url == url}
+        for place in read - self._heads.keys():
             head = (await self._move(place)).head
             if head is not None:
-                self._heads[place] = head
+                self._heads.setdefault(place, head)
 
     def head(self, state: AppState) -> str:
         """The revision (as people see it) up to which nothing moved for an application since it was rendered; empty when nobody looked."""
         places = self._places(state)
         head = self._heads.get(places[0]) if places else None
         return head.revision.label if head is not None and self._as_judged(state) else ""
+
+    async def _as_looked_at(self, place: Spot) -> Move:
+        """A source where nothing is said to have moved: it is where it was looked at last."""
+        head = self._heads.get(place)
+        return Move(head, head.revision.id, frozenset()) if head is not None else await self._move(place)
 
     async def _move(self, place: Spot) -> Move:
         """Where a source is now, and what lies between that and where it was looked at last."""
