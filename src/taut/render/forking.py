@@ -9,9 +9,12 @@ import os
 import signal
 import socket
 import sys
+from collections import deque
 from typing import Protocol
 
 from taut.render.wire import NURSERY_BYTES
+
+_ANSWER_SECONDS = 30.0
 
 
 class Child(Protocol):
@@ -69,7 +72,8 @@ class Nursery:
         self._process: asyncio.subprocess.Process | None = None
         self._channel: socket.socket | None = None
         self._lock = asyncio.Lock()
-        self._answer: asyncio.Future[int] | None = None
+        self._answers: deque[asyncio.Future[int]] = deque()
+        """Who waits for a worker, in the order in which they asked: the nursery answers one after the other."""
         self._children: dict[int, Forked] = {}
         self._ended: dict[int, int] = {}
 
@@ -80,36 +84,51 @@ class Nursery:
 
     async def prepare(self) -> None:
         """Start it when it does not run."""
-        async with self._lock:
-            await self._running()
+        await self._ready()
 
     async def fork(self, settings: str) -> Forked:
         """A new worker with these settings (JSON of a prison). Raises OSError when there can be none."""
-        async with self._lock:
-            channel = await self._running()
-            inner_in, outer_in = os.pipe2(os.O_CLOEXEC)
-            outer_out, inner_out = os.pipe2(os.O_CLOEXEC)
-            outer_err, inner_err = os.pipe2(os.O_CLOEXEC)
-            outer = [outer_in, outer_out, outer_err]
-            try:
-                self._answer = asyncio.get_running_loop().create_future()
-                socket.send_fds(channel, [settings.encode()], [inner_in, inner_out, inner_err])
-                pid = await self._answer
-            except BaseException:
-                for descriptor in outer:
-                    os.close(descriptor)
-                raise
-            finally:
-                self._answer = None
-                for descriptor in (inner_in, inner_out, inner_err):
-                    os.close(descriptor)
-            child = self._children[pid] = Forked(pid)
-            if pid in self._ended:
-                self._children.pop(pid).end(self._ended.pop(pid))
+        channel = await self._ready()
+        inner_in, outer_in = os.pipe2(os.O_CLOEXEC)
+        outer_out, inner_out = os.pipe2(os.O_CLOEXEC)
+        outer_err, inner_err = os.pipe2(os.O_CLOEXEC)
+        outer = [outer_in, outer_out, outer_err]
+        try:
+            answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+            socket.send_fds(channel, [settings.encode()], [inner_in, inner_out, inner_err])
+            self._answers.append(answer)
+            child = Forked(await self._pid(answer))
+        except BaseException:
+            # Whoever is forked nevertheless finds its pipes closed, and ends by itself.
+            for descriptor in outer:
+                os.close(descriptor)
+            raise
+        finally:
+            for descriptor in (inner_in, inner_out, inner_err):
+                os.close(descriptor)
+        if child.pid in self._ended:
+            child.end(self._ended.pop(child.pid))
+        else:
+            self._children[child.pid] = child
         child.stdin = await _writer(outer_in)
         child.stdout = await _reader(outer_out)
         child.stderr = await _reader(outer_err)
         return child
+
+    async def _pid(self, answer: asyncio.Future[int]) -> int:
+        """The answer, in time: a nursery that says nothing is ended, and the next worker starts a new one."""
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                return await answer
+        except TimeoutError:
+            if self._process is not None and self._process.returncode is None:
+                self._process.kill()
+            self._lost()
+            raise OSError("the process that starts render workers does not answer") from None
+
+    async def _ready(self) -> socket.socket:
+        async with self._lock:
+            return await self._running()
 
     async def close(self) -> None:
         """End it; workers that are left end with it."""
@@ -152,14 +171,21 @@ class Nursery:
             self._lost()
             return
         message = json.loads(said)
-        if "pid" in message and self._answer is not None and not self._answer.done():
-            self._answer.set_result(message["pid"])
-        elif "ended" in message:
+        if "ended" in message:
             child = self._children.pop(message["ended"], None)
             if child is None:
                 self._ended[message["ended"]] = message["code"]
             else:
                 child.end(message["code"])
+            return
+        answer = self._answers.popleft() if self._answers else None
+        if answer is None or answer.done():  # nobody waits for this worker any more
+            return
+        if "pid" in message:
+            self._ended.pop(message["pid"], None)  # of an earlier process with the same number
+            answer.set_result(message["pid"])
+        else:
+            answer.set_exception(OSError(message.get("error", "no worker could be started")))
 
     def _lost(self) -> None:
         """It is gone, and with it all workers."""
@@ -167,8 +193,9 @@ class Nursery:
             asyncio.get_running_loop().remove_reader(self._channel.fileno())
             self._channel.close()
             self._channel = None
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(OSError("the process that starts render workers has ended"))
+        while self._answers:
+            if not (answer := self._answers.popleft()).done():
+                answer.set_exception(OSError("the process that starts render workers has ended"))
         for child in self._children.values():
             child.end(-signal.SIGKILL)
         self._children.clear()

@@ -50,12 +50,18 @@ def _serve(channel: socket.socket, own: tuple[int, ...]) -> bool:
     settings, descriptors, _, _ = socket.recv_fds(channel, NURSERY_BYTES, 3)
     if not settings:
         return False
-    child = os.fork()
+    answer: dict[str, int | str] = {}
+    try:
+        child = os.fork()
+        answer["pid"] = child
+    except OSError as error:  # too many processes: that is this worker's failure, and no other's
+        child = -1
+        answer["error"] = error.strerror or "a process could not be started"
     if child == 0:
         _be_worker(settings.decode(), descriptors, (channel.fileno(), *own))
     for descriptor in descriptors:
         os.close(descriptor)
-    channel.send(json.dumps({"pid": child}).encode())
+    channel.send(json.dumps(answer).encode())
     return True
 
 

@@ -25,6 +25,7 @@ from taut.render.wire import HEADER, Hello, Job, Reply
 _STDERR_BYTES = 16_384
 _WATCH_SECONDS = 0.05
 _START_SECONDS = 30.0
+_RETIRE_SECONDS = 2.0
 _OWN_TASKS = 8
 SLOW = 2.0
 """Seconds from which on a render counts as slow the next time."""
@@ -123,12 +124,22 @@ class Worker:
         self._killed = self._killed or reason
         if not self._ended:
             self._ended = True
-            end(self._process.pid)
+            if self.alive:
+                end(self._process.pid)
         await self._process.wait()
         with contextlib.suppress(TimeoutError, asyncio.CancelledError):
             await asyncio.wait_for(self._reader, 2)
         if self._prison.work:
             shutil.rmtree(self._prison.work, ignore_errors=True)
+
+    async def retire(self) -> None:
+        """End it in good order, between two jobs: it goes when nobody speaks to it any more, and its parents see what it has used."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_RETIRE_SECONDS):
+                await self._process.wait()
+        await self.kill("retired")
 
     async def _exchange(self, data: bytes, limits: Limits) -> bytes:
         stdin = self._process.stdin
@@ -358,7 +369,7 @@ class Pool:
 
     async def _give_back(self, worker: Worker) -> None:
         if self._closed or not worker.alive or worker.jobs >= _MAX_JOBS:
-            await worker.kill("worn out")
+            await worker.retire()
             return
         worker.idle_since = time.monotonic()
         self._idle.append(worker)
@@ -372,4 +383,4 @@ class Pool:
             bound = time.monotonic() - self._idle_seconds
             old = [w for w in self._idle if w.idle_since <= bound]
             self._idle = [w for w in self._idle if w.idle_since > bound]
-            await asyncio.gather(*(w.kill("idle") for w in old))
+            await asyncio.gather(*(w.retire() for w in old))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from pathlib import Path
@@ -72,3 +73,61 @@ async def test_nothing_of_the_parent_is_seen_by_a_worker(monkeypatch: pytest.Mon
     kinds = {os.readlink(f"/proc/{worker.pid}/fd/{n}").partition(":")[0] for n in os.listdir(f"/proc/{worker.pid}/fd")}
     assert kinds <= {"pipe", "/dev/null"}
     await nursery.close()
+
+
+CROWDED = """
+import os, sys
+from taut.render import nursery
+
+fork = os.fork
+def sometimes():
+    os.fork = fork
+    raise BlockingIOError(11, "Resource temporarily unavailable")
+os.fork = sometimes
+sys.exit(nursery.main(sys.argv[1:]))
+"""
+
+
+async def test_a_worker_that_cannot_be_forked_is_no_other_ones_failure() -> None:
+    nursery = Nursery(("-c", CROWDED))
+    with pytest.raises(RenderError, match="did not start") as caught:
+        await Worker.start(Prison(), nursery)
+    assert "Resource temporarily unavailable" in caught.value.advice
+    pid = nursery.pid
+    worker = await Worker.start(Prison(), nursery)
+    assert nursery.pid == pid
+    await worker.kill("done")
+    await nursery.close()
+
+
+async def test_a_fork_that_nobody_waits_for_any_more_is_not_mistaken_for_the_next() -> None:
+    nursery = Nursery()
+    await nursery.prepare()
+    given_up = asyncio.create_task(Worker.start(Prison(), nursery))
+    await asyncio.sleep(0)
+    while not nursery._answers:  # pyright: ignore[reportPrivateUsage] (the very moment in which it waits)
+        await asyncio.sleep(0)
+    given_up.cancel()
+    worker = await Worker.start(Prison(), nursery)
+    reply = await worker.run(Job([], [], JsonnetTask((), ()), Limits()))
+    assert reply.error == ""
+    await eventually(lambda: descendants(nursery.pid) == [worker.pid, *descendants(worker.pid)], "one is left")
+    await nursery.close()
+
+
+async def test_a_worker_that_retires_leaves_its_use_to_who_started_it() -> None:
+    """What ended workers have computed is counted with taut: the kernel adds it to the process that saw the end."""
+    nursery = Nursery()
+    worker = await Worker.start(Prison(), nursery)
+    before = _children_cpu(nursery.pid)
+    await worker.run(Job([], [], JsonnetTask((), ()), Limits()))
+    await worker.retire()
+    assert not worker.alive
+    assert descendants(nursery.pid) == []
+    assert _children_cpu(nursery.pid) > before
+    await nursery.close()
+
+
+def _children_cpu(pid: int) -> int:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[13]) + int(fields[14])
