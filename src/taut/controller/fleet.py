@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 
@@ -13,7 +15,7 @@ from taut.controller.queue import HEAVY, Reason, WorkQueue
 from taut.controller.state import AppState, Desired
 from taut.controller.status import status_of, sync_status
 from taut.dialects.projects import DEFAULT_PROJECT, Violation, project_of, repository_allowed, service_account_for
-from taut.model.errors import BadInput, TargetError, Where
+from taut.model.errors import BadInput, StoreError, TargetError, Where
 from taut.model.health import HealthStatus
 from taut.model.live import LiveObject
 from taut.model.plan import HoldKind, InventoryItem
@@ -23,7 +25,11 @@ from taut.model.status import AppStatus, SyncStatus
 from taut.store.store import Store
 from taut.targets.kubernetes.cluster import Cluster, Event
 
+log = logging.getLogger("taut.fleet")
+
 JOB = KindRef("batch", "Job")
+STORE_PAUSE = 5.0
+"""Seconds until the store is told again what it could not be told."""
 
 
 async def _nothing(_: AppState) -> None:
@@ -33,6 +39,12 @@ async def _nothing(_: AppState) -> None:
 def _hooks(desired: Desired | None) -> frozenset[ObjectRef]:
     """The objects that an application's hooks make."""
     return frozenset(h.ref for h in desired.hooks) if desired is not None and desired.hooks else frozenset()
+
+
+def _untouched(desired: Desired | None) -> frozenset[ObjectRef]:
+    """The objects that an application declares and leaves as they are when they exist."""
+    objects = desired.objects if desired is not None else ()
+    return frozenset(w.ref for w in objects if w.options.skip or w.options.once)
 
 
 class Fleet:
@@ -52,6 +64,10 @@ class Fleet:
         self._wanted: dict[ObjectRef, tuple[AppKey, ...]] = {}
         self._hooked: dict[ObjectRef, tuple[AppKey, ...]] = {}
         self._claiming: set[AppKey] = set()
+        self._lending: Counter[AppKey] = Counter()
+        self._awaited: dict[AppKey, frozenset[AppKey]] = {}
+        self._leaving: set[AppKey] = set()
+        self._owed: set[AppKey] = set()
         self._dependants: dict[AppKey, set[AppKey]] = {}
         self._needs: dict[AppKey, frozenset[AppKey]] = {}
         self._relinked: set[AppKey] = set()
@@ -100,11 +116,28 @@ class Fleet:
             if giver is not None and ref in giver.items:
                 given.append((giver, giver.items.pop(ref)))
             del self._owners[ref]
-            self._queue.add(key, Reason.DEPENDENCY)  # its status counts one less
+        self._lending.update(set(givers.values()))
         new = tuple(item for item in items if item.ref not in state.items)
         for item in items:
             self.put_item(state, state.items.get(item.ref, item))
         return Claim(new, givers, tuple(given))
+
+    def claimed(self, claim: Claim) -> None:
+        """The claim is stored, or undone: who gave something up is looked at, for it has less than before, or is gone with it."""
+        for key in set(claim.givers.values()):
+            self._lending[key] -= 1
+            if self._lending[key] <= 0:
+                del self._lending[key]
+            if key in self.states:
+                self._queue.add(key, Reason.DEPENDENCY)
+
+    def wake(self, state: AppState) -> None:
+        """Look at the application again."""
+        self._queue.add(state.key, Reason.DEPENDENCY)
+
+    def lends(self, state: AppState) -> bool:
+        """Whether a claim on something of the application is not stored yet: it may come back, so the application must stay."""
+        return state.key in self._lending
 
     def unclaim(self, state: AppState, claim: Claim) -> None:
         """The operation could not be stored: everything belongs to whom it belonged before."""
@@ -116,6 +149,7 @@ class Fleet:
             state.items.pop(item.ref, None)
             giver.items[item.ref] = item
             self._owners[item.ref] = giver.key
+        self.claimed(claim)
 
     def rivalled(self, state: AppState) -> list[ObjectRef]:
         """The objects of the application that another one's inventory holds as well: an earlier taut let that happen."""
@@ -156,6 +190,9 @@ class Fleet:
         for ref in (live.ref for cluster in self.clusters.values() for live in cluster.owned_by(str(state.key))):
             if ref not in after and ref not in state.items:
                 self._wake_claimants(ref, state.key)  # by its mark alone
+        for ref in _untouched(desired):
+            self._wake_owner(ref, state.key)
+        self._heard(state.key)
 
     def _index(
         self,
@@ -165,6 +202,7 @@ class Fleet:
         after: frozenset[ObjectRef],
     ) -> None:
         for ref in before - after:
+            self._wake_owner(ref, key)
             others = tuple(k for k in who.get(ref, ()) if k != key)
             if others:
                 who[ref] = others
@@ -194,6 +232,40 @@ class Fleet:
         for key in self._claiming:
             if key in self.states:
                 self._queue.add(key, Reason.DEPENDENCY)
+        for key in self._awaited:
+            self._queue.add(key, Reason.DEPENDENCY)
+
+    def takes(self, key: AppKey, ref: ObjectRef) -> bool:
+        """Whether an application that declares `ref` takes it over when it may: what it leaves alone it never will."""
+        return ref not in _untouched(self.states[key].desired)
+
+    def await_word(self, state: AppState, owners: Iterable[AppKey]) -> None:
+        """Learn of which applications it has to be known what they want before this one's plan is complete."""
+        self._awaited.pop(state.key, None)
+        if waits := frozenset(owners):
+            self._awaited[state.key] = waits
+
+    def _heard(self, key: AppKey) -> None:
+        """What this application wants is known, or what it wrote: who waited for that is looked at again."""
+        for waiting, owners in self._awaited.items():
+            if key in owners:
+                self._queue.add(waiting, Reason.DEPENDENCY)
+
+    def note_leaving(self, state: AppState) -> None:
+        """Learn whether an application is taken down: it takes nothing over any more, and gives up all that it has."""
+        if not state.removed:
+            self._leaving.discard(state.key)
+        elif state.key not in self._leaving:
+            self._leaving.add(state.key)
+            for ref in state.desired.refs if state.desired is not None else ():
+                self._wake_owner(ref, state.key)
+            self._heard(state.key)
+
+    def _wake_owner(self, ref: ObjectRef, other_than: AppKey) -> None:
+        """Whoever keeps the object for a claimant is looked at again."""
+        owner = self._owners.get(ref)
+        if owner is not None and owner != other_than and owner in self.states:
+            self._queue.add(owner, Reason.DEPENDENCY)
 
     def _wake_claimants(self, ref: ObjectRef, other_than: AppKey) -> None:
         """Whoever is held because of this object is looked at again."""
@@ -218,24 +290,40 @@ class Fleet:
             return False
         return ref not in owner.desired.refs and ref not in _hooks(owner.desired)
 
+    def unclear(self, key: AppKey, ref: ObjectRef) -> bool:
+        """Whether it is not known now if the application whose mark `ref` carries wants it. It is known of one that is not here when
+        its root was read, or is none of this taut's.
+        """
+        owner = self.states.get(key)
+        if owner is None:
+            return key.root in self.allowed_projects and key.root not in self.known_roots
+        if owner.removed:
+            return touches(owner, ref)
+        if owner.desired is None or owner.stale:
+            return True
+        return touches(owner, ref) and ref not in owner.desired.refs and ref not in _hooks(owner.desired)
+
     def left(self, state: AppState, refs: Iterable[ObjectRef]) -> None:
         """An operation is over that wrote these objects: who waited for one that its application does not want is looked at."""
         desired = state.desired
         for ref in set(refs):
             if state.removed or desired is None or ref not in desired.refs:
                 self._wake_claimants(ref, state.key)
+        self._heard(state.key)
 
     def undecided(self, state: AppState, clusters: Collection[str]) -> AppKey | None:
         """Another application of the root that has not been looked at since the last commit: it may claim what would be deleted.
 
-        What would be deleted is in these `clusters`: who wants nothing there claims nothing of it, and need not be waited for.
+        What would be deleted is in these `clusters`: who wants nothing there claims nothing of it, and need not be waited for. Nor
+        is one waited for whose look was in vain: what is wrong there is not mended before something moves.
         """
         for key, other in self.states.items():
             if key.root != state.key.root or other is state or other.removed:
                 continue
             if other.app.spec.target.cluster not in clusters:
                 continue
-            if other.stale and not other.all_problems:
+            in_vain = other.failed is not None and other.failed.marks == other.marks
+            if other.stale and not in_vain and self.barred(other) is None:
                 return key
         return None
 
@@ -398,7 +486,7 @@ class Fleet:
 
     def _still_coming_down(self, key: AppKey) -> bool:
         other = self.states.get(key)
-        return other is not None and other.removed
+        return other is not None and other.removed and not other.only_hands_over
 
     def _unmet(self, key: AppKey) -> str:
         other = self.states.get(key)
@@ -410,6 +498,12 @@ class Fleet:
         if health not in (HealthStatus.HEALTHY, HealthStatus.SUSPENDED):
             return f"waits for {key}, which is {health.value}"
         return ""
+
+    def wake_needed(self, state: AppState) -> None:
+        """The application only hands over by now: those that it depended on need not wait for it with their own removal."""
+        for key in self._needs.get(state.key, ()):
+            if key in self.states and self.states[key].removed:
+                self._queue.add(key, Reason.DEPENDENCY)
 
     def mark_ready(self, state: AppState) -> None:
         """The application is what Git says; those who wait for it are looked at."""
@@ -440,13 +534,36 @@ class Fleet:
         self._statuses.pop(state.key, None)
         self._claiming.discard(state.key)
         self._queue.forget(state.key)
+        self._awaited.pop(state.key, None)
+        self._leaving.discard(state.key)
         self._tell(state.key)
-        await self._store.drop_app(state.key)
-        await self.on_removed(state)
         freed = {k for k, s in self.states.items() if s.holds}
         for key in self._needs.pop(state.key, frozenset()) | freed:
             if key in self.states:
                 self._queue.add(key, Reason.DEPENDENCY)
+        self._owed.add(state.key)
+        await self.pay()
+        await self.on_removed(state)
+
+    async def pay(self) -> None:
+        """Let the store forget the applications that are no more, also those of which it could not be told before.
+
+        When it cannot be told now either, that is tried again; after a restart the application is taken down once more.
+        """
+        for key in sorted(self._owed):
+            try:
+                if key in self._owed:
+                    await self._store.drop_app(key)
+            except StoreError as error:
+                log.warning("%s is gone, and the store could not forget it: %s", key, error.what)
+                for another in tuple(self.states)[:1]:
+                    self._queue.add_later(another, Reason.RETRY, STORE_PAUSE)
+                return
+            self._owed.discard(key)
+
+    def returns(self, key: AppKey) -> None:
+        """An application of this name is declared anew: the store need not forget it any more."""
+        self._owed.discard(key)
 
     # Telling
 

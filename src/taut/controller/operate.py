@@ -119,6 +119,7 @@ class Operator:
         except BaseException:
             self._fleet.unclaim(state, claim)
             raise
+        self._fleet.claimed(claim)
         if asked is not None:
             state.handled = max(state.handled, asked.number)
             state.asked = None
@@ -133,6 +134,10 @@ class Operator:
         steps = [replace(s, sent_at=min(s.sent_at, self._steady())) for s in steps]
         state.run = self._run(state, replace(operation, deadline=deadline), steps)
         state.operation_state = OperationState.RUNNING.value
+        if operation.kind is OperationKind.DELETE:
+            # What it was not to delete was kept for somebody; how that is now, the next plan tells.
+            steps_of = {s.ref for s in steps}
+            state.kept = frozenset(r for r, i in state.items.items() if r not in steps_of and not i.hook)
 
     def _run(self, state: AppState, operation: Operation, steps: list[Step]) -> Run:
         return Run(
@@ -320,7 +325,9 @@ class Operator:
         self._queue.add(state.key, Reason.LIVE)
         self._fleet.left(state, (s.ref for s in run.steps))
         await self._drift.ended(state, drifted, ended.state, ended.message)
-        if ended.state is OperationState.SUCCEEDED and operation.kind is OperationKind.DELETE and state.removed:
+        whole = operation.kind is OperationKind.DELETE and not operation.selected
+        waits = self._fleet.lends(state) or not state.kept.isdisjoint(state.items)
+        if ended.state is OperationState.SUCCEEDED and whole and state.removed and not waits:
             await self._fleet.removed(state)
 
     def _record_after(self, state: AppState, operation: Operation, ended: Ended) -> AppRecord:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from taut.controller.claims import marked
+from taut.controller.claims import Taken, marked
 from taut.controller.fleet import Fleet
 from taut.controller.starting import Start
 from taut.controller.state import AppState
@@ -165,6 +165,10 @@ class Planner:
         claimed = {r: k for r in gone if (k := self._fleet.claimant(r, other_than=state.key)) is not None}
         # One cluster may have two names: what is wanted under the one is not removed under the other.
         uids = {live.uid for r in wanted if (live := self._fleet.look(r)) is not None}
+        left_to = {r: k for r, k in claimed.items() if not self._fleet.takes(k, r)}
+        claimed = {r: k for r, k in claimed.items() if r not in left_to}
+        unclear = {r: k for r, k in holders.items() if r in gone and self._fleet.unclear(k, r)}
+        self._fleet.await_word(state, unclear.values())
         claimed |= {r: state.key for r in gone if (live := self._fleet.look(r)) is not None and live.uid in uids}
         fresh = state.desired is not None and state.desired.content_hash != state.record.content_hash
         return Circumstances(
@@ -176,6 +180,8 @@ class Planner:
             orphan=state.removed and state.app.spec.deletion is DeletionPolicy.ORPHAN,
             moved_from={r: k for r, k in holders.items() if self._fleet.gives_up(k, r)},
             claimed_by=claimed,
+            left_to=left_to,
+            unclear=unclear,
             elsewhere=elsewhere,
             unsettled=state.desired.unsettled if state.desired else frozenset(),
             selected=selected,
@@ -321,6 +327,8 @@ class Planner:
                 ):
                     continue
                 want = wanted.get(change.ref)
+                if unchanged and not change.run_key and (want is None or state.removed):
+                    continue  # kept for somebody else, or because pruning is off: its health is no concern of this sync
                 hook = want.hook if want and change.hook else None
                 runs = bool(change.run_key)
                 step = Step(
@@ -360,6 +368,7 @@ class Planner:
             over = ref.kind_ref == JOB and not item.hook and _complete(self._fleet.look(ref), base.uid)
             if over and base.extra.get(COMPLETED) != base.desired_hash:
                 fresh[ref] = replace(base, extra={**base.extra, COMPLETED: base.desired_hash})
+        await self._take_marked(state, planned)
         if fresh:
             await self._store.put_items(state.key, list(fresh.values()))
             for item in fresh.values():
@@ -369,6 +378,32 @@ class Planner:
             await self._store.drop_items(state.key, gone)
             for ref in gone:
                 self._fleet.drop_item(state, ref)
+
+    async def _take_marked(self, state: AppState, planned: Planned) -> None:
+        """Take over what is as Git says, with this application's mark, and in the inventory of one that gives it up: nothing will be written."""
+        giving = planned.found.circumstances.moved_from
+        found = remembered(planned.found, planned.plan, planned.bodies)
+        taken = [
+            i
+            for i in found
+            if (owner := self._fleet.owner(i.ref)) not in (None, state.key) and giving.get(i.ref) == owner
+        ]
+        if not taken:
+            return
+        try:
+            claim = self._fleet.claim(state, taken, giving)
+        except Taken:
+            return
+        try:
+            # Between the two both have it: the mark tells whose it is, should taut end there.
+            await self._store.put_items(state.key, taken)
+            for ref, giver in claim.givers.items():
+                await self._store.drop_items(giver, [ref])
+        except BaseException:
+            self._fleet.unclaim(state, claim)
+            raise
+        self._fleet.claimed(claim)
+        self._fleet.wake(state)
 
 
 def _prunes(state: AppState) -> bool:

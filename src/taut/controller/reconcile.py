@@ -74,6 +74,7 @@ class Reconciler:
     async def run(self, state: AppState) -> None:
         """Take the next step of `state`. Problems end up in its status, never in the caller."""
         try:
+            await self._p.fleet.pay()
             await self._step(state)
             state.step_problems = ()
             state.away = 0 if state.failed is None else state.away
@@ -88,6 +89,9 @@ class Reconciler:
         self._p.fleet.publish(state)
 
     async def _step(self, state: AppState) -> None:
+        self._p.fleet.note_leaving(state)
+        if self._p.fleet.lends(state) and state.removed and not state.items:
+            return  # somebody is taking its last objects over; when that is stored, or was in vain, it is looked at again
         if state.removed and state.removal_sure and not state.items and state.run is None and not state.suspended:
             await self._p.fleet.removed(state)  # nothing was ever made of it: there is nothing to ask or to wait for
             return
@@ -199,6 +203,10 @@ class Reconciler:
             _answer(state)
             await self._look(state)
             return
+        if selected is None:
+            state.kept = frozenset(c.ref for c in _kept(state, plan))
+            if state.only_hands_over:
+                self._p.fleet.wake_needed(state)
         differing = [c.ref for c in plan.changes if _differs(c)]
         state.out_of_sync = frozenset(differing)
         self._p.fleet.attend(state)
@@ -287,6 +295,7 @@ class Reconciler:
             why
             or _hook_taken(state, plan)
             or self._undecided(state, plan.changes)
+            or _handing_over(state, plan)
             or missing_namespace(plan, self._p.fleet.cluster_of(state))
         )
 
@@ -350,6 +359,22 @@ def _drifted(state: AppState, plan: Plan) -> frozenset[ObjectRef]:
         if repairs and item is not None and not item.pending and item.desired_hash == change.desired_hash:
             found.append(change.ref)
     return frozenset(found)
+
+
+def _kept(state: AppState, plan: Plan) -> list[Change]:
+    """What an application that is taken down can neither delete nor let go of yet."""
+    if not state.removed:
+        return []
+    return [c for c in plan.changes if c.action is Action.UNCHANGED and not c.run_key and c.ref in state.items]
+
+
+def _handing_over(state: AppState, plan: Plan) -> str:
+    """That an application that is taken down has nothing left but what others are about to take: it stays until they have it."""
+    kept = _kept(state, plan)
+    if not kept or any(c.action is not Action.UNCHANGED for c in plan.changes):
+        return ""
+    more = f" (and {len(kept) - 1} more)" if len(kept) > 1 else ""
+    return f"{kept[0].reason}: {kept[0].ref}{more}"
 
 
 def _hook_taken(state: AppState, plan: Plan) -> str:

@@ -276,6 +276,7 @@ class Roots:
         project = project_of(app, self._fleet.projects, root.config.allowed_projects)
         broken = (_violation_problem(project),) if isinstance(project, Violation) else ()
         if state is None:
+            self._fleet.returns(app.key)
             state = await self._adopt(app)
             self._fleet.add(state)
         elif not state.removed and state.document_problems == broken and _same_words(state.app, app):
@@ -332,12 +333,14 @@ class Roots:
                 self._fleet.publish(state)
             else:
                 gone.append(state)
-        hold = guard_root([s.key for s in gone], len(known), root.config.guards)
+        # One that only waits for others to take what it had loses nothing any more.
+        through = {s.key for s in gone if s.only_hands_over}
+        hold = guard_root([s.key for s in gone if s.key not in through], len(known) - len(through), root.config.guards)
         # Those that were approved and went make the others' share smaller; that is no reason to let them go unasked.
         held = {} if root.returned else {s.key: s.removal_hold for s in gone if s.removed}
         root.returned = False
         for state in gone:
-            await self._take_down(state, hold or held.get(state.key))
+            await self._take_down(state, (None if state.key in through else hold) or held.get(state.key))
 
     async def _take_down(self, state: AppState, hold: Hold | None) -> None:
         state.removal_hold = hold

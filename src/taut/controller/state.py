@@ -112,6 +112,8 @@ class AppState:
     removed: bool = False
     removal_sure: bool = False
     """Its root was read since taut started, and does not declare it: until then a removal that was under way waits."""
+    kept: frozenset[ObjectRef] = frozenset()
+    """What an application that is taken down keeps until somebody else has it, or it is known that nobody wants it."""
     removal_hold: Hold | None = None
     """Too many applications of the root went at once: taking this one down asks first."""
     drift: dict[tuple[ObjectRef, str], DriftRecord] = field(default_factory=dict[tuple[ObjectRef, str], DriftRecord])
@@ -157,6 +159,11 @@ class AppState:
     def suspended(self) -> bool:
         """By the document or by a person."""
         return self.app.spec.suspended or bool(self.record.suspended_by)
+
+    @property
+    def only_hands_over(self) -> bool:
+        """Whether it is taken down but for what others are about to take: nobody need wait for that."""
+        return self.removed and self.run is None and bool(self.kept) and self.kept >= self.items.keys()
 
     def lives_in(self, namespace: str) -> bool:
         """Whether it has, or wants, objects in this namespace."""

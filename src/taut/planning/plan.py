@@ -41,8 +41,9 @@ type LiveLookup = Callable[[ObjectRef], LiveObject | None]
 class Circumstances:
     """Everything about a plan that is neither desired nor live.
 
-    `moved_from`: objects that another application gives up in the same commit, `claimed_by` the other way round.
-    `elsewhere`: objects in other applications' inventories. `unsettled`: objects of unknown scope, which are not removed.
+    `moved_from`: objects that another application gives up, `claimed_by` the other way round; `left_to` and `unclear`: see `Removals`.
+    `elsewhere`: objects in other applications' inventories. `unsettled`: objects of unknown scope, which are removed with
+    the application only.
     `selected`: only these objects (no hooks). `ran`: keys of hook runs that finished. `run_hooks` None: with any write.
     `rebuilt`: the store was lost, and with it which hooks ran: what others changed since is no reason to run them again.
     """
@@ -55,6 +56,8 @@ class Circumstances:
     orphan: bool = False
     moved_from: Mapping[ObjectRef, AppKey] = field(default_factory=dict)
     claimed_by: Mapping[ObjectRef, AppKey] = field(default_factory=dict)
+    left_to: Mapping[ObjectRef, AppKey] = field(default_factory=dict)
+    unclear: Mapping[ObjectRef, AppKey] = field(default_factory=dict)
     elsewhere: Mapping[ObjectRef, AppKey] = field(default_factory=dict)
     unsettled: frozenset[ObjectRef] = frozenset()
     selected: frozenset[ObjectRef] | None = None
@@ -65,7 +68,17 @@ class Circumstances:
     @property
     def removals(self) -> Removals:
         """The part that is about removing."""
-        return Removals(self.app, self.redact, self.prune, self.deleting, self.orphan, self.claimed_by, self.moved_from)
+        return Removals(
+            app=self.app,
+            redact=self.redact,
+            prune=self.prune,
+            deleting=self.deleting,
+            orphan=self.orphan,
+            claimed_by=self.claimed_by,
+            left_to=self.left_to,
+            moved_from=self.moved_from,
+            unclear=self.unclear,
+        )
 
 
 @dataclass(frozen=True)
@@ -151,7 +164,7 @@ def survey(
     runs = [(h, live(h.ref)) for h in hooks if circumstances.selected is None]
     # Of an application that goes, only the hooks of its deletion are still wanted: the objects of all others go with it.
     awaited = {h.ref for h, _ in runs if not circumstances.deleting or h.phase in _DELETION_PHASES}
-    wanted_refs |= awaited | circumstances.unsettled
+    wanted_refs |= awaited if circumstances.deleting else awaited | circumstances.unsettled
     removed = [(i, live(i.ref)) for i in items.values() if i.ref not in wanted_refs and chosen(i.ref)]
     return Survey(
         circumstances, tuple(settled), tuple(open_), tuple(removed), tuple(runs), items, tuple(holds), tuple(warnings)

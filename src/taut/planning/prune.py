@@ -24,8 +24,10 @@ class Removals:
     """The circumstances of removing.
 
     `prune`: objects that left Git are deleted. `deleting`: the application itself goes, with `orphan` its objects stay.
-    `claimed_by`: objects that another application declares in the same commit: they are handed over, never deleted.
+    `claimed_by`: objects that another application declares: it takes them over, and until then they are kept here; or that this
+    one declares under another name of the cluster. `left_to`: those that their claimant will not touch.
     `moved_from`: objects that were taken over from another application, which gave them up, and may carry its mark still.
+    `unclear`: objects with another application's mark, of which it is not known now whether that one wants them.
     """
 
     app: AppKey
@@ -34,7 +36,9 @@ class Removals:
     deleting: bool = False
     orphan: bool = False
     claimed_by: Mapping[ObjectRef, AppKey] = field(default_factory=dict)
+    left_to: Mapping[ObjectRef, AppKey] = field(default_factory=dict)
     moved_from: Mapping[ObjectRef, AppKey] = field(default_factory=dict)
+    unclear: Mapping[ObjectRef, AppKey] = field(default_factory=dict)
 
 
 def live_options(live: LiveObject, body: Body | None) -> ObjectOptions:
@@ -56,7 +60,9 @@ def destroyed_hash(body: Body | None, redact: Redactor) -> str:
 
 
 def removal(item: InventoryItem, live: LiveObject | None, body: Body | None, how: Removals) -> Change:
-    """The change for an inventory item that is no longer wanted: DELETE, RELEASE, or UNCHANGED when pruning is off."""
+    """The change for an inventory item that is no longer wanted: DELETE, RELEASE, or UNCHANGED when it is kept (pruning is off,
+    or somebody else may take it over: who lets go before it is taken leaves it to nobody).
+    """
     action, reason = _verdict(item, live, body, how)
     deleted = action is Action.DELETE
     return Change(
@@ -76,9 +82,15 @@ def _verdict(item: InventoryItem, live: LiveObject | None, body: Body | None, ho
     if live is None:
         return Action.RELEASE, "it is gone already"
     claimant = how.claimed_by.get(item.ref)
+    if claimant == how.app:
+        return Action.RELEASE, f"{claimant} has it under another name of its cluster"
     if claimant is not None:
-        return Action.RELEASE, f"{claimant} takes it over"
+        return Action.UNCHANGED, f"waits until {claimant} takes it over"
+    if item.ref in how.left_to:
+        return Action.RELEASE, f"{how.left_to[item.ref]} declares it, and leaves it alone"
     if live.owner and owner_app(live.owner) not in (how.app, how.moved_from.get(item.ref)):
+        if item.ref in how.unclear:
+            return Action.UNCHANGED, f"waits until it is known whether {how.unclear[item.ref]} wants it"
         return Action.RELEASE, f"it belongs to {owner_app(live.owner)} by now"
     if not live.owner and live.uid != item.uid:
         return Action.RELEASE, "somebody else made it again"

@@ -14,6 +14,7 @@ import pytest
 
 from integration.loop.harness import CLUSTER, Taut, annotate, application, config_map, deployment, job, yaml
 from servers.git import Content
+from taut.controller.queue import Reason
 from taut.controller.state import AppState
 from taut.model.errors import StoreError
 from taut.model.plan import InventoryItem
@@ -378,3 +379,222 @@ async def test_what_was_taken_over_and_never_written_goes_with_who_took_it(taut:
         await taut.until(lambda: taut.state("new") is None, "who took it over is gone")
         assert taut.get("configmaps", "shared") is None
         assert live(taut, "stay")
+
+
+GIVER = {"guards": {"maxDeleteShare": 1.0}}
+
+
+def give_up(taut: Taut, *, leaves: bool) -> str:
+    """The commit that moves `shared` from `a` to `b`, which waits for somebody's word before it writes; `a` may leave Git with it."""
+    taut.repo.delete("apps/a/shared.yaml")
+    taut.repo.commit({"apps/b/shared.yaml": yaml(config_map("shared", {"by": "b"}))})
+    kept = [] if leaves else [application("a", **GIVER)]
+    return taut.declare(*kept, application("b", sync={"mode": "manual"}), application("stay"), application("stay-too"))
+
+
+async def moving(taut: Taut, *, leaves: bool) -> str:
+    """Wait until `a` has looked at that commit, and is done but for the object; its uid."""
+    await taut.synced("a", "b", "stay", "stay-too")
+    uid: str = live(taut, "shared")["metadata"]["uid"]
+    commit = give_up(taut, leaves=leaves)
+    await taut.poke()
+    if leaves:
+        await taut.says("a", f"waits until {taut.key('b')} takes it over", "shared")
+        assert taut.get("configmaps", "own-a") is None, "what nobody else wants is gone"
+    else:
+        await taut.synced("a", at=commit)
+    await taut.says("b", "taut sync")
+    ref = cm_ref(taut, "shared")
+    assert holders(taut, ref) == await stored(taut, ref) == {"a"}
+    return uid
+
+
+def four(taut: Taut) -> None:
+    planted = files(config_map("shared"), "a") | {
+        f"apps/{n}/own.yaml": yaml(config_map(f"own-{n}")) for n in ("b", "stay", "stay-too")
+    }
+    b = application("b", sync={"mode": "manual"})
+    taut.declare(application("a", **GIVER), b, application("stay"), application("stay-too"), files=planted)
+
+
+async def first_sync(taut: Taut) -> None:
+    await taut.says("b", "taut sync")
+    await taut.controller.ask_sync(taut.key("b"), by="ada")
+
+
+@pytest.mark.parametrize("leaves", [False, True], ids=["moved", "removed"])
+@pytest.mark.parametrize("end", ["taken", "dropped", "claimant removed", "taut ends"])
+async def test_who_gives_an_object_up_keeps_it_until_it_is_taken(taut: Taut, leaves: bool, end: str) -> None:
+    """Between the two it is never nobody's: whoever has it last in Git deletes it when Git drops it."""
+    four(taut)
+    async with taut.run():
+        await first_sync(taut)
+        uid = await moving(taut, leaves=leaves)
+        rest = [application("stay"), application("stay-too")]
+        kept = [] if leaves else [application("a", **GIVER)]
+        if end == "taken":
+            await taut.controller.ask_sync(taut.key("b"), by="ada")
+            await taut.synced("b")
+            after, ref = live(taut, "shared"), cm_ref(taut, "shared")
+            assert (owner(after), after["data"], after["metadata"]["uid"]) == ("b", {"by": "b"}, uid)
+            assert holders(taut, ref) == await stored(taut, ref) == {"b"}
+        elif end == "dropped":
+            taut.repo.delete("apps/b/shared.yaml")
+            await taut.poke()
+        elif end == "claimant removed":
+            taut.declare(*kept, *rest)
+            await taut.poke()
+        if end != "taut ends":
+            if end != "taken":
+                await taut.until(lambda: taut.get("configmaps", "shared") is None, "its last owner deleted it")
+            if leaves:
+                await taut.until(lambda: taut.state("a") is None, "nothing keeps it")
+            return
+    taut.repo.delete("apps/b/shared.yaml")
+    async with taut.run():
+        await taut.until(lambda: taut.get("configmaps", "shared") is None, "its last owner deleted it")
+        assert live(taut, "own-b")
+        if leaves:
+            await taut.until(lambda: taut.state("a") is None, "nothing keeps it")
+
+
+async def test_who_only_hands_over_keeps_nobody_else(taut: Taut) -> None:
+    """`a` depends on `base`, and both leave Git: `base` goes although `a` waits for ever, and so does what leaves later."""
+    four(taut)
+    base: dict[str, Content] = {"apps/base/own.yaml": yaml(config_map("own-base"))}
+    rest = [application("b", sync={"mode": "manual"}), application("stay"), application("stay-too")]
+    taut.declare(application("a", dependsOn=["base"], **GIVER), application("base"), *rest, files=base)
+    async with taut.run():
+        await first_sync(taut)
+        await taut.synced("base")
+        await moving(taut, leaves=True)
+        await taut.until(lambda: taut.state("base") is None, "what it depended on is gone")
+        taut.declare(*rest[:2])
+        await taut.poke()
+        await taut.until(lambda: taut.state("stay-too") is None, "its share is not too large")
+        await taut.says("a", f"waits until {taut.key('b')} takes it over")
+        assert live(taut, "shared")
+
+
+async def test_what_was_taken_over_waits_for_its_first_owners_word(taut: Taut) -> None:
+    """`b` took it from `a` and wrote nothing yet. When `b` gives it up it is not known what `a` wants, for `a` is broken: nobody lets go."""
+    shared = annotate(config_map("shared"), wave="1")
+    never = deployment("slow")
+    never["spec"]["template"]["spec"]["nodeSelector"] = {"no": "node"}
+    planted = files(shared, "a") | {"apps/b/own.yaml": yaml(config_map("own-b"))}
+    taut.declare(application("a", **GIVER), application("b", **GIVER), files=planted)
+    async with taut.run():
+        await taut.synced("a", "b")
+        ref = cm_ref(taut, "shared")
+        taut.repo.delete("apps/a/shared.yaml")
+        await taut.push({"apps/b/shared.yaml": yaml(shared, annotate(never, wave="0"))})
+        await taut.until(lambda: holders(taut, ref) == {"b"}, "it was handed over")
+        assert owner(live(taut, "shared")) == "a"
+    taut.repo.delete("apps/b/shared.yaml")
+    commit = taut.repo.commit({"apps/a/broken.yaml": "kind: [\n"})
+    async with taut.run():
+        await taut.synced("b", at=commit)
+        assert holders(taut, ref) == await stored(taut, ref) == {"b"}
+        assert live(taut, "shared")
+        taut.repo.delete("apps/a/broken.yaml")
+        await taut.poke()
+        await taut.until(lambda: taut.get("configmaps", "shared") is None, "it is known: nobody wants it")
+        await taut.synced("a", "b")
+
+
+async def test_an_object_moves_to_an_application_that_the_same_commit_repairs(taut: Taut) -> None:
+    """What was wrong with `b` is no reason not to wait for its look at the commit that mends it."""
+    planted = files(config_map("shared"), "a") | {"apps/b/own.yaml": yaml(config_map("own-b"))}
+    taut.declare(application("a", **GIVER), application("b"), files=planted)
+    async with taut.run():
+        await taut.synced("a", "b")
+        uid = live(taut, "shared")["metadata"]["uid"]
+        await taut.push({"apps/b/broken.yaml": "kind: [\n"})
+        await taut.until(lambda: (s := taut.state("b")) is not None and s.problems, "it is broken")
+        find, go_on = taut.controller.wanting.find, asyncio.Event()
+
+        async def slow(state: AppState) -> Any:
+            if state.key == taut.key("b"):
+                await go_on.wait()
+            return await find(state)
+
+        taut.controller.wanting.find = slow  # pyright: ignore[reportAttributeAccessIssue] (the same, only slower)
+        taut.repo.delete("apps/a/shared.yaml", "apps/b/broken.yaml")
+        await taut.push({"apps/b/shared.yaml": yaml(config_map("shared", {"by": "b"}))})
+        await taut.says("a", f"waits with deletions until {taut.key('b')} has been looked at")
+        go_on.set()
+        await taut.synced("a", "b")
+        after = live(taut, "shared")
+        assert (owner(after), after["metadata"]["uid"]) == ("b", uid)
+
+
+async def test_an_application_stays_while_what_it_lent_may_come_back(taut: Taut) -> None:
+    """`a` is removed, and all it has is claimed by `b`, whose start then fails: `a` is there to have it again."""
+    stay: dict[str, Content] = {"apps/stay/x.yaml": yaml(config_map("stay"))}
+    only: dict[str, Content] = {"apps/a/shared.yaml": yaml(config_map("shared"))}
+    taut.declare(application("a"), application("stay"), files=only | stay)
+    async with taut.run():
+        await taut.synced("a", "stay")
+        store, ref, uid = taut.controller.store, cm_ref(taut, "shared"), live(taut, "shared")["metadata"]["uid"]
+        begin, run, looked, refused = store.begin, taut.controller.reconciler.run, asyncio.Event(), asyncio.Event()
+
+        async def watched(state: AppState) -> None:
+            await run(state)
+            if state.key == taut.key("a") and not state.items:
+                looked.set()
+
+        async def full(operation: Any, *rest: Any, **more: Any) -> int:
+            if operation.app == taut.key("b") and not refused.is_set():
+                taut.controller.queue.add(taut.key("a"), Reason.TIMER)
+                await looked.wait()
+                refused.set()
+                raise StoreError("the disk is full")
+            return await begin(operation, *rest, **more)
+
+        store.begin = full  # pyright: ignore[reportAttributeAccessIssue] (a store that fails once)
+        taut.controller.reconciler.run = watched  # pyright: ignore[reportAttributeAccessIssue] (the same, and tells)
+        taut.declare(application("b", "apps/a"), application("stay"))
+        await taut.poke()
+        async with asyncio.timeout(30):
+            await refused.wait()
+        assert taut.state("a") is not None
+        await taut.until(lambda: holders(taut, ref) == {"a"}, "it came back")
+        await taut.synced("b")
+        await taut.until(lambda: taut.state("a") is None, "everything is taken over")
+        after = live(taut, "shared")
+        assert (owner(after), after["metadata"]["uid"]) == ("b", uid)
+        assert holders(taut, ref) == await stored(taut, ref) == {"b"}
+
+
+async def test_a_store_that_cannot_forget_an_application_is_told_again(
+    taut: Taut, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("taut.controller.fleet.STORE_PAUSE", 0.1)
+    planted = files(config_map("shared"), "a") | {"apps/stay/x.yaml": yaml(config_map("stay"))}
+    taut.declare(application("a"), application("stay"), files=planted)
+    async with taut.run():
+        await taut.synced("a", "stay")
+        store, told, dropped = taut.controller.store, list[AppState](), taut.controller.fleet.on_removed
+        drop_app, tries = store.drop_app, list[str]()
+
+        async def full(key: Any) -> None:
+            tries.append(str(key))
+            if len(tries) < 3:
+                raise StoreError("the disk is full")
+            await drop_app(key)
+
+        async def tell(state: AppState) -> None:
+            told.append(state)
+            await dropped(state)
+
+        store.drop_app = full  # pyright: ignore[reportAttributeAccessIssue] (a store that fails twice)
+        taut.controller.fleet.on_removed = tell
+        taut.declare(application("stay"))
+        await taut.poke()
+
+        async def forgotten() -> bool:
+            return {r.key for r in await store.apps()} == {str(taut.key("stay"))}
+
+        await taut.until(forgotten, "the store has forgotten it")
+        assert tries == [str(taut.key("a"))] * 3
+        assert [s.key for s in told] == [taut.key("a")], "who keeps something for it was told at once"

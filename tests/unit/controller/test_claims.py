@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -10,13 +11,15 @@ from taut.controller.carry_out import Run
 from taut.controller.claims import Taken, rightful, touches
 from taut.controller.fleet import Fleet
 from taut.controller.queue import WorkQueue
-from taut.controller.state import AppState
+from taut.controller.state import AppState, Desired, Failed
 from taut.model.application import Application, ApplicationSpec
 from taut.model.live import LiveObject
 from taut.model.operation import Operation, OperationKind, OperationState, Step, StepState
 from taut.model.plan import Action, InventoryItem, Phase
 from taut.model.record import AppRecord
 from taut.model.refs import AppKey, ObjectRef
+from taut.model.status import Problem
+from taut.render.closure import Closure
 
 REF = ObjectRef("local", "", "ConfigMap", "shop", "web")
 A, B, C = (AppKey("prod", "", name) for name in "abc")
@@ -107,3 +110,49 @@ def test_nothing_changes_hands_while_its_owner_writes_it() -> None:
         fleet.claim(b, [InventoryItem(REF, "v1", pending=True)], {REF: A})
     a.run = None
     assert fleet.gives_up(A, REF)
+
+
+def wanting(key: AppKey, *refs: ObjectRef) -> AppState:
+    """An application that is known to want these objects, and has none."""
+    made = AppState(app=Application(key=key, spec=ApplicationSpec()), record=AppRecord(key=str(key)), stale=False)
+    made.desired = Desired((), (), "", "", "", Closure(), (), refs=frozenset(refs))
+    return made
+
+
+def test_what_an_application_wants_is_known_or_not() -> None:
+    fleet = fleet_of(a := wanting(A), b := wanting(B, REF))
+    assert not fleet.unclear(A, REF), "it gives it up"
+    assert not fleet.unclear(B, REF), "it wants it"
+    a.stale, b.desired = True, None
+    assert fleet.unclear(A, REF), "the last commit was not looked at yet"
+    assert fleet.unclear(B, REF)
+    a.removed = True
+    assert not fleet.unclear(A, REF)
+    assert not fleet.unclear(C, REF), "its root is none of this taut's"
+    fleet.allowed_projects = {C.root: ("*",)}
+    assert fleet.unclear(C, REF), "its root was not read yet"
+    fleet.known_roots = frozenset({C.root})
+    assert not fleet.unclear(C, REF)
+
+
+def test_deletions_wait_for_who_was_not_looked_at_since_the_commit_whatever_was_wrong_before() -> None:
+    fleet = fleet_of(a := wanting(A), b := wanting(B))
+    here = {b.app.spec.target.cluster}
+    assert fleet.undecided(a, here) is None
+    b.problems = (Problem("it was broken", "", "", "render"),)
+    b.failed = Failed(b.marks, math.inf)
+    b.stale = True
+    assert fleet.undecided(a, here) is None, "its look was in vain, and will be until something moves"
+    b.mark_stale()
+    assert fleet.undecided(a, here) == B
+    b.app = Application(key=B, spec=ApplicationSpec(project="unknown"))
+    assert fleet.undecided(a, here) is None, "nothing is written for it at all"
+
+
+def test_who_lends_something_is_told_when_the_claim_is_closed() -> None:
+    fleet = fleet_of(a := state(A, pending=False), b := wanting(B, REF))
+    a.removed = True
+    claim = fleet.claim(b, [InventoryItem(REF, "v1", pending=True)], {REF: A})
+    assert fleet.lends(a)
+    fleet.claimed(claim)
+    assert not fleet.lends(a)

@@ -234,7 +234,29 @@ def test_handing_over_in_one_commit() -> None:
     giver = replace(HERE, app=OTHER, claimed_by={REF: APP})
     before = only(plan([], [live], [item(body, live)], giver))
     after = only(plan([], [applied(body)], [item(body, live)], replace(HERE, app=OTHER)))
-    assert (before.action, after.action) == (Action.RELEASE, Action.RELEASE)
+    assert (before.action, before.reason) == (Action.UNCHANGED, "waits until main/shop takes it over"), (
+        "kept until then"
+    )
+    assert after.action is Action.RELEASE
+
+
+@pytest.mark.parametrize("deleting", [False, True])
+def test_who_may_still_want_it(deleting: bool) -> None:
+    """Nobody lets go of an object before somebody else has it, or is known to want it."""
+    ours, theirs, here = applied(config_map()), applied(config_map(), app=OTHER), replace(HERE, deleting=deleting)
+
+    def becomes(live: dict[str, Any], **more: Any) -> tuple[Action, str]:
+        change = only(plan([], [live], [item(config_map(), live)], replace(here, **more)))
+        return change.action, change.reason
+
+    assert becomes(ours, claimed_by={REF: OTHER}) == (Action.UNCHANGED, "waits until main/other takes it over")
+    assert becomes(theirs, claimed_by={REF: OTHER})[0] is Action.UNCHANGED, "its mark is not its inventory"
+    assert becomes(ours, claimed_by={REF: APP})[0] is Action.RELEASE, "one cluster under two names"
+    assert becomes(ours, left_to={REF: OTHER})[0] is Action.RELEASE
+    unknown = becomes(theirs, unclear={REF: OTHER})
+    assert unknown == (Action.UNCHANGED, "waits until it is known whether main/other wants it")
+    assert becomes(theirs)[0] is Action.RELEASE, "it is known that it wants it, or it is another taut's"
+    assert becomes(theirs, moved_from={REF: OTHER})[0] is Action.DELETE
 
 
 @pytest.mark.parametrize(
@@ -278,7 +300,10 @@ def test_a_namespace_that_taut_did_not_create_stays(created: bool, action: Actio
 
 def test_what_is_of_unknown_scope_is_not_pruned() -> None:
     live = applied(config_map())
-    assert plan([], [live], [item(config_map(), live)], replace(HERE, unsettled=frozenset({REF}))).changes == ()
+    unknown = replace(HERE, unsettled=frozenset({REF}))
+    assert plan([], [live], [item(config_map(), live)], unknown).changes == ()
+    goes = only(plan([], [live], [item(config_map(), live)], replace(unknown, deleting=True)))
+    assert goes.action is Action.DELETE, "with the application everything goes"
 
 
 def test_a_job_that_its_time_to_live_removed_is_no_drift() -> None:
