@@ -38,29 +38,39 @@ def cpu_of(pid: int) -> float:
 
 def resident(pid: int) -> float:
     """Resident memory of a process and all below it, in MiB. Shared pages count once a process."""
-    total = 0
-    for one in family(pid):
-        try:
-            total += int(Path(f"/proc/{one}/statm").read_text().split()[1])
-        except (OSError, IndexError):
-            continue
-    return total * os.sysconf("SC_PAGE_SIZE") / 2**20
+    return sum(resident_of(one) for one in family(pid))
 
 
-def proportional(pid: int) -> float:
-    """Memory of a process and all below it in MiB, where a page that several share counts once in all: what a fork has not written to."""
-    total = 0
-    for one in family(pid):
-        try:
-            lines = Path(f"/proc/{one}/smaps_rollup").read_text().splitlines()
-        except OSError:
-            continue
-        total += next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
-    return total / 1024
+def held(pid: int) -> float:
+    """Memory of a process and all below it in MiB: all that is resident of the first, and of the others what they have for themselves and
+    their share of what several of them map. A fork's pages that nobody has written to since count once.
+    """
+    total = resident_of(pid)
+    for one in family(pid)[1:]:
+        total += _share(one)
+    return total
+
+
+def resident_of(pid: int) -> float:
+    """Resident memory of one process, in MiB."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+    except (OSError, IndexError):
+        return 0.0
+
+
+def _share(pid: int) -> float:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except PermissionError:
+        return resident_of(pid)
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0) / 1024
 
 
 class Peak:
-    """The most memory that a process and all below it held while this was open, in MiB (`proportional`), looked at twice a second."""
+    """The most memory that a process and all below it held while this was open, in MiB (`held`), looked at twice a second."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
@@ -70,7 +80,7 @@ class Peak:
 
     def _look(self) -> None:
         while not self._stop.is_set():
-            self.most = max(self.most, proportional(self._pid))
+            self.most = max(self.most, held(self._pid))
             self._stop.wait(_PEAK_SECONDS)
 
     def __enter__(self) -> Peak:

@@ -13,7 +13,7 @@ from bench.targets import verdicts
 GOOD: dict[str, dict[str, float]] = {
     "floor": {"seconds": 16.0, "cpu": 7.2},
     "cold": {"seconds": 20.0, "cpu": 14.0, "peak": 250.0},
-    "rest": {"cpu": 0.05, "requests": 0.0},
+    "rest": {"seconds": 60.0, "cpu": 0.05, "requests": 0.0},
     "commit": {"seconds": 0.2, "cpu": 0.1, "requests": 2.0, "writes": 1.0},
     "commit, first": {"seconds": 0.25, "cpu": 0.12, "requests": 2.0, "writes": 1.0},
     "drift": {"seconds": 0.1, "records": 5.0},
@@ -121,3 +121,9 @@ def test_the_chart_has_a_point_for_each_size_and_figure() -> None:
     assert svg.count("<circle") == 2 * 4
     assert ">2,000</text>" in svg
     assert growth([]).count("<circle") == 0
+
+
+def test_a_short_rest_is_no_minute() -> None:
+    results = everything()
+    results[1] = result("kustomize", 500, rest={"seconds": 5.0})
+    assert missed(results) == {"60 s at rest, 500: CPU", "60 s at rest, 500: requests"}
