@@ -12,7 +12,8 @@ IN_A_ROW = 3
 WINDOW = 60.0
 """Seconds in which that many operations were overtaken."""
 PATIENCE = 20.0
-"""Seconds that the next one has then, from its start on."""
+"""Seconds that the next one has then, from its start on; twice as long after each that was overtaken nevertheless."""
+LONGEST = 1800.0
 
 
 @dataclass(slots=True)
@@ -20,12 +21,20 @@ class Haste:
     """When operations of one application were overtaken since the last one that was carried through (steady seconds)."""
 
     overtaken: list[float] = field(default_factory=list[float])
+    outlasted: int = 0
+    """How many had their while, and were overtaken after it."""
 
     def patience(self, since: float, now: float) -> float:
         """Seconds that an operation which runs since `since` still has although a newer revision waits; as a rule none."""
-        lately = [t for t in self.overtaken if t > since - WINDOW]
-        return max(since + PATIENCE - now, 0.0) if len(lately) >= IN_A_ROW else 0.0
+        if not self._in_haste(since):
+            return 0.0
+        return max(since + min(PATIENCE * 2**self.outlasted, LONGEST) - now, 0.0)
 
-    def ended(self, now: float, *, overtaken: bool) -> None:
-        """An operation has ended."""
+    def _in_haste(self, since: float) -> bool:
+        lately = [t for t in self.overtaken if t > since - WINDOW]
+        return len(lately) >= IN_A_ROW or (bool(self.outlasted) and bool(lately))
+
+    def ended(self, now: float, *, since: float, overtaken: bool) -> None:
+        """An operation that ran since `since` has ended."""
+        self.outlasted = self.outlasted + self._in_haste(since) if overtaken else 0
         self.overtaken = [*self.overtaken, now][-IN_A_ROW:] if overtaken else []

@@ -316,7 +316,7 @@ class Operator:
         state.record = record
         state.run = None
         state.ended.clear()
-        state.haste.ended(self._steady(), overtaken=ended.state is OperationState.SUPERSEDED)
+        state.haste.ended(self._steady(), since=run.since, overtaken=ended.state is OperationState.SUPERSEDED)
         state.approvals = tuple(a for a in state.approvals if a.plan_hash not in used)
         state.ran |= {s.run_key for s in run.steps if s.hook and s.state is StepState.DONE}
         state.recreate |= run.immutable
