@@ -142,5 +142,5 @@ class Subject:
             before = self.cpu
             time.sleep(_QUIET)
             # py-spy, where it looks on, uses some all the time.
-            if self.profile is not None or self.cpu - before <= _QUIET_CPU:
+            if self.profile is not None or abs(self.cpu - before) <= _QUIET_CPU:
                 return

@@ -62,7 +62,9 @@ class Pins:
             there = await asyncio.to_thread(self._sources.pins, url)
             held = {r for u, r in await self._store.all_pins() if u == url}
             self._made[url] = set(there & held)
-            await self._unpin((url, pin) for pin in there - held - {revision})
+            # A store that knows of none was lost, or is older than this table: what it does not know may still be gone back to.
+            if held:
+                await self._unpin((url, pin) for pin in there - held - {revision})
         if revision not in self._made[url]:
             await asyncio.to_thread(self._sources.pin, url, revision)
             self._made[url].add(revision)

@@ -18,7 +18,7 @@ JITTER = 0.1
 HEAVY = " heavy"
 """Ends the name of a lane for keys whose runs take long: half as many of them are in work at once."""
 MOST_ASIDE = 4
-"""Runs that take long are set aside, at most so many times the width."""
+"""Runs of a place that take long are set aside, at most so many times the width."""
 
 
 class Reason(StrEnum):
@@ -97,7 +97,8 @@ class WorkQueue:
         self._entries: dict[AppKey, _Entry] = {}
         self._lanes: OrderedDict[str, _Lane] = OrderedDict()
         self._working: dict[AppKey, str | None] = {}
-        self._aside = 0
+        self._aside: dict[AppKey, str] = {}
+        """Keys whose runs were set aside, with their lanes."""
         self._timers: list[tuple[float, int, AppKey, Reason]] = []
         self._due: dict[tuple[AppKey, Reason], float] = {}
         self._counter = itertools.count()
@@ -157,8 +158,7 @@ class WorkQueue:
 
     def done(self, key: AppKey) -> None:
         """The run of `key` has ended; marks that came meanwhile line it up again."""
-        aside = self._working.get(key, "") is None
-        self._aside -= aside
+        self._aside.pop(key, None)
         lane = self._working.pop(key, None)
         if lane is not None:
             self._lanes[lane].busy -= 1
@@ -169,12 +169,15 @@ class WorkQueue:
             self._line_up(key, entry)
 
     def set_aside(self, key: AppKey) -> bool:
-        """The run of `key` takes long: from now on it takes no place from others. False when too many do so already, or it has ended."""
+        """The run of `key` takes long: from now on it takes no place from others. False when too many of its lane do so already, or it has
+        ended. A place that hangs sets aside its own runs alone: others may still take long.
+        """
         lane = self._working.get(key)
-        if lane is None or (self._width and self._aside >= MOST_ASIDE * self._width):
+        beside = sum(each == lane for each in self._aside.values())
+        if lane is None or (self._width and beside >= MOST_ASIDE * self._width):
             return False
         self._working[key] = None
-        self._aside += 1
+        self._aside[key] = lane
         self._lanes[lane].busy -= 1
         self._wake.set()
         return True

@@ -92,9 +92,10 @@ class Wanting:
 
     async def find(self, state: AppState) -> Desired:
         """The desired state now. Raises SourceError, RenderError, BadInput and TargetError, each naming its place, and Refused."""
+        app = state.app  # Git may declare it anew meanwhile: what was rendered for this one is kept for this one
         project = self._fleet.project_of(state)
-        _refuse(check_application(project, state.app))
-        snapshots = [await self._snapshot(state, project, n) for n in range(len(state.app.spec.all_sources))]
+        _refuse(check_application(project, app))
+        snapshots = [await self._snapshot(state, project, n) for n in range(len(app.spec.all_sources))]
         cluster = self._fleet.cluster_of(state)
         unseen = await self._follow_reads(state, cluster)
         identity = self._engine.identity(state.app.spec, state.key.name) if self._kept is not None else ""
@@ -108,7 +109,7 @@ class Wanting:
         rendered = replace(rendered, warnings=(*rendered.warnings, *unseen))
         desired = await self._understand(state, project, cluster, rendered, snapshots)
         if self._kept is not None:
-            self._kept.remember(state.app, rendered, desired.snapshots, identity)
+            self._kept.remember(app, rendered, desired.snapshots, identity)
         return desired
 
     async def last_good(self, state: AppState) -> Desired | None:

@@ -187,12 +187,14 @@ class Sources:
     def pin(self, url: str, revision: str) -> None:
         """Keep a revision: a force-push loses no rollback. Charts and artifacts are kept without being told."""
         if mirror := self._known_mirror(url):
-            mirror.pin(revision)
+            with _damage_told(url):
+                mirror.pin(revision)
 
     def unpin(self, url: str, revision: str) -> None:
         """Let go of a revision; nothing happens when it was not pinned."""
         if mirror := self._known_mirror(url):
-            mirror.unpin(revision)
+            with _damage_told(url):
+                mirror.unpin(revision)
 
     def pins(self, url: str) -> frozenset[str]:
         """The commits of a repository that are pinned."""
@@ -314,9 +316,18 @@ class Sources:
     async def _fetch(self, url: str, credentials: str | None) -> Fetched:
         mirror = await self._mirror(url)
         held = self._credentials.for_url(url, credentials)
-        fetched = await self._in_flight(mirror, credentials or "", lambda: mirror.fetch(held))
-        self._moves[url] += fetched.moved
-        return fetched
+
+        def work() -> Fetched:
+            # Counted where it happens, for whoever asked may have left by then; one that failed half way may have moved something as well.
+            moved = True
+            try:
+                fetched = mirror.fetch(held)
+                moved = fetched.moved
+                return fetched
+            finally:
+                self._moves[url] += moved
+
+        return await self._in_flight(mirror, credentials or "", work)
 
     def moves(self, url: str) -> int:
         """Grows whenever a fetch of the repository, whoever asked for it, brought or took anything: who compares misses no news."""

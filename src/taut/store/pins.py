@@ -10,9 +10,12 @@ type Pin = tuple[str, str]
 
 
 def newest_pins(connection: sqlite3.Connection) -> dict[str, frozenset[Pin]]:
-    """For every application (by its key) the newest revision of each repository."""
+    """For every application (by its key) the revisions that it was deployed from last: several where it reads one repository twice."""
     found: dict[str, set[Pin]] = {}
-    for app, url, revision, _ in connection.execute("SELECT app, url, revision, max(at) FROM pins GROUP BY app, url"):
+    newest = "SELECT app, max(at) AS at FROM pins GROUP BY app"
+    for app, url, revision in connection.execute(
+        f"SELECT pins.app, url, revision FROM pins JOIN ({newest}) AS newest ON pins.app = newest.app AND pins.at = newest.at"  # noqa: S608
+    ):
         found.setdefault(app, set()).add((url, revision))
     return {app: frozenset(pins) for app, pins in found.items()}
 
@@ -28,18 +31,15 @@ def all_pins(connection: sqlite3.Connection) -> set[Pin]:
 
 
 def add_pins(connection: sqlite3.Connection, app: str, pins: Iterable[Pin], at: float, limit: int) -> list[Pin]:
-    """Pin revisions for an application, and let it keep the newest `limit` of each repository. What nobody keeps any more comes out."""
-    wanted = list(pins)
+    """Pin revisions for an application, and let it keep those of its newest `limit` deployments. What nobody keeps any more comes out."""
     connection.executemany(
-        "INSERT OR REPLACE INTO pins (app, url, revision, at) VALUES (?, ?, ?, ?)", [(app, *pin, at) for pin in wanted]
+        "INSERT OR REPLACE INTO pins (app, url, revision, at) VALUES (?, ?, ?, ?)", [(app, *pin, at) for pin in pins]
     )
-    spare: list[Pin] = []
-    for url in {url for url, _ in wanted}:
-        rows = connection.execute(
-            "SELECT url, revision FROM pins WHERE app = ? AND url = ? ORDER BY at DESC, revision LIMIT -1 OFFSET ?",
-            (app, url, limit),
-        )
-        spare += rows.fetchall()
+    moments = "SELECT DISTINCT at FROM pins WHERE app = ? ORDER BY at DESC LIMIT 1 OFFSET ?"
+    oldest = connection.execute(moments, (app, limit - 1)).fetchone()
+    if oldest is None:
+        return []
+    spare = connection.execute("SELECT url, revision FROM pins WHERE app = ? AND at < ?", (app, oldest[0])).fetchall()
     return _let_go(connection, app, spare)
 
 

@@ -199,7 +199,7 @@ class Store:
     # Deployed revisions
 
     async def newest_pins(self) -> dict[str, frozenset[pins.Pin]]:
-        """For every application (by its key) the newest revision of each repository that it was deployed from."""
+        """For every application (by its key) the revisions that it was deployed from last."""
         return await self.run(pins.newest_pins)
 
     async def pins_of(self, app: AppKey) -> list[pins.Pin]:
@@ -211,7 +211,7 @@ class Store:
         return await self.run(pins.all_pins)
 
     async def add_pins(self, app: AppKey, wanted: Iterable[pins.Pin], limit: int) -> list[pins.Pin]:
-        """Keep revisions for an application, the newest `limit` of each repository. What nobody keeps any more comes out."""
+        """Keep revisions for an application, those of its newest `limit` deployments. What nobody keeps any more comes out."""
         work = partial(pins.add_pins, app=str(app), pins=tuple(wanted), at=time.time(), limit=limit)
         return await self.run(work)
 

@@ -181,3 +181,15 @@ async def test_heavy_ones_wait_behind_each_other() -> None:
     assert (await asyncio.wait_for(more, 5))[0].name == "small"
     queue.done(key(taken[0]))
     assert (await asyncio.wait_for(queue.take(), 5))[0].name.startswith("heavy")
+
+
+async def test_a_place_that_hangs_sets_aside_its_own_runs_alone() -> None:
+    queue = WorkQueue(width=1, lane_of=lambda k: k.name.partition("-")[0])
+    for n in range(MOST_ASIDE):
+        queue.add(key(f"hangs-{n}"), Reason.PUSH)
+        taken, _ = await queue.take()
+        assert queue.set_aside(taken)
+    queue.add(key("hangs-more"), Reason.PUSH)
+    assert not queue.set_aside((await queue.take())[0]), "it has its share"
+    queue.add(key("works-long"), Reason.PUSH)
+    assert queue.set_aside((await queue.take())[0])
