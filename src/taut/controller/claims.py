@@ -6,10 +6,11 @@ make the same object the second one finds it taken. The store refuses the same i
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from taut.controller.state import AppState
+from taut.controller.state import AppState, Desired
 from taut.model.errors import TautError
 from taut.model.live import LiveObject
 from taut.model.operation import StepState
@@ -38,6 +39,17 @@ class Claim:
     """The items that left their inventories by it."""
 
 
+def hooks_of(desired: Desired | None) -> frozenset[ObjectRef]:
+    """The objects that an application's hooks make."""
+    return frozenset(h.ref for h in desired.hooks) if desired is not None and desired.hooks else frozenset()
+
+
+def untouched(desired: Desired | None) -> frozenset[ObjectRef]:
+    """The objects that an application declares and leaves as they are when they exist."""
+    objects = desired.objects if desired is not None else ()
+    return frozenset(w.ref for w in objects if w.options.skip or w.options.once)
+
+
 def touches(state: AppState, ref: ObjectRef) -> bool:
     """Whether a request of the application that changes `ref` may be under way: nobody else writes it until the answer is known."""
     run = state.run
@@ -49,6 +61,48 @@ def touches(state: AppState, ref: ObjectRef) -> bool:
 def marked(live: LiveObject | None) -> AppKey | None:
     """The application whose mark a live object carries."""
     return owner_app(live.owner) if live is not None and live.owner else None
+
+
+class Loans:
+    """Whose objects others are about to take: until that is stored they may come back, and their owner must stay."""
+
+    def __init__(self) -> None:
+        self._open: Counter[AppKey] = Counter()
+
+    def open(self, givers: Iterable[AppKey]) -> None:
+        """A claim is made on something of these."""
+        self._open.update(set(givers))
+
+    def close(self, givers: Iterable[AppKey]) -> frozenset[AppKey]:
+        """It is stored, or undone; the same applications come out."""
+        keys = frozenset(givers)
+        self._open -= Counter(keys)
+        return keys
+
+    def is_open(self, key: AppKey) -> bool:
+        """Whether something of the application is lent."""
+        return key in self._open
+
+
+class Awaited:
+    """Of which applications it has to be known what they want before the plan of another one is complete."""
+
+    def __init__(self) -> None:
+        self._awaited: dict[AppKey, frozenset[AppKey]] = {}
+
+    def put(self, key: AppKey, owners: Iterable[AppKey]) -> None:
+        """The application `key` waits for these, and for no others."""
+        self._awaited.pop(key, None)
+        if waits := frozenset(owners):
+            self._awaited[key] = waits
+
+    def by(self, owner: AppKey) -> list[AppKey]:
+        """Who waits for `owner`."""
+        return [key for key, owners in self._awaited.items() if owner in owners]
+
+    def all(self) -> list[AppKey]:
+        """Who waits for anybody."""
+        return list(self._awaited)
 
 
 class Rivals:

@@ -2,49 +2,43 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
 
-import msgspec
-
-from taut.controller.claims import Claim, Rivals, Taken, left_over, rightful, touches
+from taut.controller.claims import (
+    Awaited,
+    Claim,
+    Loans,
+    Rivals,
+    Taken,
+    hooks_of,
+    left_over,
+    rightful,
+    touches,
+    untouched,
+)
+from taut.controller.dependence import Dependence
 from taut.controller.queue import HEAVY, Reason, WorkQueue
 from taut.controller.state import AppState, Desired
-from taut.controller.status import status_of, sync_status
+from taut.controller.telling import Telling
 from taut.dialects.projects import DEFAULT_PROJECT, Violation, project_of, repository_allowed, service_account_for
 from taut.model.errors import BadInput, StoreError, TargetError, Where
-from taut.model.health import HealthStatus
 from taut.model.live import LiveObject
 from taut.model.plan import HoldKind, InventoryItem
 from taut.model.project import Project
-from taut.model.refs import AppKey, KindRef, ObjectRef
-from taut.model.status import AppStatus, SyncStatus
+from taut.model.refs import AppKey, ObjectRef
+from taut.model.status import AppStatus
 from taut.store.store import Store
 from taut.targets.kubernetes.cluster import Cluster, Event
 
 log = logging.getLogger("taut.fleet")
 
-JOB = KindRef("batch", "Job")
 STORE_PAUSE = 5.0
 """Seconds until the store is told again what it could not be told."""
 
 
 async def _nothing(_: AppState) -> None:
     """Nobody wants to know."""
-
-
-def _hooks(desired: Desired | None) -> frozenset[ObjectRef]:
-    """The objects that an application's hooks make."""
-    return frozenset(h.ref for h in desired.hooks) if desired is not None and desired.hooks else frozenset()
-
-
-def _untouched(desired: Desired | None) -> frozenset[ObjectRef]:
-    """The objects that an application declares and leaves as they are when they exist."""
-    objects = desired.objects if desired is not None else ()
-    return frozenset(w.ref for w in objects if w.options.skip or w.options.once)
 
 
 class Fleet:
@@ -56,23 +50,19 @@ class Fleet:
         self.clusters = dict(clusters)
         self.states: dict[AppKey, AppState] = {}
         self.projects: dict[str, Project] = {DEFAULT_PROJECT: Project(name=DEFAULT_PROJECT)}
-        self.cycles: dict[AppKey, str] = {}
         self.known_roots: frozenset[str] = frozenset()
         """The roots that were read completely: each of their applications is here."""
+        self.told = Telling(self.states, self.look, self._head)
+        self.dependence = Dependence(self.states, queue, self.look)
         self._owners: dict[ObjectRef, AppKey] = {}
         self._rivals = Rivals()
         self._wanted: dict[ObjectRef, tuple[AppKey, ...]] = {}
         self._hooked: dict[ObjectRef, tuple[AppKey, ...]] = {}
         self._claiming: set[AppKey] = set()
-        self._lending: Counter[AppKey] = Counter()
-        self._awaited: dict[AppKey, frozenset[AppKey]] = {}
+        self._loans = Loans()
+        self.awaited = Awaited()
         self._leaving: set[AppKey] = set()
         self._owed: set[AppKey] = set()
-        self._dependants: dict[AppKey, set[AppKey]] = {}
-        self._needs: dict[AppKey, frozenset[AppKey]] = {}
-        self._relinked: set[AppKey] = set()
-        self._statuses: dict[AppKey, AppStatus] = {}
-        self._listeners: set[asyncio.Queue[AppStatus | AppKey]] = set()
         self.allowed_projects: dict[str, tuple[str, ...]] = {}
         """Globs on the names of the projects that a root's applications may belong to."""
         self.parting: dict[AppKey, Project] = {}
@@ -116,7 +106,7 @@ class Fleet:
             if giver is not None and ref in giver.items:
                 given.append((giver, giver.items.pop(ref)))
             del self._owners[ref]
-        self._lending.update(set(givers.values()))
+        self._loans.open(givers.values())
         new = tuple(item for item in items if item.ref not in state.items)
         for item in items:
             self.put_item(state, state.items.get(item.ref, item))
@@ -124,10 +114,7 @@ class Fleet:
 
     def claimed(self, claim: Claim) -> None:
         """The claim is stored, or undone: who gave something up is looked at, for it has less than before, or is gone with it."""
-        for key in set(claim.givers.values()):
-            self._lending[key] -= 1
-            if self._lending[key] <= 0:
-                del self._lending[key]
+        for key in self._loans.close(claim.givers.values()):
             if key in self.states:
                 self._queue.add(key, Reason.DEPENDENCY)
 
@@ -137,7 +124,7 @@ class Fleet:
 
     def lends(self, state: AppState) -> bool:
         """Whether a claim on something of the application is not stored yet: it may come back, so the application must stay."""
-        return state.key in self._lending
+        return self._loans.is_open(state.key)
 
     def unclaim(self, state: AppState, claim: Claim) -> None:
         """The operation could not be stored: everything belongs to whom it belonged before."""
@@ -180,7 +167,7 @@ class Fleet:
         """Learn what an application wants from now on."""
         before = state.desired.refs if state.desired is not None else frozenset[ObjectRef]()
         after = desired.refs if desired is not None else frozenset[ObjectRef]()
-        hooks_before, hooks = _hooks(state.desired), _hooks(desired)
+        hooks_before, hooks = hooks_of(state.desired), hooks_of(desired)
         state.desired = desired
         self._index(self._wanted, state.key, before, after)
         self._index(self._hooked, state.key, hooks_before, hooks)
@@ -190,7 +177,7 @@ class Fleet:
         for ref in (live.ref for cluster in self.clusters.values() for live in cluster.owned_by(str(state.key))):
             if ref not in after and ref not in state.items:
                 self._wake_claimants(ref, state.key)  # by its mark alone
-        for ref in _untouched(desired):
+        for ref in untouched(desired):
             self._wake_owner(ref, state.key)
         self._heard(state.key)
 
@@ -232,24 +219,17 @@ class Fleet:
         for key in self._claiming:
             if key in self.states:
                 self._queue.add(key, Reason.DEPENDENCY)
-        for key in self._awaited:
+        for key in self.awaited.all():
             self._queue.add(key, Reason.DEPENDENCY)
 
-    def takes(self, key: AppKey, ref: ObjectRef) -> bool:
-        """Whether an application that declares `ref` takes it over when it may: what it leaves alone it never will."""
-        return ref not in _untouched(self.states[key].desired)
-
-    def await_word(self, state: AppState, owners: Iterable[AppKey]) -> None:
-        """Learn of which applications it has to be known what they want before this one's plan is complete."""
-        self._awaited.pop(state.key, None)
-        if waits := frozenset(owners):
-            self._awaited[state.key] = waits
+    def untouched(self, keys: Iterable[AppKey]) -> dict[AppKey, frozenset[ObjectRef]]:
+        """What each of these applications declares and leaves alone: it never takes that over."""
+        return {key: untouched(self.states[key].desired) for key in set(keys)}
 
     def _heard(self, key: AppKey) -> None:
         """What this application wants is known, or what it wrote: who waited for that is looked at again."""
-        for waiting, owners in self._awaited.items():
-            if key in owners:
-                self._queue.add(waiting, Reason.DEPENDENCY)
+        for waiting in self.awaited.by(key):
+            self._queue.add(waiting, Reason.DEPENDENCY)
 
     def note_leaving(self, state: AppState) -> None:
         """Learn whether an application is taken down: it takes nothing over any more, and gives up all that it has."""
@@ -288,7 +268,7 @@ class Fleet:
             return True
         if owner.desired is None or owner.stale:
             return False
-        return ref not in owner.desired.refs and ref not in _hooks(owner.desired)
+        return ref not in owner.desired.refs and ref not in hooks_of(owner.desired)
 
     def unclear(self, key: AppKey, ref: ObjectRef) -> bool:
         """Whether it is not known now if the application whose mark `ref` carries wants it. It is known of one that is not here when
@@ -301,7 +281,7 @@ class Fleet:
             return touches(owner, ref)
         if owner.desired is None or owner.stale:
             return True
-        return touches(owner, ref) and ref not in owner.desired.refs and ref not in _hooks(owner.desired)
+        return touches(owner, ref) and ref not in owner.desired.refs and ref not in hooks_of(owner.desired)
 
     def left(self, state: AppState, refs: Iterable[ObjectRef]) -> None:
         """An operation is over that wrote these objects: who waited for one that its application does not want is looked at."""
@@ -331,7 +311,9 @@ class Fleet:
         """Something changed in a cluster: look at the application that owns the object, and at those that wait for it."""
         owner = self._owners.get(event.ref)
         if owner is not None:
-            self._note_completion(self.states.get(owner), event)
+            state, seen = self.states.get(owner), event.new or event.old
+            if state is not None and seen is not None:
+                state.note_end(seen)
             self._queue.add(owner, Reason.LIVE)
         for key in (*self._wanted.get(event.ref, ()), *self._hooked.get(event.ref, ())):
             if key != owner:
@@ -367,16 +349,6 @@ class Fleet:
             if state is not None:
                 state.mark_stale()
                 self._queue.add(key, Reason.PUSH, project=state.app.spec.project)
-
-    def _note_completion(self, state: AppState | None, event: Event) -> None:
-        """A Job may be removed in the moment it completes (a time to live of 0): the event alone tells that it did."""
-        seen = event.new or event.old
-        if state is None or seen is None or event.ref.kind_ref != JOB or seen.health is None:
-            return
-        if seen.health.status is HealthStatus.HEALTHY:
-            state.completed[event.ref] = seen
-        if seen.run_key and seen.health.status in (HealthStatus.HEALTHY, HealthStatus.DEGRADED):
-            state.ended[event.ref] = seen
 
     def attend(self, state: AppState) -> None:
         """Hear of every change of what is not as Git says.
@@ -453,63 +425,6 @@ class Fleet:
 
         return user
 
-    # Dependencies
-
-    def link(self, graph: Mapping[AppKey, Collection[AppKey]], cycles: Mapping[AppKey, str]) -> None:
-        """Learn who waits for whom (application → those it depends on), and who waits in a circle."""
-        before, self._needs = self._needs, {k: frozenset(v) for k, v in graph.items()}
-        self._relinked = {k for k, v in self._needs.items() if before.get(k, frozenset()) != v}
-        self._relinked |= {k for k in set(cycles) | set(self.cycles) if cycles.get(k) != self.cycles.get(k)}
-        self.cycles = dict(cycles)
-        self._dependants = {}
-        for key, needed in self._needs.items():
-            for each in needed:
-                self._dependants.setdefault(each, set()).add(key)
-
-    def dependencies_changed(self, key: AppKey) -> bool:
-        """Whether the last `link` changed what this application waits for."""
-        return key in self._relinked
-
-    def unmet_dependency(self, state: AppState) -> str:
-        """Why the application must wait for another one; empty when it need not."""
-        cycle = self.cycles.get(state.key)
-        if cycle:
-            return cycle
-        if state.removed:
-            waits = [k for k in self._dependants.get(state.key, ()) if self._still_coming_down(k)]
-            return f"waits until {waits[0]} is gone" if waits else ""
-        for key in sorted(self._needs.get(state.key, ())):
-            why = self._unmet(key)
-            if why:
-                return why
-        return ""
-
-    def _still_coming_down(self, key: AppKey) -> bool:
-        other = self.states.get(key)
-        return other is not None and other.removed and not other.only_hands_over
-
-    def _unmet(self, key: AppKey) -> str:
-        other = self.states.get(key)
-        if other is None:
-            return f"waits for {key}, which does not exist"
-        if other.stale or other.run is not None or sync_status(other) is not SyncStatus.SYNCED:
-            return f"waits for {key} to be synced"
-        health = status_of(other, self.look).health
-        if health not in (HealthStatus.HEALTHY, HealthStatus.SUSPENDED):
-            return f"waits for {key}, which is {health.value}"
-        return ""
-
-    def wake_needed(self, state: AppState) -> None:
-        """The application only hands over by now: those that it depended on need not wait for it with their own removal."""
-        for key in self._needs.get(state.key, ()):
-            if key in self.states and self.states[key].removed:
-                self._queue.add(key, Reason.DEPENDENCY)
-
-    def mark_ready(self, state: AppState) -> None:
-        """The application is what Git says; those who wait for it are looked at."""
-        for key in self._dependants.get(state.key, ()):
-            self._queue.add(key, Reason.DEPENDENCY)
-
     # Comings and goings
 
     def add(self, state: AppState) -> None:
@@ -531,14 +446,13 @@ class Fleet:
         state.out_of_sync = frozenset()
         state.drift.clear()
         self.attend(state)
-        self._statuses.pop(state.key, None)
         self._claiming.discard(state.key)
         self._queue.forget(state.key)
-        self._awaited.pop(state.key, None)
+        self.awaited.put(state.key, ())
         self._leaving.discard(state.key)
-        self._tell(state.key)
+        self.told.forget(state.key)
         freed = {k for k, s in self.states.items() if s.holds}
-        for key in self._needs.pop(state.key, frozenset()) | freed:
+        for key in self.dependence.forget(state.key) | freed:
             if key in self.states:
                 self._queue.add(key, Reason.DEPENDENCY)
         self._owed.add(state.key)
@@ -567,45 +481,22 @@ class Fleet:
 
     # Telling
 
+    def _head(self, state: AppState) -> str:
+        return self.head_of(state)
+
     def publish(self, state: AppState) -> None:
         """Derive the status anew and tell who listens, when it changed."""
-        if state.key not in self.states:
-            return
-        status = status_of(state, self.look)
-        before = self._statuses.get(state.key)
-        if status == before:
-            return
-        self._statuses[state.key] = status
-        self._tell(self._as_of_now(status, state.key))
-        if before is not None and (before.health, before.sync) != (status.health, status.sync):
-            self.mark_ready(state)
-
-    def _tell(self, news: AppStatus | AppKey) -> None:
-        for listener in self._listeners:
-            with suppress(asyncio.QueueFull):
-                listener.put_nowait(news)
+        if state.key in self.states and self.told.publish(state):
+            self.dependence.mark_ready(state)
 
     def statuses(self) -> list[AppStatus]:
         """Every application's status, in the order of their keys."""
-        return [self._as_of_now(self._statuses[k], k) for k in sorted(self._statuses)]
+        return self.told.statuses()
 
     def status(self, key: AppKey) -> AppStatus | None:
         """One application's status."""
-        status = self._statuses.get(key)
-        return None if status is None else self._as_of_now(status, key)
+        return self.told.status(key)
 
-    def _as_of_now(self, status: AppStatus, key: AppKey) -> AppStatus:
-        """A commit that changes nothing for an application costs it nothing: how far Git has moved on is told to who asks."""
-        state = self.states.get(key)
-        head = self.head_of(state) if state is not None else ""
-        return msgspec.structs.replace(status, desired_revision=head) if head else status
-
-    async def subscribe(self) -> AsyncGenerator[AppStatus | AppKey]:
+    def subscribe(self) -> AsyncGenerator[AppStatus | AppKey]:
         """Every status as it changes, from now on; the key of an application that is no more."""
-        listener: asyncio.Queue[AppStatus | AppKey] = asyncio.Queue(maxsize=10_000)
-        self._listeners.add(listener)
-        try:
-            while True:
-                yield await listener.get()
-        finally:
-            self._listeners.discard(listener)
+        return self.told.subscribe()

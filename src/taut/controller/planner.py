@@ -165,10 +165,11 @@ class Planner:
         claimed = {r: k for r in gone if (k := self._fleet.claimant(r, other_than=state.key)) is not None}
         # One cluster may have two names: what is wanted under the one is not removed under the other.
         uids = {live.uid for r in wanted if (live := self._fleet.look(r)) is not None}
-        left_to = {r: k for r, k in claimed.items() if not self._fleet.takes(k, r)}
+        untouched = self._fleet.untouched(claimed.values())
+        left_to = {r: k for r, k in claimed.items() if r in untouched[k]}
         claimed = {r: k for r, k in claimed.items() if r not in left_to}
         unclear = {r: k for r, k in holders.items() if r in gone and self._fleet.unclear(k, r)}
-        self._fleet.await_word(state, unclear.values())
+        self._fleet.awaited.put(state.key, unclear.values())
         claimed |= {r: state.key for r in gone if (live := self._fleet.look(r)) is not None and live.uid in uids}
         fresh = state.desired is not None and state.desired.content_hash != state.record.content_hash
         return Circumstances(

@@ -206,7 +206,7 @@ class Reconciler:
         if selected is None:
             state.kept = frozenset(c.ref for c in _kept(state, plan))
             if state.only_hands_over:
-                self._p.fleet.wake_needed(state)
+                self._p.fleet.dependence.hands_over(state)
         differing = [c.ref for c in plan.changes if _differs(c)]
         state.out_of_sync = frozenset(differing)
         self._p.fleet.attend(state)
@@ -290,7 +290,7 @@ class Reconciler:
         """What has to be true first. The order of applications is one of syncs: healing what was synced waits for nobody."""
         why = self._unsure(state)
         if not why and (fresh or state.removed or state.asked is not None):
-            why = self._p.fleet.unmet_dependency(state)
+            why = self._p.fleet.dependence.unmet(state)
         return (
             why
             or _hook_taken(state, plan)
@@ -340,7 +340,7 @@ class Reconciler:
             await self._p.store.put_app(state.record)
             await self._p.pins.keep(state)
         await self._p.planner.refresh_memory(state, planned)
-        self._p.fleet.mark_ready(state)
+        self._p.fleet.dependence.mark_ready(state)
 
 
 def _answer(state: AppState) -> None:

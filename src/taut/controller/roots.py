@@ -392,9 +392,9 @@ class Roots:
             state.dependency_problems = (problem_of(faults[key], "dependency"),) if key in faults else ()
             if state.dependency_problems != before:
                 self._fleet.publish(state)
-        self._fleet.link(graph, {key: error.what for key, error in faults.items()})
+        self._fleet.dependence.link(graph, {key: error.what for key, error in faults.items()})
         for key in states:
-            if self._fleet.dependencies_changed(key):
+            if self._fleet.dependence.changed(key):
                 self._queue.add(key, Reason.DEPENDENCY)
 
 

@@ -9,15 +9,18 @@ from taut.controller.contention import Contention
 from taut.controller.haste import Haste
 from taut.model.application import Application
 from taut.model.drift import DriftRecord
+from taut.model.health import HealthStatus
 from taut.model.live import LiveObject
 from taut.model.operation import Approval
 from taut.model.plan import Hold, InventoryItem, Plan
 from taut.model.record import AppRecord
-from taut.model.refs import AppKey, ObjectRef
+from taut.model.refs import AppKey, KindRef, ObjectRef
 from taut.model.snapshot import Revision, Snapshot
 from taut.model.status import Problem
 from taut.planning.wanted import Wanted
 from taut.render.closure import Closure
+
+JOB = KindRef("batch", "Job")
 
 
 @dataclass(frozen=True)
@@ -159,6 +162,15 @@ class AppState:
     def suspended(self) -> bool:
         """By the document or by a person."""
         return self.app.spec.suspended or bool(self.record.suspended_by)
+
+    def note_end(self, seen: LiveObject) -> None:
+        """A Job may be removed in the moment it completes (a time to live of 0): the event alone tells that it did."""
+        if seen.ref.kind_ref != JOB or seen.health is None:
+            return
+        if seen.health.status is HealthStatus.HEALTHY:
+            self.completed[seen.ref] = seen
+        if seen.run_key and seen.health.status in (HealthStatus.HEALTHY, HealthStatus.DEGRADED):
+            self.ended[seen.ref] = seen
 
     @property
     def only_hands_over(self) -> bool:

@@ -6,6 +6,7 @@ import contextlib
 import re
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -166,9 +167,8 @@ class Storm:
         must, may = self.world.hooks_there()
         if not must <= jobs <= may:
             return f"hooks' objects that are missing: {must - jobs}; and too many: {jobs - may}"
-        held = {(kind, space, name) for _, kind, space, name, hook in self.store.inventory() if not hook}
-        if held != expected.keys():
-            return f"inventories: {held ^ expected.keys()}"
+        if wrong := self._held_wrongly(expected, {job: there[job][0] for job in jobs}):
+            return wrong
         for key, before in self._seen.items():
             now = live.get(key)
             if now is not None and now.uid != before.uid and key[2] not in self.world.touched:
@@ -176,6 +176,19 @@ class Storm:
         self._seen = live
         self.compared += len(live)
         return ""
+
+    def _held_wrongly(self, expected: Mapping[Key, tuple[str, str]], jobs: Mapping[Key, str]) -> str:
+        """Who holds each object, and how many do: what two hold, or the wrong one, is lost later. `jobs` are hooks' objects and their marks."""
+        owners = {key: key[2].rpartition("-v")[0] for key in jobs}  # a hook's name begins with its application's
+        if jobs != owners:
+            return f"hooks' objects with another application's mark: {dict(jobs.items() - owners.items())}"
+        rows = self.store.inventory()
+        held = sorted((app.rpartition("/")[2], (kind, space, name), hook) for app, kind, space, name, hook in rows)
+        due = sorted(
+            [(who, k, False) for k, (who, _) in expected.items()] + [(who, k, True) for k, who in owners.items()]
+        )
+        too_many, missing = Counter(held) - Counter(due), Counter(due) - Counter(held)
+        return f"inventories: too many {sorted(too_many)}, missing {sorted(missing)}" if held != due else ""
 
     @property
     def _own_namespace(self) -> Key:

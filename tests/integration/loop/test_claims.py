@@ -381,7 +381,7 @@ async def test_what_was_taken_over_and_never_written_goes_with_who_took_it(taut:
         assert live(taut, "stay")
 
 
-GIVER = {"guards": {"maxDeleteShare": 1.0}}
+GIVER: dict[str, Any] = {"guards": {"maxDeleteShare": 1.0}}
 
 
 def give_up(taut: Taut, *, leaves: bool) -> str:
