@@ -396,10 +396,7 @@ class Planner:
         except Taken:
             return
         try:
-            # Between the two both have it: the mark tells whose it is, should taut end there.
-            await self._store.put_items(state.key, taken)
-            for ref, giver in claim.givers.items():
-                await self._store.drop_items(giver, [ref])
+            await self._store.put_items(state.key, taken, taken_from=claim.givers)
         except BaseException:
             self._fleet.unclaim(state, claim)
             raise

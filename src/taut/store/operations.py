@@ -77,8 +77,17 @@ def inventories(connection: sqlite3.Connection) -> dict[AppKey, dict[ObjectRef, 
     return {key: items for text, items in found.items() if (key := parse_app_key(text))}
 
 
-def put_items(connection: sqlite3.Connection, app: str, items: Sequence[InventoryItem]) -> None:
-    """Insert or replace inventory items. An object that changed hands meanwhile stays where it is."""
+def put_items(
+    connection: sqlite3.Connection,
+    app: str,
+    items: Sequence[InventoryItem],
+    taken_from: Mapping[ObjectRef, AppKey] | None = None,
+) -> None:
+    """Insert or replace inventory items. What another application gives up (`taken_from`) leaves its inventory; what else changed
+    hands meanwhile stays where it is.
+    """
+    for ref, giver in (taken_from or {}).items():
+        drop_items(connection, str(giver), [ref])
     own = [i for i in items if not (holders := _holders(connection, i.ref)) or app in holders]
     connection.executemany(_PUT_ITEM + "UPDATE SET item = excluded.item", [(app, *i.ref, _encode(i)) for i in own])
 

@@ -93,9 +93,11 @@ class Store:
         """The objects of every application."""
         return await self.run(operations.inventories)
 
-    async def put_items(self, app: AppKey, items: Sequence[InventoryItem]) -> None:
-        """Insert or replace inventory items."""
-        await self.run(partial(operations.put_items, app=str(app), items=items), durable=True)
+    async def put_items(
+        self, app: AppKey, items: Sequence[InventoryItem], *, taken_from: Mapping[ObjectRef, AppKey] | None = None
+    ) -> None:
+        """Insert or replace inventory items. In the same transaction those of `taken_from` leave the inventory of who gives them up."""
+        await self.run(partial(operations.put_items, app=str(app), items=items, taken_from=taken_from), durable=True)
 
     async def drop_items(self, app: AppKey, refs: Sequence[ObjectRef]) -> None:
         """Remove objects from an inventory."""

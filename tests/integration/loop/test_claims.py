@@ -598,3 +598,36 @@ async def test_a_store_that_cannot_forget_an_application_is_told_again(
         await taut.until(forgotten, "the store has forgotten it")
         assert tries == [str(taut.key("a"))] * 3
         assert [s.key for s in told] == [taut.key("a")], "who keeps something for it was told at once"
+
+
+@pytest.mark.parametrize("leaves", [False, True], ids=["moved back", "removed"])
+async def test_what_was_taken_over_and_never_written_goes_back_to_its_first_owner(taut: Taut, leaves: bool) -> None:
+    """It carries that one's mark still, and is as Git says: nothing is written, and it changes hands all the same."""
+    shared = annotate(config_map("shared"), wave="1")
+    never = deployment("slow")
+    never["spec"]["template"]["spec"]["nodeSelector"] = {"no": "node"}
+    planted = files(shared, "b") | {f"apps/{n}/own.yaml": yaml(config_map(f"own-{n}")) for n in ("a", "b", "stay")}
+    first = [application("a", **GIVER), application("b", **GIVER), application("stay")]
+    taut.declare(*first, files=planted)
+    body = planted["apps/b/shared.yaml"]
+    async with taut.run():
+        await taut.synced("a", "b", "stay")
+        ref, before = cm_ref(taut, "shared"), live(taut, "shared")
+        taut.repo.delete("apps/b/shared.yaml")
+        await taut.push({"apps/a/shared.yaml": yaml(shared, annotate(never, wave="0"))})
+        await taut.until(lambda: holders(taut, ref) == {"a"}, "it was handed over")
+        taut.repo.delete("apps/a/shared.yaml")
+        taut.declare(*(first[1:] if leaves else first), files={"apps/b/shared.yaml": body})
+        await taut.poke()
+        await taut.until(lambda: holders(taut, ref) == {"b"}, "it went back")
+        await taut.synced("b")
+        assert await stored(taut, ref) == {"b"}
+        if leaves:
+            await taut.until(lambda: taut.state("a") is None, "nothing keeps it")
+        else:
+            await taut.synced("a")
+        after = live(taut, "shared")
+        assert (owner(after), after["metadata"]["uid"]) == ("b", before["metadata"]["uid"])
+        taut.repo.delete("apps/b/shared.yaml")
+        await taut.poke()
+        await taut.until(lambda: taut.get("configmaps", "shared") is None, "its last owner deleted it")
