@@ -104,6 +104,8 @@ class AppState:
     failed: Failed | None = None
     away: int = 0
     """How many steps in a row could not be taken because of the target."""
+    judged: Desired | None = None
+    """What Git wanted when its inputs were last found to be the same as at the heads of its sources."""
     marks: int = 0
     """How often it was marked stale: what moves while it is looked for must be looked for again."""
     warnings: tuple[str, ...] = ()

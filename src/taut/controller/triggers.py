@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from taut.controller.fleet import Fleet
 from taut.controller.queue import Reason, WorkQueue
-from taut.controller.state import AppState, Desired
+from taut.controller.state import AppState
 from taut.controller.status import problem_of
 from taut.model.application import Application, Source
 from taut.model.errors import TautError
@@ -83,8 +83,6 @@ class SourceWatch:
         self._moves: dict[str, int] = {}
         self._heads: dict[Spot, Snapshot] = {}
         self._spots: dict[Source, Spot] = {}
-        self._judged: dict[AppKey, Desired] = {}
-        """What each application wanted when its inputs were last found to be the same as at the head."""
         self._unlearned: set[str] = set()
         """Addresses where applications came or went since it was last asked where their sources are."""
         self._placed: dict[AppKey, tuple[Application, tuple[Spot, ...]]] = {}
@@ -119,7 +117,6 @@ class SourceWatch:
         known = self._fleet.states
         for gone in [key for key in self._placed if key not in known]:
             del self._placed[gone]
-            self._judged.pop(gone, None)
         read = {place for _, places in self._placed.values() for place in places}
         self._heads = {place: head for place, head in self._heads.items() if place in read}
         self._spots = {source: spot for source, spot in self._spots.items() if spot in read}
@@ -313,7 +310,13 @@ class SourceWatch:
         closure = _closure(state)
         if state.removed or closure is None:
             return False
-        found = [moves[place] for place in self._places(state) if place in moves]
+        places = self._places(state)
+        if len(places) == len(closure.sources) == 1 and self._as_judged(state):
+            # Nearly always: one source, and a commit that is about others.
+            touched = moves[places[0]].touched
+            if touched is not None and closure.sources[0].untouched(touched):
+                return True
+        found = [moves[place] for place in places if place in moves]
         heads = [move.head for move in found if move.head is not None]
         if len(heads) != len(closure.sources):
             return False
@@ -322,13 +325,13 @@ class SourceWatch:
             passed = quick and move.touched is not None and inputs.untouched(move.touched)
             if not passed and not inputs.same_in(head.tree):
                 return False
-        if state.desired is not None and not state.stale:
-            self._judged[state.key] = state.desired
+        if not state.stale:
+            state.judged = state.desired
         return True
 
     def _as_judged(self, state: AppState) -> bool:
         """Whether what Git wants is still what was found to be the same at all heads that were looked at."""
-        return not state.stale and state.desired is not None and self._judged.get(state.key) is state.desired
+        return not state.stale and state.desired is not None and state.judged is state.desired
 
     def _places(self, state: AppState) -> tuple[Spot, ...]:
         """Where the application's sources are."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import orjson
@@ -47,12 +48,12 @@ class SourceClosure:
 
     def untouched(self, paths: AbstractSet[str]) -> bool:
         """Whether nothing that was looked at is among `paths`: changed files and every folder above one."""
-        return (
-            _disjoint(self.files, paths)
-            and _disjoint(self.absent, paths)
-            and _disjoint(self.folders, paths)
-            and _disjoint(self.listings, paths)
-        )
+        return paths.isdisjoint(self.looked)
+
+    @cached_property
+    def looked(self) -> frozenset[str]:
+        """Every path that was looked at. Asked for every application at every commit, so it is kept."""
+        return frozenset((*self.files, *self.absent, *self.folders, *self.listings))
 
     def to_json(self) -> dict[str, Any]:
         """As JSON, sorted."""
@@ -102,13 +103,6 @@ class Closure:
     def hash(self) -> str:
         """sha256 (hex) of everything in it."""
         return hashlib.sha256(self.to_json()).hexdigest()
-
-
-def _disjoint(looked: Collection[str], paths: AbstractSet[str]) -> bool:
-    """Asked for every application at every commit: the shorter one is gone through."""
-    if len(looked) > 4 * len(paths):
-        return not any(path in looked for path in paths)
-    return paths.isdisjoint(looked)
 
 
 def marked_hash(entry: Entry) -> str:

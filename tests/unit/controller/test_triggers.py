@@ -58,6 +58,7 @@ def state(name: str, snapshots: tuple[Snapshot, ...], *files: dict[str, str]) ->
         desired=desired,
         stale=False,
         removed=False,
+        judged=None,
         failed=None,
         marks=0,
     )
