@@ -80,6 +80,7 @@ class SourceWatch:
         self._failures: dict[str, int] = {}
         self._versions: dict[Place, str] = {}
         self._owed: set[str] = set()
+        self._looking: set[str] = set()
         self._moves: dict[str, int] = {}
         self._heads: dict[Spot, Snapshot] = {}
         self._spots: dict[Source, Spot] = {}
@@ -146,6 +147,11 @@ class SourceWatch:
         """The addresses where something moved that is not taken in completely yet."""
         return frozenset(self._owed)
 
+    @property
+    def looking(self) -> frozenset[str]:
+        """The addresses that are looked at in this moment."""
+        return frozenset(self._looking)
+
     def failure(self, url: str) -> TautError | None:
         """What is wrong with a repository now."""
         return self.failing.get((url,))
@@ -179,6 +185,13 @@ class SourceWatch:
         return seconds * (1 + random.uniform(-JITTER, JITTER))  # noqa: S311 (spreads load)
 
     async def _look(self, url: str) -> None:
+        self._looking.add(url)
+        try:
+            await self._look_at(url)
+        finally:
+            self._looking.discard(url)
+
+    async def _look_at(self, url: str) -> None:
         self.fetches += 1
         before = {p: str(e) for p, e in self.failing.items() if p[0] == url}
         moved, failed = await self._ask(url)

@@ -278,7 +278,11 @@ async def _taken_in(taut: Taut, repo: GitRepo, files: dict[str, Content]) -> Non
     before = sources.moves(repo.url)
     repo.commit(files)
     watch.poke([repo.url])
-    await taut.until(lambda: sources.moves(repo.url) > before and not watch.owed, "the commit is taken in")
+
+    def taken_in() -> bool:
+        return sources.moves(repo.url) > before and repo.url not in watch.looking | watch.owed
+
+    await taut.until(taken_in, "the commit is taken in")
     await _quiet(taut)
 
 

@@ -44,6 +44,7 @@ async def test_a_nursery_that_died_takes_its_workers_along_and_is_started_anew()
     worker = await Worker.start(Prison(), nursery)
     first, below = nursery.pid, descendants(nursery.pid)
     os.kill(first, signal.SIGKILL)
+    await eventually(lambda: not worker.alive, "its end is heard of")
     with pytest.raises(RenderError, match="crashed"):
         await worker.run(Job([], [], JsonnetTask((), ()), Limits()))
     await eventually(lambda: not any(map(_alive, below)), "the workers ended with it")
