@@ -282,7 +282,8 @@ async def test_an_autoscaler_keeps_its_replicas(taut: Taut) -> None:
         assert live is not None
         assert live["spec"]["template"]["spec"]["containers"][0]["image"] == "example/web:2"
         assert live["spec"]["replicas"] == 4
-        assert [r.path for r in await taut.drift("web")] == ["data.a"]
+        records = await taut.drift("web")
+        assert [r.path for r in records] == ["data.a"], records
 
 
 async def test_ignored_fields_are_left_alone_also_by_the_next_apply(taut: Taut) -> None:
