@@ -6,22 +6,15 @@ import os
 import threading
 from pathlib import Path
 
+from taut.render.pool import descendants
+
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PEAK_SECONDS = 0.5
 
 
 def family(pid: int) -> list[int]:
     """A process and all below it."""
-    found, pending = [], [pid]
-    while pending:
-        current = pending.pop()
-        found.append(current)
-        try:
-            for thread in os.listdir(f"/proc/{current}/task"):
-                pending += [int(p) for p in Path(f"/proc/{current}/task/{thread}/children").read_text().split()]
-        except OSError:
-            continue
-    return found
+    return [pid, *descendants(pid)]
 
 
 def cpu_of(pid: int) -> float:

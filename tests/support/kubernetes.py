@@ -147,3 +147,17 @@ async def _relay(
     finally:
         task.cancel()
         proxy.streams.discard(task)
+
+
+async def quiet(proxy: ApiProxy, seconds: float = 0.5) -> None:
+    """Wait until what just happened has brought all its requests: none for so many seconds."""
+    loop = asyncio.get_running_loop()
+    count, since = len(proxy.seen), loop.time()
+
+    def fact() -> bool:
+        nonlocal count, since
+        if len(proxy.seen) != count:
+            count, since = len(proxy.seen), loop.time()
+        return loop.time() - since > seconds
+
+    await eventually(fact, "quiet")

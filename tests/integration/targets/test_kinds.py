@@ -12,7 +12,7 @@ import orjson
 import pytest
 from aiohttp import web
 
-from support.kubernetes import ApiProxy, api_proxy, eventually, kubectl
+from support.kubernetes import api_proxy, eventually, kubectl, quiet
 from taut.clients.kubernetes import ClusterConfig, Impersonation, KubernetesClient, load_config
 from taut.clients.kubernetes.config import with_impersonation
 from taut.clients.kubernetes.credentials import Fixed, TokenFile
@@ -131,20 +131,6 @@ async def test_a_version_that_goes_is_replaced_by_one_that_stays(namespace: str,
     await cluster.delete(applied.live.ref, "apiextensions.k8s.io/v1", uid=applied.live.uid)
 
 
-async def still(proxy: ApiProxy) -> None:
-    """Wait until what a start brings with it is over: no request for half a second."""
-    loop = asyncio.get_running_loop()
-    count, since = len(proxy.seen), loop.time()
-
-    def quiet() -> bool:
-        nonlocal count, since
-        if len(proxy.seen) != count:
-            count, since = len(proxy.seen), loop.time()
-        return loop.time() - since > 0.5
-
-    await eventually(quiet)
-
-
 async def test_watching_is_idempotent(plane: Any, open_cluster: Any) -> None:
     async with api_proxy(plane.server, plane.ca, plane.token) as proxy:
         cluster = await open_cluster(plain(proxy.url))
@@ -157,7 +143,7 @@ async def test_at_rest_there_is_no_request(plane: Any, namespace: str, open_clus
     async with api_proxy(plane.server, plane.ca, plane.token) as proxy:
         cluster = await open_cluster(plain(proxy.url))
         await cluster.watch_kinds([CONFIG_MAP, KindRef("apps", "Deployment")])
-        await still(proxy)
+        await quiet(proxy)
         before = len(proxy.seen)
         assert await cluster.kind(CONFIG_MAP)
         await cluster.capabilities()
@@ -176,7 +162,7 @@ async def test_unknown_kinds_are_asked_for_once(plane: Any, open_cluster: Any) -
             return sum(path == "/apis" for _, path, _ in proxy.seen)
 
         await cluster.kind(KindRef("none.example.org", "First"))
-        await still(proxy)
+        await quiet(proxy)
         before = looks()
         kinds = [KindRef("none.example.org", f"K{n}") for n in range(50)]
         assert await asyncio.gather(*(cluster.kind(k) for k in kinds)) == [None] * 50

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from support.audit import AuditLog
-from support.kubernetes import ApiProxy, api_proxy, eventually, kubectl
+from support.kubernetes import ApiProxy, api_proxy, eventually, kubectl, quiet
 from taut.clients.kubernetes import ClusterConfig, KubernetesClient
 from taut.clients.kubernetes.credentials import Fixed
 from taut.clients.kubernetes.tls import Tls
@@ -156,14 +156,14 @@ async def test_kinds_that_come_and_go_are_not_asked_for_again_and_again(
         cluster = await open_cluster(plain(proxy.url))
         failures = await cluster.watch_kinds([*kinds, CONFIG_MAP])
         assert set(failures) == set(kinds)
-        await _quiet(proxy)
+        await quiet(proxy, 1.0)
         before = len(proxy.seen)
         await asyncio.sleep(2.0)  # the subject: what is asked for while nothing happens
         assert len(proxy.seen) == before
         log = AuditLog(plane.audit_log)
         made = [await cluster.apply(_crd(group)) for group in groups]
         await eventually(lambda: all(cluster.state().kinds[k].synced for k in kinds), "all are watched")
-        await _quiet(proxy)
+        await quiet(proxy, 1.0)
         looks = Counter(a.plural for a in log.requests(lambda a: a.initial and a.status == 200))
         assert {g: looks[f"widgets.{g}"] for g in groups} == dict.fromkeys(groups, 1)
         assert initial(proxy, "widgets") <= NOT_FOUND_TRIES * len(groups), (
@@ -172,7 +172,7 @@ async def test_kinds_that_come_and_go_are_not_asked_for_again_and_again(
         for applied, _ in made:
             await cluster.delete(applied.live.ref, "apiextensions.k8s.io/v1", uid=applied.live.uid)
         await eventually(lambda: not any(cluster.state().kinds[k].synced for k in kinds), "none is watched")
-        await _quiet(proxy)
+        await quiet(proxy, 1.0)
         before = len(proxy.seen)
         await asyncio.sleep(2.0)  # the same
         assert len(proxy.seen) == before
@@ -192,17 +192,3 @@ def _crd(group: str) -> dict[str, Any]:
             "versions": [{"name": "v1", "served": True, "storage": True, "schema": schema}],
         },
     }
-
-
-async def _quiet(proxy: ApiProxy) -> None:
-    """Wait until what just happened has brought all its requests: none for a second."""
-    loop = asyncio.get_running_loop()
-    count, since = len(proxy.seen), loop.time()
-
-    def fact() -> bool:
-        nonlocal count, since
-        if len(proxy.seen) != count:
-            count, since = len(proxy.seen), loop.time()
-        return loop.time() - since > 1.0
-
-    await eventually(fact, "quiet")
