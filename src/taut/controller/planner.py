@@ -68,12 +68,14 @@ class Planner:
         items, unseen = await self._left_elsewhere(state, cluster)
         look = await self._looking_closely(cluster, objects, items)
         found = survey(objects, hooks, items, look, self._circumstances(state, objects, hooks, selected))
-        bodies = await self._read(cluster, found)
+        bodies = await self._read(cluster, found, {})
         scaled = await self._autoscalers(cluster, found, bodies)
         if scaled:
             objects = tuple(_with_rules(w, scaled, self._redactor) for w in objects)
             circumstances = self._circumstances(state, objects, hooks, selected)
             found = survey(objects, hooks, items, look, circumstances)
+            # The rules open what was settled without them, and something may have changed while they were sought.
+            bodies |= await self._read(cluster, found, bodies)
         plan = decide(found, bodies, immutable=state.recreate)
         plan = await self._confirm(state, cluster, found, bodies, plan, exact=exact)
         plan = self._with_namespace(state, cluster, plan)
@@ -142,8 +144,10 @@ class Planner:
         there = {i.ref: live for i, live in zip(unsure, asked, strict=True)}
         return lambda ref: self._fleet.look(ref) or there.get(ref)
 
-    async def _read(self, cluster: Cluster, found: Survey) -> dict[ObjectRef, Body | None]:
-        refs, versions = found.need_body, found.versions
+    async def _read(
+        self, cluster: Cluster, found: Survey, known: Collection[ObjectRef]
+    ) -> dict[ObjectRef, Body | None]:
+        refs, versions = [r for r in found.need_body if r not in known], found.versions
         places = (self._fleet.clusters.get(r.cluster, cluster) for r in refs)
         bodies = await asyncio.gather(*(c.read(r, versions.get(r, "")) for c, r in zip(places, refs, strict=True)))
         return dict(zip(refs, bodies, strict=True))

@@ -248,14 +248,15 @@ def decide(
 ) -> Plan:
     """The plan.
 
-    `bodies` are the live objects of `found.need_body` (None: gone meanwhile). `dry_runs` are the server's answers for
+    `bodies` are the live objects of `found.need_body` (None: gone meanwhile; KeyError for one that was not read: it must not be
+    taken for gone). `dry_runs` are the server's answers for
     changes that an earlier decision called uncertain (`uncertain`). `immutable` are objects of which a dry-run or apply
     said that an immutable field changes. Guards are added by `guard.guarded`.
     """
     circumstances, answers = found.circumstances, dry_runs or {}
     changes = list(found.settled)
     for wanted, live in found.open:
-        body, ref = bodies.get(wanted.ref), wanted.ref
+        ref, body = wanted.ref, bodies[wanted.ref]
         if body is None:
             changes.append(_create(wanted, circumstances))
             continue

@@ -251,26 +251,11 @@ async def test_what_is_no_drift(taut: Taut) -> None:
 
 async def test_an_autoscaler_keeps_its_replicas(taut: Taut) -> None:
     """A HorizontalPodAutoscaler that taut knows from the cluster alone."""
-    scaler = {
-        "apiVersion": "autoscaling/v2",
-        "kind": "HorizontalPodAutoscaler",
-        "metadata": {"name": "web"},
-        "spec": {
-            "minReplicas": 1,
-            "maxReplicas": 9,
-            "scaleTargetRef": {"apiVersion": APPS, "kind": "Deployment", "name": "web"},
-        },
-    }
     taut.declare(application("web"), files=FILES)
     async with taut.run():
         await taut.synced("web")
-        taut.api.apply(f"/apis/autoscaling/v2/namespaces/{taut.namespace}/horizontalpodautoscalers/web", scaler)
-        where = f"{path(taut, 'Deployment')}/scale"
-        query = "?fieldManager=kube-controller-manager"
-        status, answer = taut.api.request(
-            "PATCH", where + query, {"spec": {"replicas": 4}}, content="application/merge-patch+json"
-        )
-        assert status == 200, answer
+        autoscale(taut, "web")
+        autoscaler_writes(taut, "web", 4)
         taut.patch("configmaps", "cm", {"data": {"a": "9"}}, manager="somebody")
         await newest(taut)
         await taut.synced("web")
@@ -284,6 +269,48 @@ async def test_an_autoscaler_keeps_its_replicas(taut: Taut) -> None:
         assert live["spec"]["replicas"] == 4
         records = await taut.drift("web")
         assert [r.path for r in records] == ["data.a"], records
+
+
+async def test_what_the_autoscaler_of_another_workload_brings_up_is_no_drift(taut: Taut) -> None:
+    """Its rules are found in the midst of a look, and are about both: the second workload was not read before, but is there."""
+    taut.declare(
+        application("web"), files={"apps/web/x.yaml": yaml(web(), deployment("other"), config_map("cm", {"a": "1"}))}
+    )
+    async with taut.run():
+        await taut.synced("web")
+        for name in ("web", "other"):
+            autoscale(taut, name)
+        before = taut.get("deployments", "other", APPS)
+        autoscaler_writes(taut, "web", 4)
+        taut.patch("configmaps", "cm", {"data": {"a": "9"}}, manager="somebody")
+        await newest(taut)
+        await taut.synced("web")
+        assert [(r.ref.kind, r.path) for r in await taut.drift("web")] == [("ConfigMap", "data.a")]
+        after = taut.get("deployments", "other", APPS)
+        assert before is not None
+        assert after is not None
+        assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+
+
+def autoscale(taut: Taut, name: str) -> None:
+    scaler = {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": name},
+        "spec": {
+            "minReplicas": 1,
+            "maxReplicas": 9,
+            "scaleTargetRef": {"apiVersion": APPS, "kind": "Deployment", "name": name},
+        },
+    }
+    taut.api.apply(f"/apis/autoscaling/v2/namespaces/{taut.namespace}/horizontalpodautoscalers/{name}", scaler)
+
+
+def autoscaler_writes(taut: Taut, name: str, replicas: int) -> None:
+    where = f"/apis/{APPS}/namespaces/{taut.namespace}/deployments/{name}/scale?fieldManager=kube-controller-manager"
+    body = {"spec": {"replicas": replicas}}
+    status, answer = taut.api.request("PATCH", where, body, content="application/merge-patch+json")
+    assert status == 200, answer
 
 
 async def test_ignored_fields_are_left_alone_also_by_the_next_apply(taut: Taut) -> None:
