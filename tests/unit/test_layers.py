@@ -19,6 +19,8 @@ LAYERS = {
     "render": 2,
     "health": 2,
     "planning": 2,
+    "policy": 2,
+    "secrets": 2,
     "dialects": 2,
     "targets": 3,
     "controller": 4,
