@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pygit2
 from pygit2.enums import ObjectType
 
+from taut.sources.folder_pair import Folders, read_folder
+
 _MOST = 5_000
 _DEEPEST = 100
-_HASH_BYTES = 20
 _FOLDER = b"40000"
 _PLAIN = frozenset({b"100644", b"100755", b"100664"})
-
-type _Entries = dict[bytes, tuple[bytes, bytes]]
-"""Name → mode and hash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +33,13 @@ class _UnusualError(Exception):
 @dataclass
 class _Search:
     repository: pygit2.Repository
+    folders_read: Folders
     paths: set[str] = field(default_factory=lambda: {"", "."})
     folders: bool = False
 
     def compare(self, old: str, new: str, prefix: str, depth: int) -> None:
         """Two folders at the same path."""
-        before, after = self._read(old), self._read(new)
+        before, after = self.folders_read.pair(old, new, self._data)
         names = [name for name, entry in after.items() if before.get(name) != entry]
         names += [name for name in before if name not in after]
         for name in names:
@@ -63,20 +61,16 @@ class _Search:
         if mode == _FOLDER:
             self.folders = True
             self._deeper(depth)
-            for name, inner in self._read(oid.hex()).items():
+            for name, inner in read_folder(self._data(oid.hex())).items():
                 self._whole(inner, f"{path}/{self._text(name)}", depth + 1)
         elif mode not in _PLAIN:
             raise _UnusualError
 
-    def _read(self, oid: str) -> _Entries:
+    def _data(self, oid: str) -> bytes:
         kind, data = self.repository.odb.read(oid)
         if kind != ObjectType.TREE:
             raise KeyError(oid)
-        pairs = list(_entries(data))
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            raise _UnusualError
-        return found
+        return data
 
     def _add(self, path: str) -> None:
         self.paths.add(path)
@@ -96,26 +90,14 @@ class _Search:
             raise _UnusualError from None
 
 
-def touched(repository: pygit2.Repository, old: str, new: str) -> Touched | None:
+def touched(repository: pygit2.Repository, folders: Folders, old: str, new: str) -> Touched | None:
     """What differs between two trees (their hashes). None when it is so much, or so unusual (links, submodules: what is below a link on the
-    way to a path is elsewhere), that it is better to look at everything. Raises KeyError for a tree that is not here.
+    way to a path is elsewhere), that it is better to look at everything. `folders` remembers the large ones. Raises KeyError for a tree that is not here.
     """
-    search = _Search(repository)
+    search = _Search(repository, folders)
     try:
         if old != new:
             search.compare(old, new, "", 0)
     except (_UnusualError, ValueError):  # a tree that cannot be read as one is judged by who reads its files
         return None
     return Touched(frozenset(search.paths), search.folders)
-
-
-def _entries(data: bytes) -> Iterator[tuple[bytes, tuple[bytes, bytes]]]:
-    """A tree object's entries (gitformat: `mode name NUL hash`). libgit2's own comparison costs several times as much in a folder of thousands."""
-    at, size = 0, len(data)
-    while at < size:
-        space = data.index(b" ", at)
-        end = data.index(b"\0", space)
-        at, mode = end + 1 + _HASH_BYTES, data[at:space]
-        if at > size:
-            raise ValueError("the tree ends in the midst of an entry")
-        yield data[space + 1 : end], (mode, data[end + 1 : at])

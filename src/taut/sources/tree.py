@@ -18,6 +18,7 @@ from pygit2.enums import FileMode, ObjectType
 from taut.model.errors import SourceError, Where
 from taut.model.snapshot import Entry, EntryKind
 from taut.sources.archive import UnpackedFile
+from taut.sources.folder_pair import Folders
 from taut.sources.touched import Touched, touched
 
 _MODES = {
@@ -52,6 +53,7 @@ class ObjectStore:
         self.entries = lru_cache(maxsize=_KEPT)(self._entries)
         self.index = lru_cache(maxsize=_KEPT)(self._index)
         self.child = lru_cache(maxsize=4 * _KEPT)(self._child)
+        self._read = Folders()
         self.touched = lru_cache(maxsize=16)(self._touched)
         self._folders: OrderedDict[str, tuple[str, ...]] = OrderedDict()
         self._folders_lock = threading.Lock()
@@ -162,7 +164,7 @@ class ObjectStore:
         return tuple(sorted(found, key=lambda entry: entry.name))
 
     def _touched(self, old: str, new: str) -> Touched | None:
-        return touched(self.repository(), old, new)
+        return touched(self.repository(), self._read, old, new)
 
     def _child(self, oid: str, name: str) -> Entry | None:
         """What a folder has of that name. A large folder is not gone through: every commit below it makes a new one."""
