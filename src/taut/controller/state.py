@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from taut.controller.carry_out import Run
 from taut.controller.contention import Contention
 from taut.controller.haste import Haste
+from taut.controller.readers import Settled
 from taut.model.application import Application
 from taut.model.drift import DriftRecord
 from taut.model.health import HealthStatus
@@ -75,9 +76,9 @@ class Failed:
     """What the render had read until then; None when it was no render that failed."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class AppState:
-    """One application. `removed` says that Git no longer declares it, and it is being taken down."""
+    """One application, told apart by being itself. `removed` says that Git no longer declares it, and it is being taken down."""
 
     app: Application
     record: AppRecord
@@ -106,6 +107,8 @@ class AppState:
     """How many steps in a row could not be taken because of the target."""
     judged: Desired | None = None
     """What Git wanted when its inputs were last found to be the same as at the heads of its sources."""
+    settled: Settled | None = None
+    """What it was when `readers.Readers` took it in."""
     marks: int = 0
     """How often it was marked stale: what moves while it is looked for must be looked for again."""
     warnings: tuple[str, ...] = ()

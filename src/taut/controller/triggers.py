@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
 from taut.controller.fleet import Fleet
 from taut.controller.queue import Reason, WorkQueue
+from taut.controller.readers import Readers, Spot
 from taut.controller.state import AppState
 from taut.controller.status import problem_of
 from taut.model.application import Application, Source
@@ -40,16 +41,6 @@ class Watched:
     seconds: float
     credentials: str | None = None
     git: bool = True
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Spot:
-    """A source without what does not decide which snapshot it is. One object a place: told apart by what it is, not by what is in it, for
-    that is asked for every application at every commit.
-    """
-
-    source: Source
-    url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +77,7 @@ class SourceWatch:
         self._spots: dict[Source, Spot] = {}
         self._unlearned: set[str] = set()
         """Addresses where applications came or went since it was last asked where their sources are."""
+        self._settled = Readers()
         self._placed: dict[AppKey, tuple[Application, tuple[Spot, ...]]] = {}
         self.fetches = 0
         self.failing: dict[Place, TautError] = {}
@@ -118,6 +110,7 @@ class SourceWatch:
         known = self._fleet.states
         for gone in [key for key in self._placed if key not in known]:
             del self._placed[gone]
+        self._settled.keep(known.values())
         read = {place for _, places in self._placed.values() for place in places}
         self._heads = {place: head for place, head in self._heads.items() if place in read}
         self._spots = {source: spot for source, spot in self._spots.items() if spot in read}
@@ -268,16 +261,28 @@ class SourceWatch:
 
     async def changed(self, url: str) -> list[AppState]:
         """Something moved at `url`: the applications whose inputs really changed, and only those."""
-        readers = self._readers(url)
-        places = {place for state in readers for place in self._places(state)}
-        moves = {place: await self._move(place) for place in places if place.url == url}
-        # Elsewhere nothing is taken for looked at: others read there as well, and are judged when that address has its turn.
-        others = {place: await self._as_looked_at(place) for place in places if place.url != url}
         doubted: dict[tuple[str, str], bool] = {}
-        known = moves | others
-        changed = [s for s in readers if self._in_doubt(s, doubted) or not self._same(s, known)]
+        unsettled = [s for s in self._settled.unsettled(self._fleet.states.values()) if _reads(self._places(s), url)]
+        places = {place for state in unsettled for place in self._places(state)}
+        moves = {p: await self._move(p) for p in places.union(self._settled.spots(url)) if p.url == url}
+        concerned = self._concerned(url, moves, doubted).union(unsettled)
+        places |= {place for state in concerned for place in self._places(state)}
+        # Elsewhere nothing is taken for looked at: others read there as well, and are judged when that address has its turn.
+        known = moves | {place: await self._as_looked_at(place) for place in places if place.url != url}
+        asked = [s for s in self._fleet.states.values() if s in concerned] if concerned else []
+        changed = [s for s in asked if self._in_doubt(s, doubted) or not self._same(s, known)]
         self._heads |= {place: move.head for place, move in moves.items() if move.head is not None}
         return changed
+
+    def _concerned(self, url: str, moves: Mapping[Spot, Move], doubted: dict[tuple[str, str], bool]) -> set[AppState]:
+        """The settled applications that what moved may concern, by the paths that they looked at."""
+        found: set[AppState] = set()
+        for place, move in moves.items():
+            found |= self._settled.at(place, move.touched)
+        for rule, one in self._settled.rules():
+            if self._in_doubt(one, doubted):
+                found |= {s for s in self._settled.under(rule) if _reads(self._places(s), url)}
+        return found
 
     def _in_doubt(self, state: AppState, known: dict[tuple[str, str], bool]) -> bool:
         """Whether the application's project asks for more than equal inputs: each commit has to be signed, or nothing is allowed at all."""
@@ -324,11 +329,6 @@ class SourceWatch:
         if state.removed or closure is None:
             return False
         places = self._places(state)
-        if len(places) == len(closure.sources) == 1 and self._as_judged(state):
-            # Nearly always: one source, and a commit that is about others.
-            touched = moves[places[0]].touched
-            if touched is not None and closure.sources[0].untouched(touched):
-                return True
         found = [moves[place] for place in places if place in moves]
         heads = [move.head for move in found if move.head is not None]
         if len(heads) != len(closure.sources):
@@ -340,6 +340,8 @@ class SourceWatch:
                 return False
         if not state.stale:
             state.judged = state.desired
+            if self._settled.unsettled((state,)):
+                self._settled.settle(state, places)
         return True
 
     def _as_judged(self, state: AppState) -> bool:

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import orjson
@@ -48,11 +47,10 @@ class SourceClosure:
 
     def untouched(self, paths: AbstractSet[str]) -> bool:
         """Whether nothing that was looked at is among `paths`: changed files and every folder above one."""
-        return paths.isdisjoint(self.looked)
+        return paths.isdisjoint(self.looked())
 
-    @cached_property
     def looked(self) -> frozenset[str]:
-        """Every path that was looked at. Asked for every application at every commit, so it is kept."""
+        """Every path that was looked at."""
         return frozenset((*self.files, *self.absent, *self.folders, *self.listings))
 
     def to_json(self) -> dict[str, Any]:
