@@ -3,41 +3,20 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from taut.policy.cel.errors import CelError
 from taut.policy.cel.functions import Function, of_kind, tagged
+from taut.policy.quantities import quantity
 
-_QUANTITY = re.compile(r"^([+-]?(?:\d+\.?\d*|\.\d+))(Ki|Mi|Gi|Ti|Pi|Ei|n|u|m|k|M|G|T|P|E|[eE][+-]?\d{1,4})?$")
-_FACTORS = {
-    "": Decimal(1),
-    **{s + "i": Decimal(1024) ** n for n, s in enumerate("KMGTPE", 1)},
-    **{s: Decimal(1000) ** n for n, s in enumerate("kMGTPE", 1)},
-    "m": Decimal("1e-3"),
-    "u": Decimal("1e-6"),
-    "n": Decimal("1e-9"),
-}
 _NANO = Decimal("1e-9")
 _MOST = 200
 _LIMIT = 2**63
 
 
-def parse_quantity(text: str) -> Decimal | None:
-    """A quantity's value (resource.Quantity's grammar); None for other text."""
-    found = _QUANTITY.match(text) if len(text) <= _MOST else None
-    if not found:
-        return None
-    number, suffix = found[1], found[2] or ""
-    try:
-        factor = _FACTORS[suffix] if suffix in _FACTORS else Decimal("1" + suffix)
-        return Decimal(number) * factor
-    except (InvalidOperation, KeyError):
-        return None
-
-
 def _quantity(text: str) -> dict[str, Any]:
-    value = parse_quantity(text)
+    value = quantity(text)
     if value is None:
         raise CelError("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")
     return _of(value)
@@ -128,7 +107,7 @@ def _part(name: str) -> Function:
 
 FUNCTIONS = (
     Function("quantity", ("s",), _quantity),
-    Function("isQuantity", ("s",), lambda t: parse_quantity(t) is not None, result="b"),
+    Function("isQuantity", ("s",), lambda t: quantity(t) is not None, result="b"),
     Function("isInteger", ("m",), _is_integer, member=True, result="b"),
     Function("asInteger", ("m",), _as_integer, member=True, result="i"),
     Function("asApproximateFloat", ("m",), lambda v: float(_number(v)), member=True, result="d"),

@@ -71,6 +71,10 @@ def rewrite(source: str, *, optional: Collection[str], renamed: Callable[[str], 
         if token.kind != "name" or at + 1 >= len(solid) or found[solid[at + 1]].text != "(":
             continue
         member = at > 0 and found[solid[at - 1]].text == "."
+        if member and token.text == "orValue" and not _may_be_optional(found, solid, at - 1, optional):
+            for i in solid[at - 1 : _closing(found, solid, at + 1) + 1]:
+                out[i] = ""
+            continue
         if member:
             out[index] = renamed(token.text)
         if _full_name(found, solid, at) in optional or (member and f".{token.text}" in optional):
@@ -152,6 +156,32 @@ def unescape(name: str) -> str:
     if name.startswith("__") and name.endswith("__") and name[2:-2] in _RESERVED:
         return name[2:-2]
     return re.sub("|".join(_ESCAPES), lambda m: _ESCAPES[m.group()], name)
+
+
+_OPTIONALS = frozenset(["optional", "optMap", "optFlatMap", "or", "first", "last", "variables"])
+
+
+def _may_be_optional(found: list[Token], solid: list[int], dot: int, optional: Collection[str]) -> bool:
+    """Whether the value before `.orValue(…)` can be an optional. Of any other value cel-go's `orValue` is that value; the engine refuses it."""
+    at, depth = dot - 1, 0
+    while at >= 0:
+        text, kind = found[solid[at]].text, found[solid[at]].kind
+        if text in _CLOSE:
+            depth += 1
+        elif text in _OPEN:
+            if depth == 0:
+                return False
+            depth -= 1
+            if depth == 0 and text in {"[?", "("} and (text == "[?" or at == 0 or found[solid[at - 1]].kind != "name"):
+                return True
+        elif depth == 0:
+            if text == ".?" or text in _OPTIONALS or text in optional or f".{text}" in optional:
+                return True
+            before = found[solid[at - 1]].text if at else ""
+            if text not in {"."} and (kind != "name" or before not in {".", ".?"}):
+                return kind != "name"
+        at -= 1
+    return False
 
 
 def _full_name(found: list[Token], solid: list[int], at: int) -> str:

@@ -1,0 +1,52 @@
+"""What policies may look up when there are only documents: objects of files, and nothing that they do not tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from taut.model.manifests import Body
+from taut.policy.review import NotKnown
+
+
+class Objects:
+    """A lookup over given objects. What is not among them is not known: another place may have it."""
+
+    def __init__(self, objects: Iterable[Body] = (), *, complete: bool = False) -> None:
+        self._complete = complete
+        self._known: dict[tuple[str, str, str], Body] = {}
+        self._by_kind: dict[tuple[str, str], list[Body]] = {}
+        for body in objects:
+            metadata = body.get("metadata") or {}
+            version, kind = str(body.get("apiVersion") or ""), str(body.get("kind") or "")
+            place = (kind, str(metadata.get("namespace") or ""), str(metadata.get("name") or ""))
+            self._known.setdefault(place, body)
+            self._by_kind.setdefault((_group(version), kind), []).append(body)
+
+    def get(self, api_version: str, kind: str, namespace: str, name: str) -> Body | None:
+        """One of the objects. Raises NotKnown for another one, unless they are all there are."""
+        for place in ((kind, namespace, name), (kind, "", name)):
+            found = self._known.get(place)
+            if found is not None and _group(str(found.get("apiVersion"))) == _group(api_version):
+                return found
+        if self._complete:
+            return None
+        raise NotKnown(f"{kind} {namespace + '/' if namespace else ''}{name} is not among the files")
+
+    def list(self, api_version: str, kind: str, namespace: str = "") -> Sequence[Body]:
+        """Those of a kind. Raises NotKnown when there is none among them, unless they are all there are."""
+        found = self._by_kind.get((_group(api_version), kind))
+        if found is None:
+            if self._complete:
+                return ()
+            raise NotKnown(f"no {kind} is among the files")
+        return [b for b in found if not namespace or (b.get("metadata") or {}).get("namespace") == namespace]
+
+    def raw(self, method: str, path: str, body: Any = None) -> Any:
+        """Never known."""
+        raise NotKnown(f"{method} {path}: there is no cluster to ask")
+
+
+def _group(api_version: str) -> str:
+    head, slash, _ = api_version.partition("/")
+    return head if slash else ""
