@@ -104,7 +104,10 @@ def _rewrite_types(found: list[Token], solid: list[int], out: list[str]) -> None
             continue
         for i in solid[at:end]:
             out[i] = ""
+        # A map of our own has a type that only itself fits; what stands for an object of the API fits wherever one may be missing.
+        out[solid[at]] = "dyn("
         _keys(found, solid, out, end)
+        out[solid[_closing(found, solid, end)]] += ")"
 
 
 def _keys(found: list[Token], solid: list[int], out: list[str], opening: int) -> None:

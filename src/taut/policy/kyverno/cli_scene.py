@@ -141,6 +141,7 @@ def load_scene(test: Body, folder: Path, root: Path) -> Scene:
     labels = {str(s.get("name")): s.get("labels") or {} for s in values.get("namespaceSelector") or ()}
     namespaces = {str((b.get("metadata") or {}).get("name")): b for b in placed if b.get("kind") == "Namespace"}
     known = [*placed, *_context_objects(extra)]
+    policies += [Given(b, "") for b in extra if b.get("kind") == "Context"]
     return Scene(
         tuple(policies), placed, values, _user(test, folder, root), Objects(known), labels, folder, root, namespaces
     )

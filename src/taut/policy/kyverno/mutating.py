@@ -7,10 +7,10 @@ from typing import Any
 from taut.documents.yaml import load_one
 from taut.model.errors import TautError
 from taut.model.verdict import Outcome
+from taut.policy.json_patch import PatchError, patched
 from taut.policy.kyverno.conditions import hold
 from taut.policy.kyverno.context import Context
 from taut.policy.kyverno.errors import PolicyError
-from taut.policy.kyverno.json_patch import patched
 from taut.policy.kyverno.mutation import NotApplicable, merged
 from taut.policy.kyverno.outcome import Result, broken, skipped
 from taut.policy.kyverno.validation import elements
@@ -26,7 +26,7 @@ def mutated(section: dict[str, Any], context: Context, body: dict[str, Any]) -> 
         made = _foreach(section, context, body, 0) if section.get("foreach") else _changed(section, context, body)
     except NotApplicable:
         return skipped("an anchor in the patch is not met")
-    except PolicyError as error:
+    except (PolicyError, PatchError) as error:
         return broken(str(error))
     return skipped("the patch changes nothing") if made == body else Result(Outcome.PASS, "mutated", body=made)
 

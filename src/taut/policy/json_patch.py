@@ -7,18 +7,20 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-from taut.policy.kyverno.errors import PolicyError
+
+class PatchError(Exception):
+    """An operation that is wrong, or cannot be done."""
 
 
 def patched(document: dict[str, Any], patch: Sequence[Any]) -> dict[str, Any]:
-    """A document with a patch applied; the arguments stay as they are. Raises PolicyError when an operation is wrong or cannot be done."""
+    """A document with a patch applied; the arguments stay as they are. Raises PatchError when an operation is wrong or cannot be done."""
     result: Any = copy.deepcopy(document)
     for operation in patch:
         if not isinstance(operation, dict) or not isinstance(operation.get("path"), str):
-            raise PolicyError("an operation of a JSON patch has to be a mapping with a path")
+            raise PatchError("an operation of a JSON patch has to be a mapping with a path")
         result = _applied(result, operation)
     if not isinstance(result, dict):
-        raise PolicyError("a JSON patch left no object")
+        raise PatchError("a JSON patch left no object")
     return result
 
 
@@ -34,7 +36,7 @@ def _applied(document: Any, operation: dict[str, Any]) -> Any:
             return _replace(document, path, copy.deepcopy(value))
         case "test":
             if _get(document, path) != value:
-                raise PolicyError(f"the JSON patch tests {path}, and the value differs")
+                raise PatchError(f"the JSON patch tests {path}, and the value differs")
             return document
         case "copy":
             return _add(document, path, copy.deepcopy(_get(document, str(operation.get("from")))))
@@ -42,14 +44,14 @@ def _applied(document: Any, operation: dict[str, Any]) -> Any:
             moved = _get(document, str(operation.get("from")))
             return _add(_remove(document, str(operation.get("from"))), path, moved)
         case other:
-            raise PolicyError(f"a JSON patch has no operation {other!r}")
+            raise PatchError(f"a JSON patch has no operation {other!r}")
 
 
 def _steps(path: str) -> list[str]:
     if path == "":
         return []
     if not path.startswith("/"):
-        raise PolicyError(f"the path {path!r} of a JSON patch has to begin with /")
+        raise PatchError(f"the path {path!r} of a JSON patch has to begin with /")
     return [s.replace("~1", "/").replace("~0", "~") for s in path[1:].split("/")]
 
 
@@ -67,7 +69,7 @@ def _child(value: Any, step: str, path: str) -> Any:
         index = _index(value, step, path)
         if index < len(value):
             return value[index]
-    raise PolicyError(f"the JSON patch leads to nothing at {path}")
+    raise PatchError(f"the JSON patch leads to nothing at {path}")
 
 
 def _index(value: list[Any], step: str, path: str) -> int:
@@ -79,7 +81,7 @@ def _index(value: list[Any], step: str, path: str) -> int:
             return index if index >= 0 else len(value) + index
         if index == -1:
             return 0
-    raise PolicyError(f"the JSON patch leads to nothing at {path}")
+    raise PatchError(f"the JSON patch leads to nothing at {path}")
 
 
 def _parent(document: Any, path: str) -> tuple[Any, str]:
@@ -103,7 +105,7 @@ def _add(document: Any, path: str, value: Any) -> Any:
     elif isinstance(parent, list):
         parent.insert(_index(parent, step, path), value)
     else:
-        raise PolicyError(f"the JSON patch leads to nothing at {path}")
+        raise PatchError(f"the JSON patch leads to nothing at {path}")
     return document
 
 
@@ -119,7 +121,7 @@ def _made(parent: Any, step: str, following: str, path: str) -> Any:
         if index == len(parent):
             parent.append(empty)
         return parent[index]
-    raise PolicyError(f"the JSON patch leads to nothing at {path}")
+    raise PatchError(f"the JSON patch leads to nothing at {path}")
 
 
 def _replace(document: Any, path: str, value: Any) -> Any:
@@ -133,7 +135,7 @@ def _replace(document: Any, path: str, value: Any) -> Any:
 def _remove(document: Any, path: str) -> Any:
     try:
         _get(document, path)
-    except PolicyError:
+    except PatchError:
         return document
     parent, step = _parent(document, path)
     del parent[_index(parent, step, path) if isinstance(parent, list) else step]
