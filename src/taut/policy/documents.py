@@ -14,6 +14,8 @@ class Objects:
 
     def __init__(self, objects: Iterable[Body] = (), *, complete: bool = False) -> None:
         self._complete = complete
+        objects = tuple(objects)
+        self._objects = objects
         self._known: dict[tuple[str, str, str], Body] = {}
         self._by_kind: dict[tuple[str, str], list[Body]] = {}
         for body in objects:
@@ -41,6 +43,17 @@ class Objects:
                 return ()
             raise NotKnown(f"no {kind} is among the files")
         return [b for b in found if not namespace or (b.get("metadata") or {}).get("namespace") == namespace]
+
+    def inventory(self) -> dict[str, Any]:
+        """All objects, as Gatekeeper's templates look them up: `cluster[GV][Kind][name]`, `namespace[ns][GV][Kind][name]`."""
+        tree: dict[str, Any] = {"cluster": {}, "namespace": {}}
+        for body in self._objects:
+            metadata = body.get("metadata") or {}
+            space = metadata.get("namespace")
+            place = tree["namespace"].setdefault(space, {}) if space else tree["cluster"]
+            kinds = place.setdefault(str(body.get("apiVersion")), {}).setdefault(str(body.get("kind")), {})
+            kinds[str(metadata.get("name"))] = body
+        return tree
 
     def raw(self, method: str, path: str, body: Any = None) -> Any:
         """Never known."""

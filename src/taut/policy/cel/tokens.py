@@ -86,10 +86,20 @@ def rewrite(source: str, *, optional: Collection[str], renamed: Callable[[str], 
 def _rewrite_variables(found: list[Token], solid: list[int], out: list[str]) -> None:
     for name, at in _mentions([found[i] for i in solid]):
         head, dot, tail = solid[at], solid[at + 1], solid[at + 2]
+        if _is_test(found, solid, at):
+            # A variable that is declared is there; whether it can be evaluated is another question.
+            out[solid[at - 2]], out[head], out[dot], out[tail] = "", "true", "", ""
+            continue
         out[head] = ""
         maybe = found[dot].text == ".?"
         out[dot] = "optional.of(" if maybe else ""
         out[tail] = VARIABLE + name + (")" if maybe else "")
+
+
+def _is_test(found: list[Token], solid: list[int], at: int) -> bool:
+    """Whether a mention is all that a `has(…)` asks for."""
+    around = [found[solid[i]].text for i in (at - 2, at - 1, at + 3)] if at >= 2 and at + 3 < len(solid) else []
+    return around == ["has", "(", ")"]
 
 
 def _rewrite_types(found: list[Token], solid: list[int], out: list[str]) -> None:

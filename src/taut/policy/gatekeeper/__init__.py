@@ -1,0 +1,5 @@
+"""Gatekeeper: constraint templates and constraints, mutators, expansion of workloads."""
+
+from taut.policy.gatekeeper.build import ENGINE
+
+__all__ = ["ENGINE"]
