@@ -10,7 +10,6 @@ import msgspec
 
 from taut.cli.data import say, show_data
 from taut.cli.ending import Exit
-from taut.cli.options import output
 from taut.dialects.problems import DocumentProblem
 from taut.dialects.working_copy import Report, check_folder
 
@@ -35,18 +34,51 @@ class Checked(msgspec.Struct, frozen=True, rename="camel"):
     problems: tuple[Fault, ...]
 
 
+_FOLDER = click.Path(exists=True, path_type=Path)
+_FORMATS = click.Choice(["table", "json", "yaml", "sarif", "junit"])
+
+
 @click.command()
-@click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
+@click.argument("paths", nargs=-1, type=_FOLDER)
 @click.option(
     "--render/--no-render", default=True, show_default=True, help="Render the applications whose sources are here."
 )
-@output
-def check(paths: tuple[Path, ...], render: bool, output: str) -> int:
+@click.option(
+    "--policies", multiple=True, type=_FOLDER, metavar="PATH", help="Policies to judge by (files or folders)."
+)
+@click.option("--resources", multiple=True, type=_FOLDER, metavar="PATH", help="Objects to judge (files or folders).")
+@click.option("--exceptions", multiple=True, type=_FOLDER, metavar="PATH", help="Exceptions from the policies.")
+@click.option(
+    "--kyverno-test", multiple=True, type=_FOLDER, metavar="PATH", help="Run the kyverno-test.yaml files below."
+)
+@click.option("--gator-suite", multiple=True, type=_FOLDER, metavar="PATH", help="Run Gatekeeper's suites below.")
+@click.option("-o", "--output", type=_FORMATS, default="table", show_default=True, help="How the result is printed.")
+def check(
+    paths: tuple[Path, ...],
+    render: bool,
+    policies: tuple[Path, ...],
+    resources: tuple[Path, ...],
+    exceptions: tuple[Path, ...],
+    kyverno_test: tuple[Path, ...],
+    gator_suite: tuple[Path, ...],
+    output: str,
+) -> int:
     """Check PATHs (folders or files; default: here) of a working copy before they are pushed.
 
     taut's documents are checked whole, all other YAML and JSON for being readable, and every application whose sources are in this working copy
-    is rendered as the controller would. Exit codes: 0 nothing is wrong, 2 something is.
+    is rendered as the controller would.
+
+    With --policies and --resources objects are judged by policies instead: Kyverno's, Gatekeeper's and Kubernetes' own, without a cluster.
+    --kyverno-test and --gator-suite run the test files of those projects.
+
+    Exit codes: 0 nothing is wrong, 1 something that is enforced failed, or a test did, 2 something cannot be read or used.
     """
+    if kyverno_test or gator_suite:
+        return _run_tests(kyverno_test, gator_suite, output)
+    if policies or resources or exceptions:
+        return _judge(policies, resources, exceptions, output)
+    if output in {"sarif", "junit"}:
+        raise click.UsageError(f"-o {output} needs --policies and --resources")
     reports = [(path, check_folder(path)) for path in paths or (Path(),)]
     faults = tuple(_fault(path, problem) for path, report in reports for problem in report.problems)
     if render and any(report.applications for _, report in reports):
@@ -63,6 +95,49 @@ def check(paths: tuple[Path, ...], render: bool, output: str) -> int:
         )
         show_data(counted, output)
     return Exit.BAD_INPUT if faults else Exit.DONE
+
+
+def _judge(policies: tuple[Path, ...], resources: tuple[Path, ...], exceptions: tuple[Path, ...], output: str) -> int:
+    from taut.cli import policy_reports
+    from taut.cli.policies import check_policies, rows, tell_troubles
+
+    if not policies or not resources:
+        raise click.UsageError("--policies and --resources go together")
+    outcome = check_policies(policies, resources, exceptions)
+    match output:
+        case "table":
+            policy_reports.tell(outcome)
+        case "sarif":
+            click.echo(policy_reports.sarif(outcome))
+        case "junit":
+            click.echo(policy_reports.junit(outcome))
+        case _:
+            show_data(rows(outcome), output)
+    tell_troubles(outcome)
+    return outcome.code
+
+
+def _run_tests(kyverno: tuple[Path, ...], gator: tuple[Path, ...], output: str) -> int:
+    from taut.cli.policies import TestResult, run_gator, run_kyverno
+
+    if output in {"sarif", "junit"}:
+        raise click.UsageError(f"-o {output} is for --policies and --resources")
+    parts = [run_kyverno(kyverno)] if kyverno else []
+    parts += [run_gator(gator)] if gator else []
+    whole = TestResult(
+        sum(p.passed for p in parts), sum(p.total for p in parts), tuple(f for p in parts for f in p.failures)
+    )
+    if output == "table":
+        for failure in whole.failures:
+            click.echo(f"{failure.file}: {failure.case}: wanted {failure.wanted}, found {failure.found}")
+            if failure.why:
+                click.echo(f"  {failure.why}")
+        say(f"{whole.passed} of {whole.total} cases passed.")
+    else:
+        show_data(whole, output)
+    if not whole.total:
+        raise click.UsageError("there are no tests below these folders")
+    return Exit.DONE if whole.passed == whole.total else Exit.FAILED
 
 
 def _rendering(reports: list[tuple[Path, Report]]) -> tuple[Fault, ...]:

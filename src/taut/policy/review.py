@@ -146,12 +146,16 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """A policy document (or a part of one) that cannot be used: `what` and `advice` are for people. Its verdicts are errors, never passes."""
+    """A policy document (or a part of one) that is not judged by: `what` and `advice` are for people.
+
+    `elsewhere`: nothing is wrong with it, another program (Kyverno, Gatekeeper) does in the cluster what it says.
+    """
 
     origin: str
     policy: str
     what: str
     advice: str = ""
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ def labels_select(selector: Any, labels: Mapping[str, Any]) -> bool:
 
 
 def _holds(expression: dict[str, Any], labels: Mapping[str, Any]) -> bool:
-    key, values = expression.get("key"), expression.get("values") or ()
+    key, values = str(expression.get("key")), expression.get("values") or ()
     match expression.get("operator"):
         case "In":
             return key in labels and labels[key] in values

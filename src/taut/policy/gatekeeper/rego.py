@@ -86,7 +86,7 @@ class Rego:
         import regorus
 
         try:
-            engine = regorus.Engine()
+            engine: Any = regorus.Engine()  # pyright: ignore[reportAttributeAccessIssue]
             engine.set_policy_length_config(max_col=_LONGEST_LINE, max_file_bytes=_MOST_BYTES, max_lines=100_000)
             engine.set_rego_v0(not self.v1)
             engine.add_extension(SPRINTF, 2, sprintf)

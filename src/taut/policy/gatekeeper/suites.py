@@ -14,6 +14,7 @@ from taut.model.verdict import Outcome, Verdict
 from taut.policy.documents import Objects
 from taut.policy.gatekeeper.build import ENGINE
 from taut.policy.review import Built, Given, Operation, Review, User
+from taut.policy.roots import root_of
 from taut.policy.testing import TestFailure, TestReport
 
 _GROUP = "test.gatekeeper.sh/"
@@ -22,7 +23,7 @@ _GROUP = "test.gatekeeper.sh/"
 def run_suites(folder: Path) -> TestReport:
     """All suites at or below a folder, each case counted once."""
     files = [folder] if folder.is_file() else sorted(p for p in folder.rglob("*") if p.suffix in {".yaml", ".yml"})
-    root = folder if folder.is_dir() else folder.parent
+    root = root_of(folder)
     report = TestReport(0, 0)
     for file in files:
         report = report.plus(_run_file(file, root))

@@ -51,8 +51,10 @@ def _name(given: Given) -> str:
 def _not_ours(given: Given) -> Trouble:
     kind = str(given.body.get("kind"))
     if "Cleanup" in kind:
-        return Trouble(given.origin, _name(given), f"{kind}: cleaning up is left to Kyverno in the cluster")
-    return Trouble(given.origin, _name(given), f"{kind} is no policy that is evaluated here")
+        return Trouble(
+            given.origin, _name(given), f"{kind}: cleaning up is left to Kyverno in the cluster", elsewhere=True
+        )
+    return Trouble(given.origin, _name(given), f"{kind} is no policy that is evaluated here", elsewhere=True)
 
 
 def _rules(given: Given) -> tuple[list[Rule], list[Trouble]]:
@@ -63,8 +65,11 @@ def _rules(given: Given) -> tuple[list[Rule], list[Trouble]]:
         return [], [Trouble(given.origin, _name(given), "spec.rules has to be a list with at least one rule")]
     rules: list[dict[str, Any]] = []
     for rule in listed:
-        fault = _fault(rule)
-        if fault:
+        elsewhere = _elsewhere(rule)
+        fault = "" if elsewhere else _fault(rule)
+        if elsewhere:
+            troubles.append(Trouble(given.origin, _name(given), elsewhere, elsewhere=True))
+        elif fault:
             troubles.append(Trouble(given.origin, _name(given), fault))
         else:
             rules.append(rule)
@@ -73,13 +78,19 @@ def _rules(given: Given) -> tuple[list[Rule], list[Trouble]]:
     return made, troubles
 
 
+def _elsewhere(rule: Any) -> str:
+    """Why Kyverno itself has to do what a rule says; empty when it is judged here."""
+    if isinstance(rule, dict):
+        for key, words in _ELSEWHERE.items():
+            if key in rule:
+                return f"rule {rule.get('name')!r}: {words}"
+    return ""
+
+
 def _fault(rule: Any) -> str:
     if not isinstance(rule, dict) or not isinstance(rule.get("match"), dict):
         return "a rule has to be a mapping with a name and a match"
     name = rule.get("name")
-    for key, words in _ELSEWHERE.items():
-        if key in rule:
-            return f"rule {name!r}: {words}"
     if not any(isinstance(rule.get(k), dict) for k in ("validate", "mutate")):
         return f"rule {name!r} neither validates nor mutates"
     return "; ".join(_shape_faults(rule))

@@ -14,6 +14,7 @@ from taut.model.verdict import Outcome
 from taut.policy.kyverno.cli_scene import Scene, Values, load_scene
 from taut.policy.kyverno.policy import KyvernoPolicy
 from taut.policy.review import Built, Given
+from taut.policy.roots import root_of
 from taut.policy.testing import TestFailure, TestReport
 
 FILES = ("kyverno-test.yaml", "kyverno-test.yml")
@@ -38,7 +39,7 @@ def run_tests(folder: Path, build: Build) -> TestReport:
     found = [folder] if folder.is_file() else sorted(p for p in folder.rglob("*") if p.name in FILES)
     report = TestReport(0, 0)
     for file in found:
-        report = report.plus(run_file(file, build, folder if folder.is_dir() else folder.parent))
+        report = report.plus(run_file(file, build, root_of(folder)))
     return report
 
 

@@ -87,15 +87,16 @@ def containers(body: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str,
         return
     for name in LISTS:
         found = spec.get(name)
-        for index, container in enumerate(found if isinstance(found, list) else ()):
+        listed: list[Any] = found if isinstance(found, list) else []
+        for index, container in enumerate(listed):
             if isinstance(container, dict):
                 yield name, "/" + "/".join((*steps, name, str(index))), container
 
 
-def images_of(body: Mapping[str, Any], extractors: Mapping[str, Any] | None = None) -> dict[str, dict[str, Any]]:
+def images_of(body: Mapping[str, Any], extractors: Any = None) -> dict[str, dict[str, Any]]:
     """The images of an object by list and container; with `extractors` (kind → rules) those that they name."""
     found: dict[str, dict[str, Any]] = {}
-    own = (extractors or {}).get(str(body.get("kind")))
+    own = extractors.get(str(body.get("kind"))) if isinstance(extractors, dict) else None
     if isinstance(own, list):
         for rule in own:
             if isinstance(rule, dict):

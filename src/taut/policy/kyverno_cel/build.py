@@ -43,7 +43,7 @@ class _Engine:
                 policies.append(policy)
             elif kind not in {_EXCEPTION, "Context"}:
                 what = _ELSEWHERE.get(kind, f"{kind} is no policy that is evaluated here")
-                troubles.append(Trouble(given.origin, name, what))
+                troubles.append(Trouble(given.origin, name, what, elsewhere=True))
         return Built(tuple(policies), tuple(troubles))
 
 

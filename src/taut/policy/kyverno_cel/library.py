@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -37,7 +37,7 @@ _asked: ContextVar[Asked] = ContextVar("asked")
 
 
 @contextmanager
-def asking(asked: Asked) -> Iterator[None]:
+def asking(asked: Asked) -> Generator[None]:
     """Evaluations within look up there."""
     token = _asked.set(asked)
     try:

@@ -1,0 +1,209 @@
+"""`taut check --policies … --resources …`: other people's policies on rendered or written objects, without a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import msgspec
+
+from taut.cli.ending import Exit
+from taut.documents.yaml import load_documents
+from taut.model.errors import BadInput, Where
+from taut.model.manifests import Body
+from taut.model.verdict import Verdict
+from taut.policy.documents import Objects
+from taut.policy.engines import build, is_policy
+from taut.policy.judge import Judge
+from taut.policy.review import Given, Review, Trouble
+
+_SUFFIXES = frozenset({".yaml", ".yml", ".json"})
+_MOST_FILES = 20_000
+_NO_OBJECTS = ("cli.kyverno.io/", "test.gatekeeper.sh/", "kustomize.config.k8s.io/", "chainsaw.kyverno.io/")
+
+
+class Named(msgspec.Struct, frozen=True):
+    """An object, as `-o json` prints it (a contract with scripts)."""
+
+    apiVersion: str  # noqa: N815 (the contract's name)
+    kind: str
+    namespace: str
+    name: str
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One verdict, as `-o json` prints it (a contract with scripts)."""
+
+    policy: str
+    rule: str
+    engine: str
+    resource: Named
+    result: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """A verdict and where its object was written."""
+
+    verdict: Verdict
+    origin: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """All verdicts, and what of the policies could not be used."""
+
+    found: tuple[Found, ...]
+    troubles: tuple[Trouble, ...]
+    objects: int
+    policies: int
+
+    @property
+    def code(self) -> Exit:
+        """2: a policy cannot be used; 1: something that is enforced failed."""
+        if any(not t.elsewhere for t in self.troubles):
+            return Exit.BAD_INPUT
+        return Exit.FAILED if any(f.verdict.denies for f in self.found) else Exit.DONE
+
+
+def check_policies(policies: Sequence[Path], resources: Sequence[Path], exceptions: Sequence[Path]) -> Outcome:
+    """Judge the objects below `resources` by the policies below `policies`. Raises BadInput for files that cannot be read."""
+    given = list(_given([*policies, *exceptions]))
+    objects = [g for g in _given(resources) if _is_object(g.body)]
+    bodies = [g.body for g in objects]
+    known = [g.body for g in given if not is_policy(str(g.body.get("apiVersion")), str(g.body.get("kind")))]
+    built = build(given)
+    judge, lookup = Judge(built.policies), Objects([*bodies, *known])
+    namespaces = {
+        _name(b): b for b in (*bodies, *known) if b.get("kind") == "Namespace" and b.get("apiVersion") == "v1"
+    }
+    found = [
+        Found(verdict, each.origin)
+        for each in objects
+        for verdict in judge.judge(_review(each.body, namespaces), lookup).verdicts
+    ]
+    return Outcome(tuple(found), built.troubles, len(objects), len(built.policies))
+
+
+def rows(outcome: Outcome) -> list[Row]:
+    """The verdicts in the shape of the contract."""
+    return [
+        Row(
+            v.policy,
+            v.rule,
+            v.engine,
+            Named(v.subject.api_version, v.subject.kind, v.subject.namespace, v.subject.name),
+            str(v.result),
+            v.message,
+        )
+        for v in (f.verdict for f in outcome.found)
+    ]
+
+
+def tell_troubles(outcome: Outcome) -> None:
+    """Say on stderr what of the policies is not judged by."""
+    for trouble in outcome.troubles:
+        kind = "left out" if trouble.elsewhere else "cannot be used"
+        click.echo(f"{trouble.origin}: {trouble.policy}: {kind}: {trouble.what}", err=True)
+
+
+def _review(body: Body, namespaces: dict[str, Body]) -> Review:
+    namespace = str((body.get("metadata") or {}).get("namespace") or "")
+    return Review(body, namespace_object=namespaces.get(namespace))
+
+
+def _name(body: Body) -> str:
+    return str((body.get("metadata") or {}).get("name") or "")
+
+
+def _is_object(body: Body) -> bool:
+    version, kind = body.get("apiVersion"), body.get("kind")
+    if not isinstance(version, str) or not isinstance(kind, str) or not isinstance(body.get("metadata"), dict):
+        return False
+    return not version.startswith(_NO_OBJECTS)
+
+
+def _given(paths: Sequence[Path]) -> Iterator[Given]:
+    """All documents below paths, each with its file and line; lists are their items."""
+    for path in paths:
+        for file in _files(path):
+            try:
+                documents = load_documents(file.read_bytes(), file=str(file))
+            except OSError as error:
+                raise BadInput(f"the file cannot be read: {error.strerror}", where=Where(file=str(file))) from None
+            for document in documents:
+                yield from _items(document.body, f"{file}:{document.line}")
+
+
+def _items(body: object, origin: str) -> Iterator[Given]:
+    if not isinstance(body, dict):
+        return
+    items = body.get("items")
+    if str(body.get("kind") or "").endswith("List") and isinstance(items, list):
+        yield from (Given(i, origin) for i in items if isinstance(i, dict))
+    else:
+        yield Given(body, origin)
+
+
+def _files(path: Path) -> list[Path]:
+    """The YAML and JSON files of a folder. Links that lead out of it are not followed."""
+    if path.is_file():
+        return [path]
+    root = path.resolve()
+    found = sorted(
+        p for p in path.rglob("*") if p.suffix in _SUFFIXES and p.is_file() and p.resolve().is_relative_to(root)
+    )
+    if len(found) > _MOST_FILES:
+        raise BadInput(
+            f"there are more than {_MOST_FILES} files", where=Where(file=str(path)), advice="name a folder below"
+        )
+    return found
+
+
+def run_kyverno(folders: Sequence[Path]) -> TestResult:
+    """The test files of Kyverno below folders."""
+    from taut.policy.kyverno.cli_tests import run_tests
+
+    return TestResult.of([run_tests(folder, build) for folder in folders])
+
+
+def run_gator(folders: Sequence[Path]) -> TestResult:
+    """The suites of Gatekeeper below folders."""
+    from taut.policy.gatekeeper.suites import run_suites
+
+    return TestResult.of([run_suites(folder) for folder in folders])
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """A case that came out otherwise than its file says, as `-o json` prints it."""
+
+    file: str
+    case: str
+    wanted: str
+    found: str
+    why: str
+
+
+class TestResult(msgspec.Struct, frozen=True):
+    """What running test files gave, as `-o json` prints it (a contract with scripts)."""
+
+    __test__ = False
+
+    passed: int
+    total: int
+    failures: tuple[Failure, ...]
+
+    @staticmethod
+    def of(reports: Sequence[object]) -> TestResult:
+        """Several reports as one."""
+        from taut.policy.testing import TestReport
+
+        whole = TestReport(0, 0)
+        for report in reports:
+            if isinstance(report, TestReport):
+                whole = whole.plus(report)
+        failures = tuple(Failure(f.file, f.case, f.wanted, f.found, f.why) for f in whole.failures)
+        return TestResult(whole.passed, whole.total, failures)

@@ -1,0 +1,56 @@
+"""Values of Secrets stay out of what policies say: by value, wherever in a text they turn up."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from taut.model.manifests import Body
+from taut.model.verdict import Verdict
+
+HIDDEN = "••••••"
+_SHORTEST = 3
+"""Shorter values would hide every other word, and are told by their length anyway."""
+
+
+def masked(verdict: Verdict, body: Body) -> Verdict:
+    """A verdict on an object in which no value of a Secret is readable. What was found in one is not shown at all."""
+    if body.get("kind") != "Secret" or body.get("apiVersion") not in {"v1", None}:
+        return verdict
+    values = sorted(set(_values(body)), key=len, reverse=True)
+    message, wanted = verdict.message, verdict.wanted
+    for value in values:
+        message, wanted = message.replace(value, HIDDEN), wanted.replace(value, HIDDEN)
+    return replace(verdict, message=message, wanted=wanted, found=HIDDEN if verdict.found else "")
+
+
+def _values(body: Body) -> Iterator[str]:
+    """Every value, encoded and plain, whole and by its lines."""
+    for text in (*_leaves(body.get("data")), *_leaves(body.get("stringData"))):
+        for form in (text, _decoded(text)):
+            for part in (form, *form.splitlines(), *form.split()):
+                if len(part) >= _SHORTEST:
+                    yield part
+    annotation = ((body.get("metadata") or {}).get("annotations") or {}).get(
+        "kubectl.kubernetes.io/last-applied-configuration"
+    )
+    if isinstance(annotation, str):
+        yield annotation
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for inner in value.values():
+            yield from _leaves(inner)
+    elif isinstance(value, str):
+        yield value
+
+
+def _decoded(text: str) -> str:
+    try:
+        return base64.b64decode(text, validate=True).decode()
+    except (binascii.Error, ValueError):
+        return ""
