@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "render": ("taut.cli.render:render", "Render a folder to manifests, without a cluster."),
     "health": ("taut.cli.health:health", "Tell the health of objects in a file, without a cluster."),
     "check": ("taut.cli.check:check", "Check a working copy before it is pushed."),
+    "decrypt": ("taut.cli.decrypt:decrypt", "Print the plain document of an encrypted file."),
     "schema": ("taut.cli.schema:schema", "Print the JSON Schemas of taut's documents."),
     "localplane": ("taut.cli.localplane:localplane", "Start and stop a real Kubernetes control plane on this machine."),
     "store": ("taut.cli.storage:store", "Look after taut's own store."),

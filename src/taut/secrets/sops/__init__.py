@@ -1,0 +1,1 @@
+"""SOPS files: read, written and verified in memory."""

@@ -1,0 +1,252 @@
+"""Encrypted files in all their formats: decrypted and checked in memory."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from taut.secrets.sops import yaml_text
+from taut.secrets.sops.errors import SopsError
+from taut.secrets.sops.keys import Keyring, data_key
+from taut.secrets.sops.metadata import Metadata, parse, unflattened
+from taut.secrets.sops.trees import Branch, Selection, mac_of, mapped
+from taut.secrets.sops.values import decrypt_leaf, is_encrypted_leaf
+
+_MOST_BYTES = 16 * 1024 * 1024
+
+
+class Format(StrEnum):
+    """How a file is written."""
+
+    YAML = "yaml"
+    JSON = "json"
+    DOTENV = "dotenv"
+    INI = "ini"
+    BINARY = "binary"
+
+
+_SUFFIXES = {".yaml": Format.YAML, ".yml": Format.YAML, ".json": Format.JSON, ".env": Format.DOTENV, ".ini": Format.INI}
+
+
+def format_of(name: str) -> Format:
+    """The format of a file of that name, as sops takes it: what has no known ending is binary."""
+    return next((f for s, f in _SUFFIXES.items() if name.endswith(s)), Format.BINARY)
+
+
+def is_encrypted(data: bytes) -> bool:
+    """A quick test: whether this may be a file of sops."""
+    return b"ENC[AES256_GCM," in data and b"sops" in data
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A decrypted file. Never printed by itself: `text` is secret."""
+
+    text: bytes = field(repr=False)
+    metadata: Metadata = field(repr=False)
+    documents: tuple[Any, ...] = field(default=(), repr=False)
+
+
+def decrypt(data: bytes, form: Format, keyring: Keyring) -> Plain:
+    """The plain file. Raises SopsError (BadInput) with the reason: no metadata, no key that fits, a value or a MAC that was changed."""
+    if len(data) > _MOST_BYTES:
+        raise SopsError("the file is larger than 16 MiB")
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        raise SopsError("the file is no text: it is not encrypted by sops, or damaged") from None
+    match form:
+        case Format.YAML:
+            return _yaml(data, keyring)
+        case Format.JSON | Format.BINARY:
+            return _json(data, keyring, binary=form is Format.BINARY)
+        case Format.DOTENV:
+            return _dotenv(data.decode(), keyring)
+        case Format.INI:
+            return _ini(data.decode(), keyring)
+
+
+@dataclass(frozen=True)
+class _Opened:
+    metadata: Metadata
+    key: bytes = field(repr=False)
+    selection: Selection
+
+    @staticmethod
+    def of(fields: Any, keyring: Keyring) -> _Opened:
+        metadata = parse(fields)
+        selection = Selection.of(metadata.fields)
+        return _Opened(metadata, data_key(metadata, keyring), selection)
+
+    def leaf(self, value: Any, path: str, chosen: bool) -> Any:
+        """A leaf's plain value. What should be encrypted and is not is passed on, as sops does: the MAC tells."""
+        if is_encrypted_leaf(value) and (chosen or not self._by_comment):
+            return decrypt_leaf(value, self.key, path)
+        return value
+
+    @property
+    def _by_comment(self) -> bool:
+        fields = self.metadata.fields
+        return not (fields.get("encrypted_comment_regex") or fields.get("unencrypted_comment_regex"))
+
+    def comment(self, text: str, owners: list[tuple[str, ...]]) -> str:
+        """An encrypted comment: its path is that of the mapping it stands in, which its place alone does not tell for certain."""
+        failed: SopsError | None = None
+        for owner in owners:
+            try:
+                return str(decrypt_leaf(text, self.key, ":".join(owner) + ":"))
+            except SopsError as error:
+                failed = failed or error
+        raise failed or SopsError("a comment belongs to nothing")
+
+    def check(self, documents: list[Any]) -> None:
+        """Compare the MAC. Raises SopsError when it differs."""
+        modified = _moment(self.metadata.modified)
+        try:
+            stored = decrypt_leaf(self.metadata.mac, self.key, modified)
+        except SopsError:
+            raise SopsError(
+                "the MAC was changed after the file was encrypted, or its date was", advice="restore the file from Git"
+            ) from None
+        only = str(self.metadata.fields.get("mac_only_encrypted") or "").lower() == "true"
+        if mac_of(documents, self.selection, only_encrypted=only) != stored:
+            raise SopsError(
+                "the MAC does not fit: values were added, removed, moved or changed after the file was encrypted",
+                advice="restore the file from Git, or look at the values and encrypt the file again",
+            )
+
+
+def _moment(text: str) -> str:
+    """The date as sops writes it into the additional data (RFC 3339, whole seconds)."""
+    if re.match(r"^\d{4}-\d\d-\d\d[ T]", text):
+        try:
+            return datetime.fromisoformat(text).strftime("%Y-%m-%dT%H:%M:%S") + _zone(text)
+        except ValueError:
+            return text
+    return text
+
+
+def _zone(text: str) -> str:
+    found = re.search(r"(?:Z|[+-]\d\d:\d\d)$", text)
+    return "Z" if not found or found[0] in {"Z", "+00:00"} else found[0]
+
+
+def _yaml(data: bytes, keyring: Keyring) -> Plain:
+    source = yaml_text.read(data)
+    opened = _Opened.of(source.metadata, keyring)
+    values = [
+        [opened.leaf(leaf.value, _path(leaf.path), opened.selection.encrypts(leaf.path)) for leaf in leaves_]
+        for leaves_ in source.documents
+    ]
+    opened.check(
+        [
+            Branch(tuple((leaf.path, v) for leaf, v in zip(document, new, strict=True)))
+            for document, new in zip(source.documents, values, strict=True)
+        ]
+    )
+    text = yaml_text.replaced(source, values, opened.comment)
+    return Plain(text.encode(), opened.metadata)
+
+
+def _path(steps: tuple[str, ...]) -> str:
+    return "".join(f"{s}:" for s in steps)
+
+
+def _json(data: bytes, keyring: Keyring, *, binary: bool) -> Plain:
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError):
+        raise SopsError("the file is no JSON: it is not encrypted by sops, or was cut off") from None
+    if not isinstance(document, dict):
+        raise SopsError("the file has no sops metadata")
+    opened = _Opened.of(document.pop("sops", None), keyring)
+    plain = mapped(document, opened.leaf, opened.selection)
+    opened.check([plain])
+    if binary:
+        value = plain.get("data")
+        return Plain(value if isinstance(value, bytes) else str(value).encode(), opened.metadata, (plain,))
+    whole = mapped(plain, lambda leaf, *_: _whole(leaf), opened.selection)
+    return Plain((json.dumps(whole, indent="\t", ensure_ascii=False) + "\n").encode(), opened.metadata, (plain,))
+
+
+def _whole(value: Any) -> Any:
+    """A number as JSON writes it: sops keeps all of them as floats."""
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
+
+
+def _dotenv(text: str, keyring: Keyring) -> Plain:
+    pairs: list[tuple[str, str]] = []
+    fields: dict[str, str] = {}
+    for line in text.splitlines():
+        if not line.strip():
+            continue
+        if line.startswith("#"):
+            pairs.append(("#", line[1:]))
+            continue
+        key, equals, value = line.partition("=")
+        if not equals:
+            raise SopsError("a line of the file is no assignment", advice="restore the file from Git")
+        if key.startswith("sops_"):
+            fields[key.removeprefix("sops_")] = value
+        else:
+            pairs.append((key, value.replace("\\n", "\n")))
+    opened = _Opened.of(unflattened(fields) or None, keyring)
+    plain: list[tuple[str, Any]] = []
+    for key, value in pairs:
+        chosen = opened.selection.encrypts((key,))
+        found = opened.comment(value, [()]) if key == "#" and is_encrypted_leaf(value) else value
+        plain.append((key, found if key == "#" else opened.leaf(value, f"{key}:", chosen)))
+    opened.check([Branch(tuple(((k,), v) for k, v in plain if k != "#"))])
+    lines = [f"#{v}" if k == "#" else f"{k}={_one_line(v)}" for k, v in plain]
+    return Plain(("\n".join(lines) + "\n").encode(), opened.metadata)
+
+
+def _one_line(value: Any) -> str:
+    return str(value).replace("\n", "\\n")
+
+
+def _ini(text: str, keyring: Keyring) -> Plain:
+    lines, fields = _ini_lines(text)
+    opened = _Opened.of(unflattened(fields) or None, keyring)
+    done: list[str] = []
+    pairs: list[tuple[tuple[str, ...], Any]] = []
+    for key, where, value in lines:
+        if key == "[":
+            done.append(f"[{where}]")
+        elif key == ";":
+            body = value[1:].strip()
+            plain = opened.comment(body, [(where,), ()]) if is_encrypted_leaf(body) else value[1:]
+            done.append(value[:1] + plain)
+        else:
+            plain = opened.leaf(value, f"{where}:{key}:", opened.selection.encrypts((where, key)))
+            pairs.append(((where, key), plain))
+            done.append(f"{key} = {plain}")
+    opened.check([Branch(tuple(pairs))])
+    return Plain(("\n".join(done).strip("\n") + "\n").encode(), opened.metadata)
+
+
+def _ini_lines(text: str) -> tuple[list[tuple[str, str, str]], dict[str, str]]:
+    """The lines (key, section, value; `[` for a section, `;` for a comment or an empty line), and the metadata."""
+    lines: list[tuple[str, str, str]] = []
+    fields: dict[str, str] = {}
+    section = "DEFAULT"
+    for raw in text.splitlines():
+        line = raw.strip()
+        key, equals, value = line.partition("=")
+        if line.startswith("[") and line.endswith("]"):
+            section = line[1:-1]
+            if section != "sops":
+                lines.append(("[", section, ""))
+        elif section == "sops":
+            fields[key.strip()] = value.strip()
+        elif not line or line.startswith((";", "#")):
+            lines.append((";", section, line))
+        elif equals:
+            lines.append((key.strip(), section, value.strip()))
+        else:
+            raise SopsError("a line of the file is no assignment", advice="restore the file from Git")
+    return lines, fields

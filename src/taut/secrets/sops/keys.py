@@ -1,0 +1,268 @@
+"""Getting the data key of a file: private keys and services, by the kinds of recipients."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from taut.secrets.sops.errors import SopsError
+from taut.secrets.sops.metadata import Metadata, Recipient
+from taut.secrets.sops.shamir import combine
+
+_KEY_BYTES = 32
+_SECONDS = 20
+
+
+class CannotUnwrapError(Exception):
+    """This recipient's key is not here, or does not fit; the text says why."""
+
+
+@dataclass(frozen=True)
+class Keyring:
+    """Where private keys come from. `age` and `pgp` are key texts and armoured or binary keys; `vault_addresses` are servers that taut's
+    token may be sent to: the address in a file is a stranger's word.
+    """
+
+    age: Sequence[str] = field(default=(), repr=False)
+    ssh: Sequence[bytes] = field(default=(), repr=False)
+    pgp: Sequence[bytes] = field(default=(), repr=False)
+    vault_token: str = field(default="", repr=False)
+    vault_addresses: frozenset[str] = frozenset()
+    gpg: bool = False
+    aws: bool = False
+
+    @staticmethod
+    def of_environment(environment: Mapping[str, str] | None = None, files: Sequence[Path] = ()) -> Keyring:
+        """The keys that a person's environment names (as sops finds them), and those of further files (age or PGP keys)."""
+        env = os.environ if environment is None else environment
+        home = Path(env.get("HOME") or "/nonexistent")
+        config = Path(env.get("XDG_CONFIG_HOME") or home / ".config")
+        age = [env["SOPS_AGE_KEY"]] if env.get("SOPS_AGE_KEY") else []
+        places = [Path(env["SOPS_AGE_KEY_FILE"])] if env.get("SOPS_AGE_KEY_FILE") else []
+        age += [t for p in (*places, config / "sops/age/keys.txt") if (t := _text(p))]
+        ssh_places = [Path(env["SOPS_AGE_SSH_PRIVATE_KEY_FILE"])] if env.get("SOPS_AGE_SSH_PRIVATE_KEY_FILE") else [home / ".ssh/id_ed25519", home / ".ssh/id_rsa"]  # fmt: skip
+        pgp: list[bytes] = []
+        for file in files:
+            data = _bytes(file)
+            if b"AGE-SECRET-KEY-" in data:
+                age.append(data.decode(errors="replace"))
+            else:
+                pgp.append(data)
+        address = env.get("VAULT_ADDR") or ""
+        token = env.get("VAULT_TOKEN") or _text(home / ".vault-token").strip()
+        return Keyring(
+            tuple(age),
+            tuple(d for p in ssh_places if (d := _quiet(p))),
+            tuple(pgp),
+            token,
+            frozenset({address.rstrip("/")} if address else ()),
+            gpg=True,
+            aws=True,
+        )
+
+    @property
+    def age_identities(self) -> list[Any]:
+        """All age identities, those of SSH keys among them."""
+        import pyrage
+
+        library: Any = pyrage
+        found: list[Any] = []
+        for text in self.age:
+            for line in text.splitlines():
+                if line.strip().upper().startswith("AGE-SECRET-KEY-"):
+                    try:
+                        found.append(library.x25519.Identity.from_str(line.strip()))
+                    except Exception:  # noqa: BLE001, S112 (a key of another kind may follow)
+                        continue
+        for data in self.ssh:
+            try:
+                found.append(library.ssh.Identity.from_buffer(data))
+            except Exception:  # noqa: BLE001, S112 (a key with a passphrase, or of another kind)
+                continue
+        return found
+
+
+def _quiet(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def _text(path: Path) -> str:
+    return _quiet(path).decode(errors="replace")
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SopsError(f"the key file {path} cannot be read: {error.strerror}") from None
+
+
+def data_key(metadata: Metadata, keyring: Keyring) -> bytes:
+    """The key that a file's values are encrypted with. Raises SopsError that says for whom the file is, and why none of them is here."""
+    parts: list[bytes] = []
+    reasons: list[str] = []
+    for group in metadata.groups:
+        found = _of_group(group, keyring, reasons)
+        if found is not None:
+            parts.append(found)
+        if len(parts) >= metadata.threshold:
+            break
+    if len(parts) < metadata.threshold:
+        needed = (
+            f"{metadata.threshold} of {len(metadata.groups)} key groups are needed; "
+            if len(metadata.groups) > 1
+            else ""
+        )
+        raise SopsError(
+            f"no key is here that fits this file: {needed}{'; '.join(reasons)}",
+            advice="give one of these keys, or have a recipient added with `taut secrets rotate`",
+        )
+    if len(metadata.groups) == 1:
+        key = parts[0]
+    else:
+        try:
+            key = combine(parts)
+        except ValueError:
+            raise SopsError("the parts of the key do not go together", advice="restore the file from Git") from None
+    if len(key) != _KEY_BYTES:
+        raise SopsError("the file's key has not the right length", advice="restore the file from Git")
+    return key
+
+
+def _of_group(group: Sequence[Recipient], keyring: Keyring, reasons: list[str]) -> bytes | None:
+    for recipient in group:
+        try:
+            unwrap = _UNWRAP.get(recipient.kind)
+            if unwrap is None:
+                raise CannotUnwrapError("keys of this kind are not supported")
+            return unwrap(recipient, keyring)
+        except CannotUnwrapError as why:
+            reasons.append(f"{recipient.name}: {why}")
+    return None
+
+
+def _age(recipient: Recipient, keyring: Keyring) -> bytes:
+    import pyrage
+
+    library: Any = pyrage
+    identities = keyring.age_identities
+    if not identities:
+        raise CannotUnwrapError("there is no age key (SOPS_AGE_KEY, SOPS_AGE_KEY_FILE, --key)")
+    lines = str(recipient.fields.get("enc") or "").strip().splitlines()
+    body = "".join(line.strip() for line in lines if not line.startswith("-----"))
+    try:
+        return library.decrypt(base64.b64decode(body, validate=True), identities)
+    except (binascii.Error, ValueError):
+        raise CannotUnwrapError("the wrapped key is no age message") from None
+    except Exception as error:  # noqa: BLE001 (the library has one error for everything)
+        text = str(error).lower()
+        if "no matching keys" in text:
+            raise CannotUnwrapError("none of the age keys that are here fits") from None
+        raise CannotUnwrapError("the wrapped key cannot be opened") from None
+
+
+def _pgp(recipient: Recipient, keyring: Keyring) -> bytes:
+    import pysequoia
+
+    message = str(recipient.fields.get("enc") or "").encode()
+    for data in keyring.pgp:
+        try:
+            cert = pysequoia.Cert.from_bytes(data)
+            secrets = cert.secrets
+            if secrets is None:
+                continue
+            return bytes(pysequoia.decrypt(message, secrets.decryptor()).bytes or b"")
+        except Exception:  # noqa: BLE001, S112 (another key may fit)
+            continue
+    if keyring.gpg and (program := shutil.which("gpg")):
+        done = subprocess.run(
+            [program, "--batch", "--no-tty", "--decrypt"],
+            input=message,
+            capture_output=True,
+            timeout=_SECONDS,
+            check=False,
+        )
+        if done.returncode == 0:
+            return done.stdout
+        raise CannotUnwrapError("gpg has no secret key for it")
+    raise CannotUnwrapError("there is no PGP key that fits (--key), and no gpg program")
+
+
+def _kms(recipient: Recipient, keyring: Keyring) -> bytes:
+    if not keyring.aws:
+        raise CannotUnwrapError("AWS is not asked here")
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    fields = recipient.fields
+    arn = str(fields.get("arn") or "").split("+")[0]
+    parts = arn.split(":")
+    if len(parts) < 6 or parts[2] != "kms":
+        raise CannotUnwrapError("the ARN is none of KMS")
+    try:
+        session = boto3.Session(profile_name=fields.get("aws_profile") or None, region_name=parts[3])
+        options = Config(connect_timeout=5, read_timeout=10, retries={"max_attempts": 2})
+        credentials: dict[str, str] = {}
+        if fields.get("role"):
+            given = session.client("sts", config=options).assume_role(RoleArn=fields["role"], RoleSessionName="taut")[
+                "Credentials"
+            ]
+            credentials = {
+                "aws_access_key_id": given["AccessKeyId"],
+                "aws_secret_access_key": given["SecretAccessKey"],
+                "aws_session_token": given["SessionToken"],
+            }
+        client: Any = session.client("kms", config=options, **credentials)  # pyright: ignore[reportArgumentType]
+        context = {str(k): str(v) for k, v in (fields.get("context") or {}).items()}
+        blob = base64.b64decode(str(fields.get("enc") or ""), validate=True)
+        return bytes(client.decrypt(CiphertextBlob=blob, EncryptionContext=context, KeyId=arn)["Plaintext"])
+    except binascii.Error:
+        raise CannotUnwrapError("the wrapped key is no base64") from None
+    except ClientError as error:
+        raise CannotUnwrapError(f"KMS refused: {error.response.get('Error', {}).get('Code', 'unknown')}") from None
+    except BotoCoreError as error:
+        raise CannotUnwrapError(f"KMS cannot be asked ({type(error).__name__})") from None
+
+
+def _vault(recipient: Recipient, keyring: Keyring) -> bytes:
+    import hvac
+    import requests
+    from hvac.exceptions import VaultError
+
+    fields = recipient.fields
+    address = str(fields.get("vault_address") or "").rstrip("/")
+    if not keyring.vault_token:
+        raise CannotUnwrapError("there is no token (VAULT_TOKEN)")
+    if address not in keyring.vault_addresses:
+        raise CannotUnwrapError("this server is not one that the token may be sent to (VAULT_ADDR names it)")
+    try:
+        client = hvac.Client(url=address, token=keyring.vault_token, timeout=_SECONDS)
+        answer: Any = client.secrets.transit.decrypt_data(
+            name=str(fields.get("key_name")),
+            ciphertext=str(fields.get("enc")),
+            mount_point=str(fields.get("engine_path")),
+        )
+        return base64.b64decode(answer["data"]["plaintext"])
+    except VaultError as error:
+        raise CannotUnwrapError(f"Vault refused ({type(error).__name__})") from None
+    except (requests.RequestException, KeyError, TypeError, binascii.Error) as error:
+        raise CannotUnwrapError(f"Vault cannot be asked ({type(error).__name__})") from None
+
+
+_UNWRAP: dict[str, Callable[[Recipient, Keyring], bytes]] = {
+    "age": _age,
+    "pgp": _pgp,
+    "kms": _kms,
+    "hc_vault": _vault,
+}
