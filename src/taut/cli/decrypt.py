@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -42,5 +43,5 @@ def decrypt(file: Path, input_type: str | None, keys: tuple[Path, ...]) -> int:
         raise BadInput(f"the file cannot be read: {error.strerror}", where=Where(file=str(file))) from None
     except BadInput as error:
         raise BadInput(error.what, where=Where(file=str(file)), advice=error.advice) from None
-    click.get_binary_stream("stdout").write(plain.text)
+    sys.stdout.buffer.write(plain.text)
     return Exit.DONE

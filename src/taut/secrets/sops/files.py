@@ -219,8 +219,8 @@ def _ini(text: str, keyring: Keyring) -> Plain:
             done.append(f"[{where}]")
         elif key == ";":
             body = value[1:].strip()
-            plain = opened.comment(body, [(where,), ()]) if is_encrypted_leaf(body) else value[1:]
-            done.append(value[:1] + plain)
+            encrypted = is_encrypted_leaf(body)
+            done.append(f"{value[:1]} {opened.comment(body, [(where,), ()])}" if encrypted else value)
         else:
             plain = opened.leaf(value, f"{where}:{key}:", opened.selection.encrypts((where, key)))
             pairs.append(((where, key), plain))

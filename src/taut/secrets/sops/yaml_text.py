@@ -19,7 +19,8 @@ _INT = re.compile(r"^[-+]?(?:0|[1-9][0-9_]*|0[0-7_]+|0o[0-7_]+|0x[0-9a-fA-F_]+|0
 _FLOAT = re.compile(r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$")
 _TIME = re.compile(r"^\d{4}-\d\d?-\d\d?(?:$|[Tt ])")
 _COMMENT = re.compile(r"#(ENC\[AES256_GCM,data:[^\]]*type:comment\])")
-_PLAIN = re.compile(r"^[A-Za-z_/.][\w ./+@%=-]*$")
+_PLAIN = re.compile(r"""^(?:[^\W\d]|/)[^:#,\[\]{}&*!|>'"%@`\\\n]*$""")
+_WORDS = frozenset({"y", "n", "yes", "no", "on", "off"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,14 +194,10 @@ def _text(value: str, indent: int, step: int) -> str:
         pad = " " * (indent + step)
         lines = value.removesuffix("\n").split("\n") if value.endswith("\n") else value.split("\n")
         return f"|{keep}\n" + "\n".join(pad + line if line else "" for line in lines)
-    if (
-        _PLAIN.match(value)
-        and value == value.strip()
-        and ": " not in value
-        and " #" not in value
-        and isinstance(scalar(value, plain=True), str)
-        and value.lower() not in {"y", "n", "yes", "no", "on", "off"}
-    ):
+    if value.lower() in _WORDS:
+        return f'"{value}"'
+    plain = _PLAIN.match(value) and value == value.rstrip() and isinstance(scalar(value, plain=True), str)
+    if plain and all(c.isprintable() for c in value):
         return value
     if all(c.isprintable() for c in value):
         return "'" + value.replace("'", "''") + "'"
