@@ -37,7 +37,7 @@ lint: setup ## Check style and types.
 format: setup ## Format the code, and mend what can be mended.
 	@.venv/bin/ruff check --fix --quiet . ; .venv/bin/ruff format .
 
-conformance: setup ## Compare health with the peers' cases.
+conformance: setup ## Compare health and policies with the peers' cases.
 	@$(PYTHON) tests/conformance $(ARGS)
 
 faults: setup-tests ## Faults, attacks and fuzzing at full length.
