@@ -9,6 +9,7 @@ from typing import Any
 from taut.policy.admission.constraints import resource_of
 from taut.policy.cel import Activation, CelError, Environment
 from taut.policy.cel.authorizer import VALUE as AUTHORIZER
+from taut.policy.cel.tokens import variables_of as variables_in
 from taut.policy.review import Operation, Review
 
 NAMES = ("object", "oldObject", "request", "params", "namespaceObject", "authorizer")
@@ -72,16 +73,20 @@ class Expressions:
     environment: Environment
     spec: Mapping[str, Any]
     variables: dict[str, str] = field(default_factory=dict[str, str])
+    typed: bool = False
+    """The API server takes only conditions that are known to be truth values, and messages that are known to be texts."""
 
     def condition(self, activation: Activation) -> bool | CelError:
         """Whether all match conditions hold: one that does not comes before one that fails."""
         failed: CelError | None = None
         for condition in self.spec.get("matchConditions") or ():
+            text = str(condition.get("expression"))
             try:
-                if not self.compiled(str(condition.get("expression"))).test(activation):
+                if not self.compiled(text).test(activation):
                     return False
             except CelError as error:
-                failed = failed or error
+                why = self._traced(text, activation, str(error))
+                failed = failed or CelError(f"expression '{text.strip()}' resulted in error: {why}")
         return failed or True
 
     def compiled(self, text: str) -> Any:
@@ -96,9 +101,21 @@ class Expressions:
                 if self.compiled(text).test(activation):
                     continue
             except CelError as error:
-                yield Failure(f"expression '{text.strip()}' resulted in error: {error}", text.strip(), error=True)
+                why = self._traced(text, activation, str(error))
+                yield Failure(f"expression '{text.strip()}' resulted in error: {why}", text.strip(), error=True)
                 continue
             yield Failure(self.message(validation, activation), text.strip())
+
+    def _traced(self, text: str, activation: Activation, why: str) -> str:
+        """An error with the name of the variable that it comes from, as the API server tells it."""
+        for name in sorted(variables_in(text) & self.variables.keys(), key=lambda n: text.find(f"variables.{n}")):
+            inner = self.variables[name]
+            try:
+                self.compiled(inner).evaluate(activation)
+            except CelError as error:
+                if str(error) == why:
+                    return f'composited variable "{name}" fails to evaluate: {self._traced(inner, activation, why)}'
+        return why
 
     def message(self, validation: Mapping[str, Any], activation: Activation) -> str:
         """A validation's message: its message expression, else its message, else what failed."""
@@ -114,31 +131,34 @@ class Expressions:
 
     def faults(self) -> list[str]:
         """What is wrong with the expressions themselves, before anything is evaluated."""
-        return [f"{path}: {fault}" for path, text in self._texts() if (fault := self._fault(text))]
+        return [f"{path}: {fault}" for path, text, kind in self._texts() if (fault := self._fault(text, kind))]
 
-    def _fault(self, text: str) -> str:
+    def _fault(self, text: str, kind: str) -> str:
         try:
-            self.compiled(text)
+            program = self.compiled(text)
         except CelError as error:
             return str(error)
+        if self.typed and kind and program.shared is None and program.type != kind:
+            return f"must evaluate to {kind.lower()} but got {program.type.lower()}"
         return ""
 
-    def _texts(self) -> Iterator[tuple[str, str]]:
-        for section, keys in (
-            ("variables", ("expression",)),
-            ("matchConditions", ("expression",)),
-            ("validations", ("expression", "messageExpression")),
-            ("auditAnnotations", ("valueExpression",)),
+    def _texts(self) -> Iterator[tuple[str, str, str]]:
+        """Where each expression is, its text, and the type that it has to have."""
+        for section, key, kind in (
+            ("variables", "expression", ""),
+            ("matchConditions", "expression", "BOOL"),
+            ("validations", "expression", "BOOL"),
+            ("validations", "messageExpression", "STRING"),
+            ("auditAnnotations", "valueExpression", ""),
         ):
             for index, entry in enumerate(_entries(self.spec.get(section))):
-                for key in keys:
-                    if entry.get(key):
-                        yield f"spec.{section}[{index}].{key}", str(entry[key])
+                if entry.get(key):
+                    yield f"spec.{section}[{index}].{key}", str(entry[key]), kind
         for index, entry in enumerate(_entries(self.spec.get("mutations"))):
             for key in ("applyConfiguration", "jsonPatch"):
                 inner = entry.get(key)
                 if isinstance(inner, dict) and inner.get("expression"):
-                    yield f"spec.mutations[{index}].{key}.expression", str(inner["expression"])
+                    yield f"spec.mutations[{index}].{key}.expression", str(inner["expression"]), ""
 
 
 def _entries(value: Any) -> Sequence[Mapping[str, Any]]:

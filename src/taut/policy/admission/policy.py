@@ -19,7 +19,7 @@ from taut.policy.cel import CelError, Environment
 from taut.policy.plurals import plural
 from taut.policy.review import Lookup, NotKnown, Operation, Review
 
-ENVIRONMENT = Environment(NAMES)
+ENVIRONMENT = Environment(NAMES, extensions=())
 UNBOUND: Body = {"metadata": {"name": ""}, "spec": {"validationActions": ["Deny"]}}
 """What a policy is judged by where no binding is given: everything that its constraints fit, with Deny."""
 
@@ -55,7 +55,7 @@ class AdmissionPolicy:
     @cached_property
     def expressions(self) -> Expressions:
         """Its expressions."""
-        return Expressions(ENVIRONMENT, self._spec, variables_of(self._spec))
+        return Expressions(ENVIRONMENT, self._spec, variables_of(self._spec), typed=True)
 
     @cached_property
     def _resources(self) -> frozenset[str] | None:

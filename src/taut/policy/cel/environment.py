@@ -12,7 +12,9 @@ from taut.policy.cel.errors import CelError, words
 from taut.policy.cel.functions import KIND, Function, declared
 from taut.policy.cel.tokens import VARIABLE, rewrite, variables_of
 
-_EXTENSIONS = ("bindings", "encoders", "lists", "math", "optional", "sets", "strings", "two-var-comprehensions")
+_EXTENSIONS = ("bindings", "optional", "sets", "strings", "two-var-comprehensions")
+MORE = ("encoders", "lists", "math")
+"""Extensions of CEL that Kubernetes has not, and Kyverno has."""
 _LIBRARY = (
     *quantities.FUNCTIONS,
     *network.FUNCTIONS,
@@ -29,11 +31,14 @@ _MOST_BOUND = 4
 class Environment:
     """The names that expressions may use.
 
-    `names` are variables, of any type; `functions` come besides Kubernetes' library. Make one for each kind of policy and keep it: it holds
+    `names` are variables, of any type; `functions` come besides Kubernetes' library, and so do the engine's `extensions` (encoders, lists, math). Make one for each kind of policy and keep it: it holds
     what was compiled. Used by one thread at a time.
     """
 
-    def __init__(self, names: Sequence[str], functions: Sequence[Function] = ()) -> None:
+    def __init__(
+        self, names: Sequence[str], functions: Sequence[Function] = (), extensions: Sequence[str] = MORE
+    ) -> None:
+        self._extensions = (*_EXTENSIONS, *extensions)
         self.names = tuple(names)
         self._functions = (*_LIBRARY, *functions)
         self._optional = frozenset(("." if f.member else "") + f.name for f in self._functions if f.optional)
@@ -89,7 +94,7 @@ class Environment:
     def _made(self, given: tuple[str, ...]) -> Any:
         from cel_expr_python import cel
 
-        text = "name: taut\nextensions:\n" + "".join(f"- name: {n}\n  version: latest\n" for n in _EXTENSIONS)
+        text = "name: taut\nextensions:\n" + "".join(f"- name: {n}\n  version: latest\n" for n in self._extensions)
         return cel.NewEnv(
             config=cel.NewEnvConfigFromYaml(text),
             variables=dict.fromkeys((*self.names, *given), cel.Type.DYN),
@@ -119,6 +124,13 @@ class Program:
     environment: Environment
     expression: Any
     shared: Shared | None = None
+
+    @property
+    def type(self) -> str:
+        """The type that the expression gives, as far as it is known without values: `BOOL`, `STRING`, `DYN`."""
+        if self.shared is not None:
+            return self.shared.compiled(frozenset()).return_type().name()
+        return self.expression.return_type().name()
 
     def evaluate(self, activation: Activation) -> Any:
         """The value, as JSON-like Python (bytes, datetime and timedelta beside). Raises CelError when evaluation fails."""
