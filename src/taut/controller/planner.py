@@ -162,7 +162,9 @@ class Planner:
         wanted = [w.ref for w in objects]
         named = [*wanted, *(h.ref for h in hooks)]
         elsewhere = {r: k for r in named if (k := self._fleet.owner(r)) is not None and k != state.key}
-        holders = elsewhere | {r: k for r in named if (k := marked(self._fleet.look(r))) is not None and k != state.key}
+        marks = {r: k for r in named if (k := marked(self._fleet.look(r))) is not None and k != state.key}
+        # Whose inventory holds it hands it over. It may carry the mark of a third one, who had it before and never got it back.
+        holders = marks | elsewhere
         gone = set(state.items) - set(wanted)
         # What was taken over and given up again before it was written carries the mark of its first owner still.
         holders |= {r: k for r in gone if (k := marked(self._fleet.look(r))) is not None and k != state.key}
@@ -184,6 +186,7 @@ class Planner:
             deleting=state.removed,
             orphan=state.removed and state.app.spec.deletion is DeletionPolicy.ORPHAN,
             moved_from={r: k for r, k in holders.items() if self._fleet.gives_up(k, r)},
+            let_go=frozenset(r for r, k in marks.items() if self._fleet.gives_up(k, r)),
             claimed_by=claimed,
             left_to=left_to,
             unclear=unclear,

@@ -55,6 +55,8 @@ class Circumstances:
     deleting: bool = False
     orphan: bool = False
     moved_from: Mapping[ObjectRef, AppKey] = field(default_factory=dict)
+    let_go: frozenset[ObjectRef] = frozenset()
+    """Objects whose mark is that of an application that does not want them any more, whoever's inventory holds them."""
     claimed_by: Mapping[ObjectRef, AppKey] = field(default_factory=dict)
     left_to: Mapping[ObjectRef, AppKey] = field(default_factory=dict)
     unclear: Mapping[ObjectRef, AppKey] = field(default_factory=dict)
@@ -234,6 +236,8 @@ def _foreign(wanted: Wanted, live: LiveObject | None, circumstances: Circumstanc
     mark = owner_app(live.owner) if live is not None and live.owner else None
     for owner in (circumstances.elsewhere.get(wanted.ref), mark):
         if owner in (None, circumstances.app, circumstances.moved_from.get(wanted.ref)):
+            continue
+        if owner == mark and wanted.ref in circumstances.let_go:
             continue
         return Hold(HoldKind.OWNED, f"{wanted.ref} belongs to the application {owner}", (wanted.ref,), approvable=False)
     return None

@@ -631,3 +631,27 @@ async def test_what_was_taken_over_and_never_written_goes_back_to_its_first_owne
         taut.repo.delete("apps/b/shared.yaml")
         await taut.poke()
         await taut.until(lambda: taut.get("configmaps", "shared") is None, "its last owner deleted it")
+
+
+async def test_what_was_taken_over_and_never_written_goes_on_to_a_third_application(taut: Taut) -> None:
+    """It is in the second one's inventory and carries the first one's mark; neither wants it any more."""
+    shared = annotate(config_map("shared"), wave="1")
+    never = deployment("slow")
+    never["spec"]["template"]["spec"]["nodeSelector"] = {"no": "node"}
+    names = ("a", "b", "c")
+    planted = files(shared, "b") | {f"apps/{n}/own.yaml": yaml(config_map(f"own-{n}")) for n in names}
+    taut.declare(*(application(n, **GIVER) for n in names), files=planted)
+    async with taut.run():
+        await taut.synced(*names)
+        ref, before = cm_ref(taut, "shared"), live(taut, "shared")
+        taut.repo.delete("apps/b/shared.yaml")
+        await taut.push({"apps/a/shared.yaml": yaml(shared, annotate(never, wave="0"))})
+        await taut.until(lambda: holders(taut, ref) == {"a"}, "it was handed over")
+        assert owner(live(taut, "shared")) == "b", "and not written"
+        taut.repo.delete("apps/a/shared.yaml")
+        await taut.push({"apps/c/shared.yaml": yaml(shared)})
+        await taut.until(lambda: holders(taut, ref) == {"c"}, "it went on")
+        await taut.synced(*names)
+        after = live(taut, "shared")
+        assert (owner(after), after["metadata"]["uid"]) == ("c", before["metadata"]["uid"])
+        assert await stored(taut, ref) == {"c"}
