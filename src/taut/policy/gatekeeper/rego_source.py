@@ -1,7 +1,7 @@
 """Rego's source as the engine takes it, where that differs from OPA. Lines stay where they are.
 
 - An expression that begins a line with a bracket is one of its own: OPA calls nothing across a line's end.
-- `sprintf` has Go's marks for what is missing.
+- `sprintf` has Go's marks for what is missing; `re_match`, which OPA has given up, is `regex.match`.
 - What a negated call asks for is looked up before the negation: `not f(x.y)` is undefined, not true, where there is no `x.y` (OPA's compiler
   moves such references in front of the expression; equality is no call).
 """
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 SPRINTF = "taut_sprintf"
+_RENAMED = {"sprintf": SPRINTF, "re_match": "regex.match"}
 _TOKEN = re.compile(
     r'(?P<text>"(?:[^"\\\n]|\\.)*"|`[^`]*`)|(?P<comment>#[^\n]*)|(?P<newline>\n)|(?P<space>[ \t\r]+)'
     r"|(?P<name>[A-Za-z_]\w*)|(?P<number>\d[\w.]*)|(?P<sign>:=|==|!=|<=|>=|.)",
@@ -64,8 +65,8 @@ def _rename(found: list[_Token], solid: Sequence[int]) -> None:
     for at, index in enumerate(solid[:-1]):
         token = found[index]
         before = found[solid[at - 1]].text if at else ""
-        if token.kind == "name" and token.text == "sprintf" and before != "." and found[solid[at + 1]].text == "(":
-            token.text = SPRINTF
+        if token.kind == "name" and token.text in _RENAMED and before != "." and found[solid[at + 1]].text == "(":
+            token.text = _RENAMED[token.text]
 
 
 def _hoist(found: list[_Token], solid: Sequence[int]) -> None:

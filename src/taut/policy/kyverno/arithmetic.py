@@ -36,6 +36,20 @@ def _operand(value: Any, name: str) -> _Operand:
     raise PolicyError(f"{name}: {str(value)[:40]!r} is neither a number nor a quantity nor a duration")
 
 
+def _pair(a: Any, b: Any, name: str) -> tuple[_Operand, _Operand]:
+    """Two operands; `30m` beside a duration is half an hour, and else thirty thousandths."""
+    first, second = _operand(a, name), _operand(b, name)
+    kinds = {first.kind, second.kind}
+    if kinds == {_QUANTITY, _DURATION}:
+        first, second = (_as_duration(o) for o in (first, second))
+    return first, second
+
+
+def _as_duration(operand: _Operand) -> _Operand:
+    span = duration(operand.text)
+    return _Operand(_DURATION, Decimal(span), operand.text) if span is not None else operand
+
+
 def _plain(value: Decimal) -> int | float:
     return int(value) if value == value.to_integral_value() else float(value)
 
@@ -48,7 +62,7 @@ def _result(kind: str, value: Decimal, like: str) -> Any:
 
 def _alike(name: str, a: Any, b: Any, combine: Callable[[Decimal, Decimal], Decimal]) -> Any:
     """Of two operands of one kind, a value of that kind."""
-    first, second = _operand(a, name), _operand(b, name)
+    first, second = _pair(a, b, name)
     if first.kind != second.kind:
         raise PolicyError(f"{name}: a {first.kind} and a {second.kind} do not go together")
     return _result(first.kind, combine(first.value, second.value), first.text)
@@ -90,7 +104,7 @@ class Arithmetic:
 
     @signature(_OPERAND, _OPERAND)
     def _func_divide(self, a: Any, b: Any) -> Any:
-        first, second = _operand(a, "divide"), _operand(b, "divide")
+        first, second = _pair(a, b, "divide")
         value = first.value / _nonzero("divide", second)
         if second.kind == _NUMBER:
             return _result(first.kind, value, first.text)
