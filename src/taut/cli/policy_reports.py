@@ -107,8 +107,12 @@ def tell(outcome: Outcome) -> None:
                 out.print(Text(f"  {one_line(text)}"), soft_wrap=True)
     denied = sum(f.verdict.denies for f in outcome.found)
     good = sum(f.verdict.result is model.Outcome.PASS for f in outcome.found)
-    text = f"{denied} denied, {len(bad) - denied} warned or written down, {good} passed: {outcome.objects} objects, {outcome.policies} policies."
+    text = f"{denied} denied, {len(bad) - denied} warned or written down, {good} passed: {_count(outcome.objects, 'object', 'objects')}, {_count(outcome.policies, 'policy', 'policies')}."
     out.print(Text(text), soft_wrap=True)
+
+
+def _count(number: int, one: str, more: str) -> str:
+    return f"{number} {one if number == 1 else more}"
 
 
 def _follows(verdict: model.Verdict) -> str:
