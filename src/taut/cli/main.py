@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "health": ("taut.cli.health:health", "Tell the health of objects in a file, without a cluster."),
     "check": ("taut.cli.check:check", "Check a working copy before it is pushed."),
     "decrypt": ("taut.cli.decrypt:decrypt", "Print the plain document of an encrypted file."),
+    "secrets": ("taut.cli.secrets:secrets", "Encrypt, edit, rotate and verify encrypted files."),
     "schema": ("taut.cli.schema:schema", "Print the JSON Schemas of taut's documents."),
     "localplane": ("taut.cli.localplane:localplane", "Start and stop a real Kubernetes control plane on this machine."),
     "store": ("taut.cli.storage:store", "Look after taut's own store."),

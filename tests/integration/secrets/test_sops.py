@@ -15,7 +15,7 @@ import pytest
 from servers.aws import Aws, aws
 from servers.openbao import OpenBao, openbao
 from taut.secrets.sops.errors import SopsError
-from taut.secrets.sops.files import Format, decrypt, format_of, is_encrypted
+from taut.secrets.sops.files import Format, decrypt, format_of, is_encrypted, same_values
 from taut.secrets.sops.keys import Keyring
 
 SOPS = Path(sys.executable).with_name("sops")
@@ -221,3 +221,111 @@ class TestRefused:
         for form in Format:
             with pytest.raises(BadInput):
                 decrypt(text.encode(), form, Keyring())
+
+
+class TestEncrypted:
+    """What taut encrypts the real program decrypts, and it comes back as it was."""
+
+    @pytest.fixture
+    def taut(self, tmp_path: Path) -> Run:
+        program = Path(sys.executable).with_name("taut")
+
+        def call(*args: str, code: int = 0, **env: str) -> bytes:
+            home = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+            done = subprocess.run([str(program), *args], cwd=tmp_path, env=home | env, capture_output=True, check=False)
+            assert done.returncode == code, done.stderr.decode()
+            return done.stdout if not code else done.stderr
+
+        return call
+
+    @pytest.mark.parametrize("options", [(), ("--encrypted-regex", "^(data|stringData|c|s)$")])
+    def test_all_formats(
+        self, tmp_path: Path, run: Run, taut: Run, age: tuple[str, str], options: tuple[str, ...]
+    ) -> None:
+        secret, public = age
+        for file in files(tmp_path):
+            plain = file.read_bytes()
+            data = taut("secrets", "encrypt", "--age", public, *options, file.name)
+            (tmp_path / ("e" + file.name)).write_bytes(data)
+            theirs = run("-d", "e" + file.name, SOPS_AGE_KEY=secret)
+            ours = taut("decrypt", "e" + file.name, SOPS_AGE_KEY=secret)
+            form = format_of(file.name)
+            assert same_values(theirs, plain, form), file.name
+            assert same_values(ours, plain, form), file.name
+            if form is Format.YAML:
+                assert b"s3cr" not in data
+                assert b"comment" not in data.replace(b"type:comment", b"") or options
+                assert b"# inner comment" in theirs
+                assert b"# inner comment" in ours
+
+    def test_rules_and_groups(self, tmp_path: Path, run: Run, taut: Run) -> None:
+        pairs = [pyrage.x25519.Identity.generate() for _ in range(3)]
+        groups = "".join(f"      - age: [{p.to_public()}]\n" for p in pairs)
+        (tmp_path / ".sops.yaml").write_text(
+            f"creation_rules:\n  - path_regex: ^b\n    age: {pairs[0].to_public()}\n  - shamir_threshold: 2\n    key_groups:\n{groups}"
+        )
+        (tmp_path / "a.yaml").write_text("a: shared\n")
+        taut("secrets", "encrypt", "-i", "a.yaml")
+        two = "\n".join(str(p) for p in pairs[:2])
+        assert run("-d", "a.yaml", SOPS_AGE_KEY=two) == b"a: shared\n"
+        assert b"2 of 3 key groups" in taut("decrypt", "a.yaml", code=2, SOPS_AGE_KEY=str(pairs[0]))
+
+    def test_servers(self, tmp_path: Path, run: Run, taut: Run, bao: OpenBao, cloud: Aws) -> None:
+        arn = cloud.client("kms").create_key()["KeyMetadata"]["Arn"]
+        vault = {"VAULT_ADDR": bao.address, "VAULT_TOKEN": bao.token}
+        (tmp_path / "a.yaml").write_text("a: one\n")
+        (tmp_path / "b.yaml").write_bytes(taut("secrets", "encrypt", "--kms", arn, "a.yaml", **cloud.environment))
+        assert run("-d", "b.yaml", **cloud.environment) == b"a: one\n"
+        uri = f"{bao.address}/v1/transit/keys/taut"
+        (tmp_path / "c.yaml").write_bytes(taut("secrets", "encrypt", "--hc-vault-transit", uri, "a.yaml", **vault))
+        assert run("-d", "c.yaml", **vault) == b"a: one\n"
+        assert b"token may be sent to" in taut(
+            "secrets", "encrypt", "--hc-vault-transit", uri, "a.yaml", code=2, VAULT_TOKEN="x"
+        )
+
+    def test_edit_rotate_verify(self, tmp_path: Path, run: Run, taut: Run, age: tuple[str, str]) -> None:
+        secret, public = age
+        other = pyrage.x25519.Identity.generate()
+        (tmp_path / "a.yaml").write_text("# why\na: one\nb: [1, x]\n")
+        taut("secrets", "encrypt", "-i", "--age", public, "a.yaml")
+        before = (tmp_path / "a.yaml").read_bytes()
+        editor = tmp_path / "editor"
+        editor.write_text('#!/bin/sh\nstat -c %a "$1" >> seen; echo "$1" >> seen; sed -i s/one/two/ "$1"\n')
+        editor.chmod(0o755)
+        taut("secrets", "edit", "a.yaml", SOPS_AGE_KEY=secret, EDITOR=str(editor))
+        mode, place = (tmp_path / "seen").read_text().split()
+        assert mode == "600"
+        assert not Path(place).exists()
+        assert run("-d", "a.yaml", SOPS_AGE_KEY=secret) == b"# why\na: two\nb:\n    - 1\n    - x\n"
+        edited = (tmp_path / "a.yaml").read_bytes()
+        assert edited != before
+        assert b"Nothing was changed" in taut("secrets", "edit", "a.yaml", SOPS_AGE_KEY=secret, EDITOR="true")
+        assert (tmp_path / "a.yaml").read_bytes() == edited
+        taut("secrets", "rotate", "--age", str(other.to_public()), "--remove", public, "a.yaml", SOPS_AGE_KEY=secret)
+        assert run("-d", "a.yaml", SOPS_AGE_KEY=str(other)).startswith(b"# why\na: two\n")
+        assert b"none of the age keys" in taut("decrypt", "a.yaml", code=2, SOPS_AGE_KEY=secret)
+        assert b"1 whole, 0 for which no key is here, 0 damaged" in taut(
+            "secrets", "verify", ".", SOPS_AGE_KEY=str(other)
+        )
+        assert b"0 whole, 1 for which no key is here, 0 damaged" in taut("secrets", "verify", ".")
+        text = (tmp_path / "a.yaml").read_text()
+        (tmp_path / "a.yaml").write_text(text.replace("a: ENC[AES256_GCM,data:", "a: ENC[AES256_GCM,data:A"))
+        assert b"the value at a" in taut("secrets", "verify", ".", code=2, SOPS_AGE_KEY=str(other))
+
+    @pytest.mark.parametrize(
+        ("text", "reason"),
+        [
+            ("a: &x 1\nb: *x\n", b"anchors"),
+            ("a: !!binary YQ==\n", b"tags"),
+            ("- a\n", b"mappings"),
+            ("{a: b}\n", b"mappings"),
+            ("a: [\n", b""),
+            ("", b"mappings"),
+        ],
+    )
+    def test_what_would_not_come_back(
+        self, tmp_path: Path, taut: Run, age: tuple[str, str], text: str, reason: bytes
+    ) -> None:
+        (tmp_path / "a.yaml").write_text(text)
+        assert reason in taut("secrets", "encrypt", "-i", "--age", age[1], "a.yaml", code=2)
+        assert (tmp_path / "a.yaml").read_text() == text

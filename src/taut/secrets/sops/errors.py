@@ -7,3 +7,7 @@ from taut.model.errors import BadInput
 
 class SopsError(BadInput):
     """A file that cannot be decrypted or encrypted; says which, why, and what to do. Never holds a value."""
+
+
+class NoKeyError(SopsError):
+    """No key is here that fits a file, which may be whole."""

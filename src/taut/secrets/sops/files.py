@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from taut.secrets.sops import yaml_text
-from taut.secrets.sops.errors import SopsError
+from taut.secrets.sops.errors import NoKeyError, SopsError
 from taut.secrets.sops.keys import Keyring, data_key
 from taut.secrets.sops.metadata import Metadata, parse, unflattened
 from taut.secrets.sops.trees import Branch, Selection, mac_of, mapped
@@ -51,8 +51,11 @@ class Plain:
     documents: tuple[Any, ...] = field(default=(), repr=False)
 
 
-def decrypt(data: bytes, form: Format, keyring: Keyring) -> Plain:
-    """The plain file. Raises SopsError (BadInput) with the reason: no metadata, no key that fits, a value or a MAC that was changed."""
+def decrypt(data: bytes, form: Format, keyring: Keyring | bytes) -> Plain:
+    """The plain file. Raises SopsError (BadInput) with the reason: no metadata, no key that fits, a value or a MAC that was changed.
+
+    `keyring` may be the data key itself.
+    """
     if len(data) > _MOST_BYTES:
         raise SopsError("the file is larger than 16 MiB")
     try:
@@ -70,6 +73,44 @@ def decrypt(data: bytes, form: Format, keyring: Keyring) -> Plain:
             return _ini(data.decode(), keyring)
 
 
+def unsealed(data: bytes, form: Format, key: bytes) -> bytes:
+    """The plain text of a file whose data key is known."""
+    return decrypt(data, form, key).text
+
+
+def same_values(one: bytes, other: bytes, form: Format) -> bool:
+    """Whether two plain files say the same, whatever their style."""
+    match form:
+        case Format.YAML:
+            first, second = (
+                [[(leaf.path, leaf.value) for leaf in leaves] for leaves in yaml_text.read(data).documents]
+                for data in (one, other)
+            )
+            return first == second
+        case Format.JSON:
+            return json.loads(one) == json.loads(other)
+        case Format.DOTENV:
+            return _filled(one) == _filled(other)
+        case Format.INI:
+            first, second = ([x for x in ini_lines(d.decode())[0] if x[0] != ";"] for d in (one, other))
+            return first == second
+        case Format.BINARY:
+            return one == other
+
+
+def _filled(data: bytes) -> list[str]:
+    return [line for line in data.decode().splitlines() if line.strip()]
+
+
+def checked(data: bytes, form: Format, keyring: Keyring) -> bool:
+    """Whether a key was here to check all of a file. Raises BadInput for one that is damaged."""
+    try:
+        decrypt(data, form, keyring)
+    except NoKeyError:
+        return False
+    return True
+
+
 @dataclass(frozen=True)
 class _Opened:
     metadata: Metadata
@@ -77,10 +118,11 @@ class _Opened:
     selection: Selection
 
     @staticmethod
-    def of(fields: Any, keyring: Keyring) -> _Opened:
+    def of(fields: Any, keyring: Keyring | bytes) -> _Opened:
         metadata = parse(fields)
         selection = Selection.of(metadata.fields)
-        return _Opened(metadata, data_key(metadata, keyring), selection)
+        key = keyring if isinstance(keyring, bytes) else data_key(metadata, keyring)
+        return _Opened(metadata, key, selection)
 
     def leaf(self, value: Any, path: str, chosen: bool) -> Any:
         """A leaf's plain value. What should be encrypted and is not is passed on, as sops does: the MAC tells."""
@@ -105,7 +147,7 @@ class _Opened:
 
     def check(self, documents: list[Any]) -> None:
         """Compare the MAC. Raises SopsError when it differs."""
-        modified = _moment(self.metadata.modified)
+        modified = sops_moment(self.metadata.modified)
         try:
             stored = decrypt_leaf(self.metadata.mac, self.key, modified)
         except SopsError:
@@ -120,7 +162,7 @@ class _Opened:
             )
 
 
-def _moment(text: str) -> str:
+def sops_moment(text: str) -> str:
     """The date as sops writes it into the additional data (RFC 3339, whole seconds)."""
     if re.match(r"^\d{4}-\d\d-\d\d[ T]", text):
         try:
@@ -135,7 +177,7 @@ def _zone(text: str) -> str:
     return "Z" if not found or found[0] in {"Z", "+00:00"} else found[0]
 
 
-def _yaml(data: bytes, keyring: Keyring) -> Plain:
+def _yaml(data: bytes, keyring: Keyring | bytes) -> Plain:
     source = yaml_text.read(data)
     opened = _Opened.of(source.metadata, keyring)
     values = [
@@ -156,7 +198,7 @@ def _path(steps: tuple[str, ...]) -> str:
     return "".join(f"{s}:" for s in steps)
 
 
-def _json(data: bytes, keyring: Keyring, *, binary: bool) -> Plain:
+def _json(data: bytes, keyring: Keyring | bytes, *, binary: bool) -> Plain:
     try:
         document = json.loads(data)
     except (ValueError, RecursionError):
@@ -178,7 +220,7 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
 
 
-def _dotenv(text: str, keyring: Keyring) -> Plain:
+def _dotenv(text: str, keyring: Keyring | bytes) -> Plain:
     pairs: list[tuple[str, str]] = []
     fields: dict[str, str] = {}
     for line in text.splitlines():
@@ -209,8 +251,8 @@ def _one_line(value: Any) -> str:
     return str(value).replace("\n", "\\n")
 
 
-def _ini(text: str, keyring: Keyring) -> Plain:
-    lines, fields = _ini_lines(text)
+def _ini(text: str, keyring: Keyring | bytes) -> Plain:
+    lines, fields = ini_lines(text)
     opened = _Opened.of(unflattened(fields) or None, keyring)
     done: list[str] = []
     pairs: list[tuple[tuple[str, ...], Any]] = []
@@ -229,7 +271,7 @@ def _ini(text: str, keyring: Keyring) -> Plain:
     return Plain(("\n".join(done).strip("\n") + "\n").encode(), opened.metadata)
 
 
-def _ini_lines(text: str) -> tuple[list[tuple[str, str, str]], dict[str, str]]:
+def ini_lines(text: str) -> tuple[list[tuple[str, str, str]], dict[str, str]]:
     """The lines (key, section, value; `[` for a section, `;` for a comment or an empty line), and the metadata."""
     lines: list[tuple[str, str, str]] = []
     fields: dict[str, str] = {}

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from taut.secrets.sops.errors import SopsError
+from taut.secrets.sops.errors import NoKeyError, SopsError
 from taut.secrets.sops.metadata import Metadata, Recipient
 from taut.secrets.sops.shamir import combine
 
@@ -123,7 +123,7 @@ def data_key(metadata: Metadata, keyring: Keyring) -> bytes:
             if len(metadata.groups) > 1
             else ""
         )
-        raise SopsError(
+        raise NoKeyError(
             f"no key is here that fits this file: {needed}{'; '.join(reasons)}",
             advice="give one of these keys, or have a recipient added with `taut secrets rotate`",
         )
@@ -198,56 +198,65 @@ def _pgp(recipient: Recipient, keyring: Keyring) -> bytes:
     raise CannotUnwrapError("there is no PGP key that fits (--key), and no gpg program")
 
 
+def kms_client(fields: Mapping[str, Any]) -> Any:
+    """A client for a key's region, with its profile and role. Raises what boto3 does, and ValueError for what is no ARN of KMS."""
+    import boto3
+    from botocore.config import Config
+
+    parts = str(fields.get("arn") or "").split(":")
+    if len(parts) < 6 or parts[2] != "kms":
+        raise ValueError("the ARN is none of KMS")
+    session = boto3.Session(profile_name=fields.get("aws_profile") or None, region_name=parts[3])
+    options = Config(connect_timeout=5, read_timeout=10, retries={"max_attempts": 2})
+    credentials: dict[str, Any] = {}
+    if fields.get("role"):
+        sts: Any = session.client("sts", config=options)
+        given = sts.assume_role(RoleArn=fields["role"], RoleSessionName="taut")["Credentials"]
+        credentials = {
+            "aws_access_key_id": given["AccessKeyId"],
+            "aws_secret_access_key": given["SecretAccessKey"],
+            "aws_session_token": given["SessionToken"],
+        }
+    return session.client("kms", config=options, **credentials)
+
+
 def _kms(recipient: Recipient, keyring: Keyring) -> bytes:
     if not keyring.aws:
         raise CannotUnwrapError("AWS is not asked here")
-    import boto3
-    from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
 
     fields = recipient.fields
-    arn = str(fields.get("arn") or "").split("+")[0]
-    parts = arn.split(":")
-    if len(parts) < 6 or parts[2] != "kms":
-        raise CannotUnwrapError("the ARN is none of KMS")
+    context = {str(k): str(v) for k, v in (fields.get("context") or {}).items()}
     try:
-        session = boto3.Session(profile_name=fields.get("aws_profile") or None, region_name=parts[3])
-        options = Config(connect_timeout=5, read_timeout=10, retries={"max_attempts": 2})
-        credentials: dict[str, str] = {}
-        if fields.get("role"):
-            given = session.client("sts", config=options).assume_role(RoleArn=fields["role"], RoleSessionName="taut")[
-                "Credentials"
-            ]
-            credentials = {
-                "aws_access_key_id": given["AccessKeyId"],
-                "aws_secret_access_key": given["SecretAccessKey"],
-                "aws_session_token": given["SessionToken"],
-            }
-        client: Any = session.client("kms", config=options, **credentials)  # pyright: ignore[reportArgumentType]
-        context = {str(k): str(v) for k, v in (fields.get("context") or {}).items()}
         blob = base64.b64decode(str(fields.get("enc") or ""), validate=True)
-        return bytes(client.decrypt(CiphertextBlob=blob, EncryptionContext=context, KeyId=arn)["Plaintext"])
-    except binascii.Error:
-        raise CannotUnwrapError("the wrapped key is no base64") from None
+        answer = kms_client(fields).decrypt(CiphertextBlob=blob, EncryptionContext=context, KeyId=fields["arn"])
+        return bytes(answer["Plaintext"])
     except ClientError as error:
         raise CannotUnwrapError(f"KMS refused: {error.response.get('Error', {}).get('Code', 'unknown')}") from None
     except BotoCoreError as error:
         raise CannotUnwrapError(f"KMS cannot be asked ({type(error).__name__})") from None
+    except (ValueError, KeyError):
+        raise CannotUnwrapError("the ARN or the wrapped key cannot be read") from None
+
+
+def vault_client(address: str, keyring: Keyring) -> Any:
+    """A client of a Vault that taut's token may be sent to. Raises CannotUnwrapError for another one."""
+    import hvac
+
+    if not keyring.vault_token:
+        raise CannotUnwrapError("there is no token (VAULT_TOKEN)")
+    if address.rstrip("/") not in keyring.vault_addresses:
+        raise CannotUnwrapError("this server is not one that the token may be sent to (VAULT_ADDR names it)")
+    return hvac.Client(url=address, token=keyring.vault_token, timeout=_SECONDS)
 
 
 def _vault(recipient: Recipient, keyring: Keyring) -> bytes:
-    import hvac
     import requests
     from hvac.exceptions import VaultError
 
     fields = recipient.fields
-    address = str(fields.get("vault_address") or "").rstrip("/")
-    if not keyring.vault_token:
-        raise CannotUnwrapError("there is no token (VAULT_TOKEN)")
-    if address not in keyring.vault_addresses:
-        raise CannotUnwrapError("this server is not one that the token may be sent to (VAULT_ADDR names it)")
+    client = vault_client(str(fields.get("vault_address") or ""), keyring)
     try:
-        client = hvac.Client(url=address, token=keyring.vault_token, timeout=_SECONDS)
         answer: Any = client.secrets.transit.decrypt_data(
             name=str(fields.get("key_name")),
             ciphertext=str(fields.get("enc")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ class Leaf:
     indent: int
     step: int = 4
     """How much further in a text of several lines goes: an item's dash counts for two."""
+    flow: bool = False
+    """It stands in brackets, where a plain text may not hold commas and brackets."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class YamlText:
     documents: tuple[tuple[Leaf, ...], ...]
     metadata: Any
     cuts: tuple[tuple[int, int], ...]
+    ends: tuple[int, ...] = ()
+    """Where each document's mapping ends; -1 for a document that is none, or stands in brackets."""
 
 
 def read(data: bytes) -> YamlText:
@@ -57,7 +62,10 @@ def read(data: bytes) -> YamlText:
         nodes = [n for n in yaml.compose_all(text, Loader=yaml.CSafeLoader) if n is not None]
     except yaml.YAMLError:
         raise SopsError("the file is no YAML") from None
+    ends: list[int] = []
     for node in nodes:
+        block = isinstance(node, yaml.MappingNode) and not node.flow_style
+        ends.append(node.end_mark.index if block else -1)
         if not isinstance(node, yaml.MappingNode):
             documents.append(tuple(_leaves(node, (), 0)))
             continue
@@ -69,19 +77,20 @@ def read(data: bytes) -> YamlText:
             else:
                 found += _leaves(value, (str(key.value),), key.start_mark.column)
         documents.append(tuple(found))
-    return YamlText(text, tuple(documents), metadata, tuple(cuts))
+    return YamlText(text, tuple(documents), metadata, tuple(cuts), tuple(ends))
 
 
-def _leaves(node: Any, path: tuple[str, ...], indent: int, step: int = 4) -> Iterator[Leaf]:
+def _leaves(node: Any, path: tuple[str, ...], indent: int, step: int = 4, *, flow: bool = False) -> Iterator[Leaf]:
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
-            yield from _leaves(value, (*path, str(key.value)), key.start_mark.column)
+            inner = flow or bool(node.flow_style)
+            yield from _leaves(value, (*path, str(key.value)), key.start_mark.column, flow=inner)
     elif isinstance(node, yaml.SequenceNode):
         for value in node.value:
-            yield from _leaves(value, path, node.start_mark.column, 2)
+            yield from _leaves(value, path, node.start_mark.column, 2, flow=flow or bool(node.flow_style))
     else:
         value = scalar(str(node.value), plain=not node.style)
-        yield Leaf(node.start_mark.index, node.end_mark.index, path, value, indent, step)
+        yield Leaf(node.start_mark.index, node.end_mark.index, path, value, indent, step, flow)
 
 
 def _plain(node: Any) -> Any:
@@ -129,7 +138,7 @@ def replaced(source: YamlText, values: Sequence[Sequence[Any]], comment: Any) ->
     for leaves, new in zip(source.documents, values, strict=True):
         for leaf, value in zip(leaves, new, strict=True):
             if value is not leaf.value:
-                edits.append((leaf.start, leaf.end, written(value, leaf.indent, leaf.step)))
+                edits.append((leaf.start, leaf.end, written(value, leaf)))
     out, at = [], 0
     for start, end, text in sorted(edits):
         out += [_comments(source, at, start, comment), text]
@@ -140,6 +149,122 @@ def replaced(source: YamlText, values: Sequence[Sequence[Any]], comment: Any) ->
 
 def _comments(source: YamlText, start: int, end: int, comment: Any) -> str:
     return _COMMENT.sub(lambda m: "#" + comment(m[1], _owners(source, start + m.start())), source.text[start:end])
+
+
+def refuse_what_is_lost(source: YamlText) -> None:
+    """Raises SopsError for what would not come back as it is: anchors, tags, documents that are no block mapping."""
+    if any(end < 0 for end in source.ends) or not source.ends:
+        raise SopsError(
+            "only documents that are mappings, not in brackets, can be encrypted: the metadata have to find a place"
+        )
+    places = [leaf.start for leaves in source.documents for leaf in leaves if leaf.end > leaf.start]
+    if len(set(places)) != len(places):
+        raise SopsError("the file has anchors and aliases, which do not come back", advice="write the values out")
+    for leaves in source.documents:
+        for leaf in leaves:
+            if source.text[leaf.start : leaf.start + 1] in {"!", "&"}:
+                raise SopsError(
+                    "the file has tags or anchors, which do not come back", advice="write the values without them"
+                )
+
+
+_WRITTEN_COMMENT = re.compile(r"(?P<before>^|[ \t])#(?P<text>[^\n]*)", re.MULTILINE)
+
+
+def sealed(source: YamlText, values: Sequence[Sequence[Any]], block_: str, comment: Any) -> str:
+    """The text with encrypted values and comments, and the metadata at the end of each document."""
+    edits: list[tuple[int, int, str]] = []
+    for leaves, new in zip(source.documents, values, strict=True):
+        for leaf, value in zip(leaves, new, strict=True):
+            if value is not leaf.value:
+                text = json.dumps(value) if leaf.flow else str(value)
+                edits.append((leaf.start, leaf.end, text + _rest(source.text, leaf)))
+            else:
+                edits.append((leaf.start, leaf.end, source.text[leaf.start : leaf.end]))
+    out, at = [], 0
+    ends = list(source.ends)
+    for start, end, text in sorted(edits):
+        while ends and ends[0] <= start:
+            out.append(_sealed_comments(source, at, ends[0], comment))
+            out.append(_on_its_own("".join(out), block_))
+            at = ends.pop(0)
+        out += [_sealed_comments(source, at, start, comment), text]
+        at = end
+    for last in ends:
+        out.append(_sealed_comments(source, at, max(at, last), comment))
+        out.append(_on_its_own("".join(out), block_))
+        at = max(at, last)
+    out.append(source.text[at:].lstrip("\n"))
+    return "".join(out)
+
+
+def _rest(text: str, leaf: Leaf) -> str:
+    """A block scalar takes the line's end with it; the value that stands for it does not."""
+    return "\n" if text[leaf.end - 1 : leaf.end] == "\n" else ""
+
+
+def _on_its_own(before: str, block_: str) -> str:
+    return block_ if before.endswith("\n") or not before else "\n" + block_
+
+
+def _sealed_comments(source: YamlText, start: int, end: int, comment: Any) -> str:
+    def put(found: re.Match[str]) -> str:
+        owner = _mapping_around(source, start + found.start())
+        return f"{found['before']}#{comment(found['text'], owner)}"
+
+    return _WRITTEN_COMMENT.sub(put, source.text[start:end])
+
+
+def _mapping_around(source: YamlText, at: int) -> tuple[str, ...]:
+    """The mapping that a comment belongs to: on a value's line that of the value, else that of the key below it."""
+    line = source.text.rfind("\n", 0, at) + 1
+    column = at - line
+    for leaves in source.documents:
+        on_line = [leaf for leaf in leaves if line <= leaf.start < at]
+        if on_line:
+            return on_line[-1].path[:-1]
+        after = next((leaf for leaf in leaves if leaf.start >= at), None)
+        if after is not None:
+            depth = sum(1 for i in range(len(after.path)) if _column_of(leaves, after.path[: i + 1]) < column)
+            return after.path[: min(depth, len(after.path) - 1)]
+    return ()
+
+
+def _column_of(leaves: Sequence[Leaf], path: tuple[str, ...]) -> int:
+    """The column of a key, as far as a value right below it tells."""
+    found = [leaf.indent for leaf in leaves if leaf.path == path]
+    return min(found) if found else 2 * (len(path) - 1)
+
+
+def block(value: Any, indent: int = 0) -> str:
+    """A value as YAML in sops' own style: four spaces, texts of several lines as they are."""
+    pad = " " * indent
+    lines: list[str] = []
+    for key, inner in value.items():
+        if isinstance(inner, dict):
+            lines += [f"{pad}{key}:\n", block(inner, indent + 4)]
+        elif isinstance(inner, list):
+            lines.append(f"{pad}{key}:\n")
+            for item in inner:
+                text = block(item, indent + 6)
+                lines.append(pad + "    - " + text[indent + 6 :])
+        else:
+            lines.append(f"{pad}{key}: {_metadata_text(inner, indent)}\n")
+    return "".join(lines)
+
+
+def _metadata_text(value: Any, indent: int) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    text = str(value)
+    if "\n" in text:
+        return _text(text, indent, 4)
+    return text if _ENCRYPTED.match(text) else json.dumps(text)
+
+
+_ENCRYPTED = re.compile(r"^ENC\[[^\s]*\]$|^[A-Za-z0-9_./][A-Za-z0-9_./+=-]*$")
 
 
 def _owners(source: YamlText, at: int) -> list[tuple[str, ...]]:
@@ -155,8 +280,10 @@ def _owners(source: YamlText, at: int) -> list[tuple[str, ...]]:
     return list(found)
 
 
-def written(value: Any, indent: int, step: int = 4) -> str:
-    """A value as a YAML scalar below a key at `indent`."""
+def written(value: Any, leaf: Leaf) -> str:
+    """A value as a YAML scalar in the place of a leaf."""
+    if isinstance(value, str) and leaf.flow:
+        return json.dumps(value, ensure_ascii=False)
     match value:
         case None:
             return "null"
@@ -173,7 +300,7 @@ def written(value: Any, indent: int, step: int = 4) -> str:
         case datetime():
             return value.isoformat().replace("+00:00", "Z")
         case _:
-            return _text(str(value), indent, step)
+            return _text(str(value), leaf.indent, leaf.step)
 
 
 def _number(value: float) -> str:

@@ -1,0 +1,258 @@
+"""`taut secrets`: encrypt, edit, rotate and verify files as the sops program keeps them."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from taut.cli.data import say
+from taut.cli.ending import Exit
+from taut.model.errors import BadInput, TautError, Where
+
+if TYPE_CHECKING:
+    from taut.secrets.sops.files import Format
+    from taut.secrets.sops.keys import Keyring
+    from taut.secrets.sops.rules import Rule
+
+_FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+_KEYS = click.option(
+    "--key",
+    "keys",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="A file with a private key of age or PGP.",
+)
+_PRIVATE = 0o600
+
+
+def _recipients(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that name recipients, instead of the rules of .sops.yaml."""
+    for name, metavar, words in (
+        ("--hc-vault-transit", "URI", "A transit key: https://vault.example.com/v1/transit/keys/name."),
+        ("--kms", "ARN", "A key of AWS KMS."),
+        ("--pgp", "FINGERPRINT", "A PGP key that gpg knows."),
+        ("--age", "RECIPIENT", "A public key of age, or of SSH."),
+    ):
+        command = click.option(name, multiple=True, metavar=metavar, help=words)(command)
+    return command
+
+
+@click.group()
+def secrets() -> None:
+    """Keep encrypted files, as the sops program does."""
+
+
+@secrets.command("encrypt")
+@_FILE
+@_recipients
+@click.option("--encrypted-regex", metavar="REGEX", help="Only values below keys that match.")
+@click.option("-i", "--in-place", is_flag=True, help="Write the file instead of printing.")
+def encrypt_command(
+    file: Path,
+    age: tuple[str, ...],
+    pgp: tuple[str, ...],
+    kms: tuple[str, ...],
+    hc_vault_transit: tuple[str, ...],
+    encrypted_regex: str | None,
+    in_place: bool,
+) -> int:
+    """Encrypt FILE for the recipients that .sops.yaml names for it, or the options.
+
+    The result is decrypted and compared before anything is written. Exit codes: 0 done, 2 it cannot be encrypted, with the reason.
+    """
+    from taut.secrets.sops.files import format_of
+    from taut.secrets.sops.keys import Keyring
+    from taut.secrets.sops.rules import Rule, rule_for
+    from taut.secrets.sops.wrap import Wanted
+
+    def work() -> bytes:
+        wanted = Wanted(age, pgp, kms, hc_vault_transit)
+        selection = {"encrypted_regex": encrypted_regex} if encrypted_regex else {}
+        rule = rule_for(file) if wanted.empty else Rule((wanted,), selection=selection)
+        if rule is None:
+            raise BadInput(
+                "nobody is named who could read the file",
+                advice="name a recipient (--age …), or write a rule into .sops.yaml",
+            )
+        return _encrypted(file.read_bytes(), format_of(file.name), rule, Keyring.of_environment())
+
+    made = _about(file, work)
+    if in_place:
+        _replace(file, made)
+        say(f"{file.name} is encrypted.")
+    else:
+        click.echo(made.decode(), nl=False)
+    return Exit.DONE
+
+
+def _encrypted(data: bytes, form: Format, rule: Rule, ring: Keyring) -> bytes:
+    """The encrypted file, after it was seen to come back as it was."""
+    from taut.secrets.sops.encrypting import encrypt
+    from taut.secrets.sops.files import same_values, unsealed
+
+    key = os.urandom(32)
+    made = encrypt(data, form, rule, ring, key=key)
+    if not same_values(unsealed(made, form, key), data, form):
+        raise BadInput(
+            "the file would not come back as it is", advice="write it in a simpler style; nothing was changed"
+        )
+    return made
+
+
+def _about(file: Path, work: Callable[[], bytes]) -> bytes:
+    """What a function gives; errors name the file."""
+    try:
+        return work()
+    except OSError as error:
+        raise BadInput(f"the file cannot be read: {error.strerror}", where=Where(file=str(file))) from None
+    except BadInput as error:
+        where = error.where if str(error.where) else Where(file=str(file))
+        raise BadInput(error.what, where=where, advice=error.advice) from None
+
+
+def _replace(file: Path, data: bytes) -> None:
+    """Write a file as a whole, or not at all, with the rights that it has."""
+    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    try:
+        with os.fdopen(handle, "wb") as out:
+            out.write(data)
+        Path(name).chmod(file.stat().st_mode & 0o777)
+        Path(name).replace(file)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+@secrets.command("edit")
+@_FILE
+@_KEYS
+def edit_command(file: Path, keys: tuple[Path, ...]) -> int:
+    """Open FILE decrypted in $EDITOR, and encrypt it again for the same recipients.
+
+    The plain text lies in a file of its own in memory, which nobody else can read, until the editor ends.
+    """
+    from taut.secrets.sops.files import decrypt, format_of
+    from taut.secrets.sops.keys import Keyring
+
+    form, ring = format_of(file.name), Keyring.of_environment(files=keys)
+
+    def work() -> bytes:
+        data = file.read_bytes()
+        plain = decrypt(data, form, ring)
+        changed = _edited(plain.text, file.suffix)
+        if changed == plain.text:
+            return data
+        return _encrypted(changed, form, _rule_of(plain.metadata), ring)
+
+    before = file.read_bytes()
+    made = _about(file, work)
+    if made == before:
+        say("Nothing was changed.")
+        return Exit.DONE
+    _replace(file, made)
+    say(f"{file.name} is encrypted again.")
+    return Exit.DONE
+
+
+def _edited(text: bytes, suffix: str) -> bytes:
+    memory = Path("/dev/shm")  # noqa: S108 (a file system in memory: the text never reaches a disk)
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
+        place = Path(folder) / f"plain{suffix}"
+        place.touch(mode=_PRIVATE)
+        place.write_bytes(text)
+        done = subprocess.run([*shlex.split(editor), str(place)], check=False)
+        if done.returncode:
+            raise TautError(f"the editor ended with {done.returncode}", advice="nothing was changed")
+        return place.read_bytes()
+
+
+def _rule_of(metadata: Any) -> Rule:
+    """A rule that encrypts for the recipients that a file has."""
+    from taut.secrets.sops.rules import rule_of_metadata
+
+    return rule_of_metadata(metadata)
+
+
+@secrets.command("rotate")
+@_FILE
+@_KEYS
+@_recipients
+@click.option("--remove", multiple=True, metavar="RECIPIENT", help="A recipient that is to read the file no longer.")
+def rotate_command(
+    file: Path,
+    keys: tuple[Path, ...],
+    age: tuple[str, ...],
+    pgp: tuple[str, ...],
+    kms: tuple[str, ...],
+    hc_vault_transit: tuple[str, ...],
+    remove: tuple[str, ...],
+) -> int:
+    """Encrypt FILE with a new key: for its recipients, those that are named besides, and without those of --remove.
+
+    Who was removed can still read what Git has of earlier commits: change the values too.
+    """
+    from taut.secrets.sops.files import decrypt, format_of
+    from taut.secrets.sops.keys import Keyring
+    from taut.secrets.sops.rules import changed
+    from taut.secrets.sops.wrap import Wanted
+
+    form, ring = format_of(file.name), Keyring.of_environment(files=keys)
+
+    def work() -> bytes:
+        plain = decrypt(file.read_bytes(), form, ring)
+        rule = changed(_rule_of(plain.metadata), Wanted(age, pgp, kms, hc_vault_transit), frozenset(remove))
+        return _encrypted(plain.text, form, rule, ring)
+
+    _replace(file, _about(file, work))
+    say(f"{file.name} has a new key.")
+    return Exit.DONE
+
+
+@secrets.command("verify")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@_KEYS
+def verify_command(paths: tuple[Path, ...], keys: tuple[Path, ...]) -> int:
+    """Check every encrypted file at or below PATHS: that it is whole, and where a key is here, that nothing in it was changed.
+
+    Exit codes: 0 all are whole, 2 one is not.
+    """
+    from taut.secrets.sops.files import checked, format_of, is_encrypted
+    from taut.secrets.sops.keys import Keyring
+
+    ring = Keyring.of_environment(files=keys)
+    whole = locked = bad = 0
+    for file in _encrypted_files(paths):
+        data = file.read_bytes()
+        if not is_encrypted(data):
+            continue
+        try:
+            if checked(data, format_of(file.name), ring):
+                whole += 1
+            else:
+                locked += 1
+        except BadInput as error:
+            bad += 1
+            click.echo(f"{file}: {error.what}", err=True)
+    say(f"{whole} whole, {locked} for which no key is here, {bad} damaged.")
+    return Exit.BAD_INPUT if bad else Exit.DONE
+
+
+def _encrypted_files(paths: tuple[Path, ...]) -> list[Path]:
+    found: list[Path] = []
+    for path in paths:
+        if path.is_file():
+            found.append(path)
+        else:
+            root = path.resolve()
+            inside = (p for p in sorted(path.rglob("*")) if p.is_file() and ".git" not in p.parts)
+            found += [p for p in inside if p.resolve().is_relative_to(root)]
+    return found
