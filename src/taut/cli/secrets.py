@@ -107,7 +107,7 @@ def _encrypted(data: bytes, form: Format, rule: Rule, ring: Keyring) -> bytes:
     return made
 
 
-def _about(file: Path, work: Callable[[], bytes]) -> bytes:
+def _about[T](file: Path, work: Callable[[], T]) -> T:
     """What a function gives; errors name the file."""
     try:
         return work()
@@ -256,3 +256,41 @@ def _encrypted_files(paths: tuple[Path, ...]) -> list[Path]:
             inside = (p for p in sorted(path.rglob("*")) if p.is_file() and ".git" not in p.parts)
             found += [p for p in inside if p.resolve().is_relative_to(root)]
     return found
+
+
+@secrets.command("seal")
+@_FILE
+@click.option(
+    "--cert",
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The certificate of the Sealed Secrets controller (kubeseal --fetch-cert).",
+)
+@click.option(
+    "--scope",
+    type=click.Choice(["strict", "namespace-wide", "cluster-wide"]),
+    help="Where the values can be opened.  [default: as the annotations say, else strict]",
+)
+@click.option("-o", "--output", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True)
+def seal_command(file: Path, cert: Path, scope: str | None, output: str) -> int:
+    """Print the SealedSecret of each Secret in FILE: only the cluster that the certificate is from can open it."""
+    from taut.cli.data import show_data
+    from taut.documents.yaml import load_documents
+    from taut.secrets.sealed import Scope, seal
+
+    def work() -> list[dict[str, Any]]:
+        documents = load_documents(file.read_bytes(), file=str(file))
+        certificate = cert.read_bytes()
+        return [
+            seal(d.body, certificate, Scope(scope) if scope else None) for d in documents if isinstance(d.body, dict)
+        ]
+
+    made = _about(file, work)
+    if output == "json":
+        show_data(made[0] if len(made) == 1 else made, "json")
+    else:
+        from taut.documents.yaml import dump_all
+
+        click.echo(dump_all(made), nl=False)
+    return Exit.DONE

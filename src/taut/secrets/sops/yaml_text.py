@@ -13,6 +13,7 @@ import yaml
 
 from taut.documents.yaml import load_documents
 from taut.secrets.sops.errors import SopsError
+from taut.secrets.sops.yaml_comments import Entry, entries, owner
 
 _BOOLS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
@@ -49,6 +50,9 @@ class YamlText:
     cuts: tuple[tuple[int, int], ...]
     ends: tuple[int, ...] = ()
     """Where each document's mapping ends; -1 for a document that is none, or stands in brackets."""
+    entries: tuple[Entry, ...] = ()
+    keys: tuple[tuple[int, int], ...] = ()
+    """The texts of all keys: a `#` in them begins no comment."""
 
 
 def read(data: bytes) -> YamlText:
@@ -77,7 +81,18 @@ def read(data: bytes) -> YamlText:
             else:
                 found += _leaves(value, (str(key.value),), key.start_mark.column)
         documents.append(tuple(found))
-    return YamlText(text, tuple(documents), metadata, tuple(cuts), tuple(ends))
+    listed = tuple(e for node in nodes for e in entries(node))
+    keys = tuple(k for node in nodes for k in _keys(node))
+    return YamlText(text, tuple(documents), metadata, tuple(cuts), tuple(ends), listed, keys)
+
+
+def _keys(node: Any) -> Iterator[tuple[int, int]]:
+    for item in node.value if isinstance(node, yaml.MappingNode | yaml.SequenceNode) else ():
+        if isinstance(item, tuple):
+            yield item[0].start_mark.index, item[0].end_mark.index
+            yield from _keys(item[1])
+        else:
+            yield from _keys(item)
 
 
 def _leaves(node: Any, path: tuple[str, ...], indent: int, step: int = 4, *, flow: bool = False) -> Iterator[Leaf]:
@@ -173,7 +188,7 @@ _WRITTEN_COMMENT = re.compile(r"(?P<before>^|[ \t])#(?P<text>[^\n]*)", re.MULTIL
 
 def sealed(source: YamlText, values: Sequence[Sequence[Any]], block_: str, comment: Any) -> str:
     """The text with encrypted values and comments, and the metadata at the end of each document."""
-    edits: list[tuple[int, int, str]] = []
+    edits: list[tuple[int, int, str]] = [(a, b, source.text[a:b]) for a, b in source.keys]
     for leaves, new in zip(source.documents, values, strict=True):
         for leaf, value in zip(leaves, new, strict=True):
             if value is not leaf.value:
@@ -209,31 +224,10 @@ def _on_its_own(before: str, block_: str) -> str:
 
 def _sealed_comments(source: YamlText, start: int, end: int, comment: Any) -> str:
     def put(found: re.Match[str]) -> str:
-        owner = _mapping_around(source, start + found.start())
-        return f"{found['before']}#{comment(found['text'], owner)}"
+        at = start + found.start("text") - 1
+        return f"{found['before']}#{comment(found['text'], owner(source.text, at, source.entries))}"
 
     return _WRITTEN_COMMENT.sub(put, source.text[start:end])
-
-
-def _mapping_around(source: YamlText, at: int) -> tuple[str, ...]:
-    """The mapping that a comment belongs to: on a value's line that of the value, else that of the key below it."""
-    line = source.text.rfind("\n", 0, at) + 1
-    column = at - line
-    for leaves in source.documents:
-        on_line = [leaf for leaf in leaves if line <= leaf.start < at]
-        if on_line:
-            return on_line[-1].path[:-1]
-        after = next((leaf for leaf in leaves if leaf.start >= at), None)
-        if after is not None:
-            depth = sum(1 for i in range(len(after.path)) if _column_of(leaves, after.path[: i + 1]) < column)
-            return after.path[: min(depth, len(after.path) - 1)]
-    return ()
-
-
-def _column_of(leaves: Sequence[Leaf], path: tuple[str, ...]) -> int:
-    """The column of a key, as far as a value right below it tells."""
-    found = [leaf.indent for leaf in leaves if leaf.path == path]
-    return min(found) if found else 2 * (len(path) - 1)
 
 
 def block(value: Any, indent: int = 0) -> str:
