@@ -9,10 +9,13 @@ from typing import Any
 
 import yaml
 
+_NOWHERE = 1 << 30
+"""The column of brackets: no comment is indented as they are."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A key of a block mapping, or an item of a block list: where it begins, and the path of what it stands in."""
+    """A key of a block mapping, an item of a block list, or something in brackets: where it begins, and the path of what it stands in."""
 
     start: int
     line: int
@@ -30,23 +33,22 @@ def entries(node: Any, path: tuple[str, ...] = ()) -> Iterator[Entry]:
         for value in node.value:
             yield Entry(value.start_mark.index, value.start_mark.line, node.start_mark.column, path)
             yield from entries(value, path)
+    elif isinstance(node, yaml.CollectionNode):
+        yield Entry(node.start_mark.index, node.start_mark.line, _NOWHERE, path)
 
 
 def owner(text: str, at: int, listed: Sequence[Entry]) -> tuple[str, ...]:
     """The path of a comment whose `#` is at a place, as yaml.v3 (which sops reads with) gives comments to nodes.
 
-    Behind a value it goes with the value; behind a key alone, or on a line of its own, with what follows; indented further than what follows, with
-    the block that ends there.
+    Behind a value or a key it goes with that (behind brackets, with what is in them); on a line of its own with what follows; indented further
+    than what follows, with the block that ends there.
     """
     line_start = text.rfind("\n", 0, at) + 1
     column = at - line_start
     index = bisect_left(listed, at, key=lambda e: e.start)
     after = listed[index] if index < len(listed) else None
-    before = text[line_start:at].strip()
-    if before and not before.endswith(":") and index:
+    if text[line_start:at].strip() and index:
         return listed[index - 1].path
-    if before and after is not None:
-        return after.path
     if column <= (after.column if after is not None else 0):
         return after.path if after is not None else ()
     ended = [e for e in reversed(listed[:index]) if e.column <= column]
