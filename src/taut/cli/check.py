@@ -48,6 +48,8 @@ _FORMATS = click.Choice(["table", "json", "yaml", "sarif", "junit"])
 )
 @click.option("--resources", multiple=True, type=_FOLDER, metavar="PATH", help="Objects to judge (files or folders).")
 @click.option("--exceptions", multiple=True, type=_FOLDER, metavar="PATH", help="Exceptions from the policies.")
+@click.option("--builtin", is_flag=True, help="Judge --resources by taut's own checks as well.")
+@click.option("--without", multiple=True, metavar="CHECK", help="One of taut's own checks that is not to be made.")
 @click.option(
     "--kyverno-test", multiple=True, type=_FOLDER, metavar="PATH", help="Run the kyverno-test.yaml files below."
 )
@@ -59,6 +61,8 @@ def check(
     policies: tuple[Path, ...],
     resources: tuple[Path, ...],
     exceptions: tuple[Path, ...],
+    builtin: bool,
+    without: tuple[str, ...],
     kyverno_test: tuple[Path, ...],
     gator_suite: tuple[Path, ...],
     output: str,
@@ -68,15 +72,16 @@ def check(
     taut's documents are checked whole, all other YAML and JSON for being readable, and every application whose sources are in this working copy
     is rendered as the controller would.
 
-    With --policies and --resources objects are judged by policies instead: Kyverno's, Gatekeeper's and Kubernetes' own, without a cluster.
+    With --policies and --resources objects are judged by policies instead: Kyverno's, Gatekeeper's and Kubernetes' own,
+    without a cluster; with --builtin by taut's own checks as well.
     --kyverno-test and --gator-suite run the test files of those projects.
 
     Exit codes: 0 nothing is wrong, 1 something that is enforced failed, or a test did, 2 something cannot be read or used.
     """
     if kyverno_test or gator_suite:
         return _run_tests(kyverno_test, gator_suite, output)
-    if policies or resources or exceptions:
-        return _judge(policies, resources, exceptions, output)
+    if policies or resources or exceptions or builtin:
+        return _judge(policies, resources, exceptions, output, builtin=builtin, without=without)
     if output in {"sarif", "junit"}:
         raise click.UsageError(f"-o {output} needs --policies and --resources")
     reports = [(path, check_folder(path)) for path in paths or (Path(),)]
@@ -97,13 +102,25 @@ def check(
     return Exit.BAD_INPUT if faults else Exit.DONE
 
 
-def _judge(policies: tuple[Path, ...], resources: tuple[Path, ...], exceptions: tuple[Path, ...], output: str) -> int:
+def _judge(
+    policies: tuple[Path, ...],
+    resources: tuple[Path, ...],
+    exceptions: tuple[Path, ...],
+    output: str,
+    *,
+    builtin: bool,
+    without: tuple[str, ...],
+) -> int:
     from taut.cli import policy_reports
     from taut.cli.policies import check_policies, rows, tell_troubles
+    from taut.policy.builtin import CHECKS
 
-    if not policies or not resources:
-        raise click.UsageError("--policies and --resources go together")
-    outcome = check_policies(policies, resources, exceptions)
+    if not resources or not (policies or builtin):
+        raise click.UsageError("--policies (or --builtin) and --resources go together")
+    if unknown := set(without) - {c.name for c in CHECKS}:
+        names = ", ".join(c.name for c in CHECKS)
+        raise click.UsageError(f"there is no check {min(unknown)!r}; there are {names}")
+    outcome = check_policies(policies, resources, exceptions, builtin=builtin, without=without)
     match output:
         case "table":
             policy_reports.tell(outcome)

@@ -69,8 +69,18 @@ class Outcome:
         return Exit.FAILED if any(f.verdict.denies for f in self.found) else Exit.DONE
 
 
-def check_policies(policies: Sequence[Path], resources: Sequence[Path], exceptions: Sequence[Path]) -> Outcome:
-    """Judge the objects below `resources` by the policies below `policies`. Raises BadInput for files that cannot be read."""
+def check_policies(
+    policies: Sequence[Path],
+    resources: Sequence[Path],
+    exceptions: Sequence[Path],
+    *,
+    builtin: bool = False,
+    without: Sequence[str] = (),
+) -> Outcome:
+    """Judge the objects below `resources` by the policies below `policies`, and with `builtin` by taut's own checks but those in `without`.
+
+    Raises BadInput for files that cannot be read.
+    """
     given = list(_given([*policies, *exceptions]))
     objects = [g for g in _given(resources) if _is_object(g.body)]
     bodies = [g.body for g in objects]
@@ -85,6 +95,10 @@ def check_policies(policies: Sequence[Path], resources: Sequence[Path], exceptio
         for each in objects
         for verdict in judge.judge(_review(each.body, namespaces), lookup).verdicts
     ]
+    if builtin:
+        from taut.policy.builtin import check
+
+        found += [Found(verdict, objects[number].origin) for number, verdict in check(bodies, without=without)]
     return Outcome(tuple(found), built.troubles, len(objects), len(built.policies))
 
 

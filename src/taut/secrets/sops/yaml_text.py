@@ -262,8 +262,8 @@ _ENCRYPTED = re.compile(r"^ENC\[[^\s]*\]$|^[A-Za-z0-9_./][A-Za-z0-9_./+=-]*$")
 
 
 def _owners(source: YamlText, at: int) -> list[tuple[str, ...]]:
-    """The mappings around a place: those of the values before and after it, the inner ones first."""
-    found: dict[tuple[str, ...], None] = {}
+    """The places that a comment may have been encrypted for, the likeliest first: the program has written comments in more than one way."""
+    found: dict[tuple[str, ...], None] = {owner(source.text, at, source.entries): None}
     for leaves in source.documents:
         before = next((leaf for leaf in reversed(leaves) if leaf.start < at), None)
         after = next((leaf for leaf in leaves if leaf.start >= at), None)

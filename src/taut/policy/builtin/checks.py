@@ -1,0 +1,45 @@
+"""All checks by name, and how they are run."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+from taut.model.manifests import Body
+from taut.model.verdict import Enforcement, Outcome, Subject, Verdict
+from taut.policy.builtin import apis, images, raw_secrets, together
+from taut.policy.builtin.finding import Check, Finding, metadata_of, place_of
+
+ANNOTATION = "checks.taut.dev/"
+"""Ahead of a check's name in an annotation whose value is the reason why it does not hold for an object."""
+
+CHECKS: tuple[Check, ...] = (
+    Check("image-tag", "images by the tag latest, or by none", Enforcement.DENY, images.latest),
+    Check("image-digest", "images that are not pinned by digest", Enforcement.WARN, images.digest),
+    Check("raw-secret", "Secrets whose values lie in Git", Enforcement.DENY, raw_secrets.raw),
+    Check("removed-api", "API versions that Kubernetes no longer serves", Enforcement.DENY, apis.removed),
+    Check("duplicate", "objects that are declared more than once", Enforcement.DENY, together.duplicates),
+    Check("service-selector", "Services that select no Pod", Enforcement.WARN, together.services),
+    Check("ingress-backend", "Ingresses that lead to no Service", Enforcement.WARN, together.backends),
+)
+
+
+def check(bodies: Sequence[Body], *, without: Collection[str] = ()) -> Iterator[tuple[int, Verdict]]:
+    """What the checks find in objects, each with the number of its object. `without` are names of checks that are off."""
+    numbers = {id(body): number for number, body in enumerate(bodies)}
+    for one in CHECKS:
+        if one.name not in without:
+            for finding in one.find(bodies):
+                yield numbers[id(finding.body)], _verdict(one, finding)
+
+
+def _verdict(one: Check, finding: Finding) -> Verdict:
+    body = finding.body
+    namespace, name = place_of(body)
+    subject = Subject(str(body.get("apiVersion") or ""), str(body.get("kind") or ""), namespace, name)
+    reason = str((metadata_of(body).get("annotations") or {}).get(ANNOTATION + one.name) or "").strip()
+    outcome = Outcome.SKIP if reason else Outcome.FAIL if one.enforcement is Enforcement.DENY else Outcome.WARN
+    message = f"{finding.message} (left as it is: {reason})" if reason else finding.message
+    return Verdict(
+        one.name, "", "taut", subject, outcome, message, one.enforcement,
+        finding.path, finding.found, finding.wanted, ANNOTATION + one.name if reason else "",
+    )  # fmt: skip
