@@ -40,10 +40,43 @@ def build(documents: Iterable[Given], *, also: Sequence[Given] = ()) -> Built:
         if not own:
             continue
         engine: Engine = importlib.import_module(module).ENGINE
-        built = engine.build([*own, *others, *also])
+        built = _built(engine, own, [*others, *also])
         policies += built.policies
         troubles += built.troubles
     return Built(tuple(policies), tuple(troubles))
+
+
+def _built(engine: Engine, own: Sequence[Given], others: Sequence[Given]) -> Built:
+    """What an engine makes of its documents. One that breaks it is left out, and told."""
+    try:
+        return _tried(engine.build([*own, *others]))
+    except Exception:
+        good, troubles = list[Given](), list[Trouble]()
+        for given in own:
+            try:
+                _tried(engine.build([given, *others]))
+                good.append(given)
+            except Exception as error:  # noqa: BLE001
+                what = f"the document is not of the shape that its kind has ({type(error).__name__})"
+                troubles.append(
+                    Trouble(given.origin, _name(given), what, "compare it with the documentation of the kind")
+                )
+        if not troubles:
+            raise
+        built = _built(engine, good, others) if good else Built()
+        return Built(built.policies, (*troubles, *built.troubles))
+
+
+def _tried(built: Built) -> Built:
+    """What was built, after each policy said what everybody asks of it."""
+    for policy in built.policies:
+        _ = (policy.name, policy.hash, policy.concerns("v1", "Pod"))
+    return built
+
+
+def _name(given: Given) -> str:
+    metadata = given.body.get("metadata")
+    return str(metadata.get("name") or "") if isinstance(metadata, dict) else ""
 
 
 def _type(given: Given) -> tuple[str, str]:

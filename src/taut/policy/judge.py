@@ -43,12 +43,12 @@ class Judge:
             return Judged(review.body, ())
         verdicts: list[Verdict] = []
         for policy in about:
-            body, said = policy.mutate(review, lookup)
+            body, said = _completed(policy, review, lookup)
             verdicts += (v for v in said if v.result is Outcome.ERROR)
             if body is not review.body and review.object is not None:
                 review = replace(review, object=body)
         for policy in about:
-            verdicts += policy.validate(review, lookup)
+            verdicts += _judged(policy, review, lookup)
         return Judged(review.body, tuple(masked(v, review.body) for v in verdicts))
 
     def _of(self, body: Body) -> Sequence[Policy]:
@@ -57,3 +57,23 @@ class Judge:
         if found is None:
             found = self._about[key] = [p for p in self._policies if p.concerns(*key)]
         return found
+
+
+def _completed(policy: Policy, review: Review, lookup: Lookup) -> tuple[Body, Sequence[Verdict]]:
+    try:
+        return policy.mutate(review, lookup)
+    except Exception as error:  # noqa: BLE001 (a policy is hostile: what it breaks is its own verdict, and nobody else's)
+        return review.body, [_broken(policy, review, error)]
+
+
+def _judged(policy: Policy, review: Review, lookup: Lookup) -> Sequence[Verdict]:
+    try:
+        return policy.validate(review, lookup)
+    except Exception as error:  # noqa: BLE001
+        return [_broken(policy, review, error)]
+
+
+def _broken(policy: Policy, review: Review, error: Exception) -> Verdict:
+    """Of an error that nobody foresaw only the kind is told: its text may hold a value."""
+    message = f"the policy cannot be judged on this object ({type(error).__name__})"
+    return Verdict(policy.name, "", policy.engine, review.subject, Outcome.ERROR, message)

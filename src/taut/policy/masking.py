@@ -12,6 +12,7 @@ from taut.model.manifests import Body
 from taut.model.verdict import Verdict
 
 HIDDEN = "••••••"
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _SHORTEST = 3
 """Shorter values would hide every other word, and are told by their length anyway."""
 
@@ -34,9 +35,9 @@ def _values(body: Body) -> Iterator[str]:
             for part in (form, *form.splitlines(), *form.split()):
                 if len(part) >= _SHORTEST:
                     yield part
-    annotation = ((body.get("metadata") or {}).get("annotations") or {}).get(
-        "kubectl.kubernetes.io/last-applied-configuration"
-    )
+    metadata = body.get("metadata")
+    annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
+    annotation = annotations.get(_LAST_APPLIED) if isinstance(annotations, dict) else None
     if isinstance(annotation, str):
         yield annotation
 

@@ -60,7 +60,8 @@ class Review:
     @property
     def subject(self) -> Subject:
         """Its name."""
-        metadata: Mapping[str, Any] = self.body.get("metadata") or {}
+        found = self.body.get("metadata")
+        metadata: Mapping[str, Any] = found if isinstance(found, dict) else {}
         return Subject(
             str(self.body.get("apiVersion") or ""),
             str(self.body.get("kind") or ""),

@@ -32,6 +32,15 @@ def run_suites(folder: Path) -> TestReport:
 
 def _run_file(file: Path, root: Path) -> TestReport:
     try:
+        return _run_suites(file, root)
+    except Exception as error:  # noqa: BLE001 (a suite is hostile: it fails alone)
+        return TestReport(
+            0, 1, (TestFailure(str(file), "", "a suite", "none", f"its shape is wrong ({type(error).__name__})"),)
+        )
+
+
+def _run_suites(file: Path, root: Path) -> TestReport:
+    try:
         data = file.read_bytes()
         if b"test.gatekeeper.sh/" not in data:
             return TestReport(0, 0)

@@ -55,6 +55,10 @@ def run_file(file: Path, build: Build, root: Path) -> TestReport:
             report = report.plus(_rows(name, test, scene, list(_responses(scene, build))))
     except (TautError, OSError) as error:
         return TestReport(0, 1, (TestFailure(name, "", "a test", "none", str(error)),))
+    except Exception as error:  # noqa: BLE001 (a test file is hostile: it fails alone)
+        return TestReport(
+            0, 1, (TestFailure(name, "", "a test", "none", f"its shape is wrong ({type(error).__name__})"),)
+        )
     return report
 
 

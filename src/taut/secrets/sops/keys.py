@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,7 @@ from taut.secrets.sops.metadata import Metadata, Recipient
 from taut.secrets.sops.shamir import combine
 
 _KEY_BYTES = 32
+_STEP = re.compile(r"^(?!\.{1,2}$)[A-Za-z0-9_.-]+$")
 _SECONDS = 20
 
 
@@ -239,9 +241,14 @@ def _kms(recipient: Recipient, keyring: Keyring) -> bytes:
         raise CannotUnwrapError("the ARN or the wrapped key cannot be read") from None
 
 
-def vault_client(address: str, keyring: Keyring) -> Any:
-    """A client of a Vault that taut's token may be sent to. Raises CannotUnwrapError for another one."""
+def vault_client(address: str, engine: str, key: str, keyring: Keyring) -> Any:
+    """A client of a Vault that taut's token may be sent to. Raises CannotUnwrapError for another one, and for a path or a key's name that would
+    make another request of it: `../../auth/token/revoke-self` is a name that a stranger can write.
+    """
     import hvac
+
+    if not all(_STEP.match(step) for step in (*engine.split("/"), key)):
+        raise CannotUnwrapError("the path or the name of the transit key is none")
 
     if not keyring.vault_token:
         raise CannotUnwrapError("there is no token (VAULT_TOKEN)")
@@ -255,12 +262,11 @@ def _vault(recipient: Recipient, keyring: Keyring) -> bytes:
     from hvac.exceptions import VaultError
 
     fields = recipient.fields
-    client = vault_client(str(fields.get("vault_address") or ""), keyring)
+    engine, key = str(fields.get("engine_path") or "").strip("/"), str(fields.get("key_name") or "")
+    client = vault_client(str(fields.get("vault_address") or ""), engine, key, keyring)
     try:
         answer: Any = client.secrets.transit.decrypt_data(
-            name=str(fields.get("key_name")),
-            ciphertext=str(fields.get("enc")),
-            mount_point=str(fields.get("engine_path")),
+            name=key, ciphertext=str(fields.get("enc")), mount_point=engine
         )
         return base64.b64decode(answer["data"]["plaintext"])
     except VaultError as error:

@@ -93,7 +93,11 @@ def _group(value: Any) -> tuple[Recipient, ...]:
     if not isinstance(value, dict):
         return ()
     return tuple(
-        Recipient(kind, entry) for kind in KINDS for entry in (value.get(kind) or ()) if isinstance(entry, dict)
+        Recipient(kind, entry)
+        for kind in KINDS
+        if isinstance(listed := value.get(kind), list)
+        for entry in listed
+        if isinstance(entry, dict)
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from taut.documents.yaml import load_one
 from taut.model.errors import Where
 from taut.secrets.sops.errors import SopsError
+from taut.secrets.sops.expressions import found
 from taut.secrets.sops.metadata import Metadata, Recipient
 from taut.secrets.sops.wrap import Wanted
 
@@ -51,11 +51,9 @@ def _rule(path: Path, name: str) -> Rule:
         if not isinstance(entry, dict):
             raise SopsError("a rule has to be a mapping", where=Where(file=str(path), field=f"creation_rules[{index}]"))
         try:
-            fits = re.search(str(entry.get("path_regex") or ""), name)
-        except re.error as error:
-            raise SopsError(
-                f"path_regex cannot be read: {error}", where=Where(file=str(path), field=f"creation_rules[{index}]")
-            ) from None
+            fits = found(str(entry.get("path_regex") or ""), name)
+        except SopsError as error:
+            raise SopsError(error.what, where=Where(file=str(path), field=f"creation_rules[{index}]")) from None
         if fits:
             return rule_of(entry)
     raise SopsError(

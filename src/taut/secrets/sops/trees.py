@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from taut.secrets.sops.errors import SopsError
+from taut.secrets.sops.expressions import found as fits
 from taut.secrets.sops.values import plain_of
 
 _MAC_ONLY_ENCRYPTED = bytes.fromhex("8a3fd2ad54ce66527b1034f3d147be0b0b975b3bf44f72c6fdadec8176f27d69")
@@ -35,10 +35,7 @@ class Selection:
             str(metadata.get("encrypted_regex") or ""),
         )
         for text in (found.unencrypted_regex, found.encrypted_regex):
-            try:
-                re.compile(text)
-            except re.error as error:
-                raise SopsError(f"the regular expression {text!r} of the metadata cannot be read: {error}") from None
+            fits(text, "")
         return found
 
     def encrypts(self, path: tuple[str, ...]) -> bool:
@@ -49,9 +46,9 @@ class Selection:
         if self.encrypted_suffix:
             chosen = any(k.endswith(self.encrypted_suffix) for k in path)
         if self.unencrypted_regex:
-            chosen = not any(re.search(self.unencrypted_regex, k) for k in path)
+            chosen = not any(fits(self.unencrypted_regex, k) for k in path)
         if self.encrypted_regex:
-            chosen = any(re.search(self.encrypted_regex, k) for k in path)
+            chosen = any(fits(self.encrypted_regex, k) for k in path)
         return chosen
 
 

@@ -107,7 +107,10 @@ def plain_of(value: Any) -> tuple[bytes, str]:
         case datetime():
             return value.isoformat().replace("+00:00", "Z").encode(), "time"
         case _:
-            return str(value).encode(), "str"
+            try:
+                return str(value).encode(), "str"
+            except UnicodeEncodeError:
+                raise SopsError("a text holds half of a character (a lone surrogate)") from None
 
 
 def _number(value: float) -> str:

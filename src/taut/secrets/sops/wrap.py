@@ -125,7 +125,7 @@ def _vault(key: bytes, uri: str, keyring: Keyring) -> dict[str, Any]:
             f"{uri!r} is no transit key", advice="write it as https://vault.example.com/v1/transit/keys/name"
         )
     try:
-        client = vault_client(found["address"], keyring)
+        client = vault_client(found["address"], found["engine"], found["key"], keyring)
         answer: Any = client.secrets.transit.encrypt_data(
             name=found["key"], plaintext=base64.b64encode(key).decode(), mount_point=found["engine"]
         )

@@ -22,6 +22,7 @@ _FLOAT = re.compile(r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?
 _TIME = re.compile(r"^\d{4}-\d\d?-\d\d?(?:$|[Tt ])")
 _COMMENT = re.compile(r"#(ENC\[AES256_GCM,data:[^\]]*type:comment\])")
 _PLAIN = re.compile(r"""^(?:[^\W\d]|/)[^:#,\[\]{}&*!|>'"%@`\\\n]*$""")
+_MOST_DIGITS = 1000
 _WORDS = frozenset({"y", "n", "yes", "no", "on", "off"})
 
 
@@ -138,6 +139,8 @@ def scalar(text: str, *, plain: bool) -> Any:
 
 def _integer(text: str) -> int:
     sign, digits = (-1, text[1:]) if text.startswith("-") else (1, text.removeprefix("+"))
+    if len(digits) > _MOST_DIGITS:
+        raise SopsError(f"a number has more than {_MOST_DIGITS} digits")
     for prefix, base in (("0x", 16), ("0o", 8), ("0b", 2)):
         if digits.startswith(prefix):
             return sign * int(digits[2:], base)
