@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pyrage
 import pytest
@@ -15,7 +16,7 @@ from taut.secrets.sops.encrypting import encrypt
 from taut.secrets.sops.errors import SopsError
 from taut.secrets.sops.files import Format, decrypt
 from taut.secrets.sops.keys import Keyring
-from taut.secrets.sops.rules import Rule
+from taut.secrets.sops.rules import Rule, rule_for
 from taut.secrets.sops.wrap import Wanted
 
 
@@ -102,3 +103,20 @@ def test_metadata_of_another_form_are_refused(age: tuple[str, Keyring], kind: st
     except BadInput:
         return
     assert kind != "mac"
+
+
+@pytest.mark.parametrize("context", ["x", [1], 5])
+def test_a_context_that_is_no_mapping(context: object) -> None:
+    recipient = {"arn": "arn:aws:kms:eu-central-1:1:key/x", "enc": "eA==", "context": context}
+    text = json.dumps({"a": "b", "sops": {"kms": [recipient], "mac": "x", "lastmodified": "x"}})
+    with pytest.raises(SopsError, match="encryption context is no mapping"):
+        decrypt(text.encode(), Format.JSON, Keyring(aws=True))
+
+
+@pytest.mark.parametrize(
+    "rule", ["path_regex: '('", "shamir_threshold: x\n    age: a", "age: age1x\n    encrypted_regex: '('", "5"]
+)
+def test_rules_that_cannot_be_meant(tmp_path: Path, rule: str) -> None:
+    (tmp_path / ".sops.yaml").write_text(f"creation_rules:\n  - {rule}\n")
+    with pytest.raises(BadInput):
+        encrypt(b"a: 1\n", Format.YAML, rule_for(tmp_path / "a.yaml") or Rule(), Keyring())

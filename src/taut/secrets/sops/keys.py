@@ -187,13 +187,11 @@ def _pgp(recipient: Recipient, keyring: Keyring) -> bytes:
         except Exception:  # noqa: BLE001, S112 (another key may fit)
             continue
     if keyring.gpg and (program := shutil.which("gpg")):
-        done = subprocess.run(
-            [program, "--batch", "--no-tty", "--decrypt"],
-            input=message,
-            capture_output=True,
-            timeout=_SECONDS,
-            check=False,
-        )
+        command = [program, "--batch", "--no-tty", "--decrypt"]
+        try:
+            done = subprocess.run(command, input=message, capture_output=True, timeout=_SECONDS, check=False)
+        except subprocess.TimeoutExpired:
+            raise CannotUnwrapError(f"gpg gave no answer within {_SECONDS} s") from None
         if done.returncode == 0:
             return done.stdout
         raise CannotUnwrapError("gpg has no secret key for it")
@@ -228,7 +226,10 @@ def _kms(recipient: Recipient, keyring: Keyring) -> bytes:
     from botocore.exceptions import BotoCoreError, ClientError
 
     fields = recipient.fields
-    context = {str(k): str(v) for k, v in (fields.get("context") or {}).items()}
+    given = fields.get("context") or {}
+    if not isinstance(given, dict):
+        raise CannotUnwrapError("the encryption context is no mapping")
+    context = {str(k): str(v) for k, v in given.items()}
     try:
         blob = base64.b64decode(str(fields.get("enc") or ""), validate=True)
         answer = kms_client(fields).decrypt(CiphertextBlob=blob, EncryptionContext=context, KeyId=fields["arn"])

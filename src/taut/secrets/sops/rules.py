@@ -68,7 +68,10 @@ def rule_of(entry: Mapping[str, Any]) -> Rule:
     selection = {k: str(entry[k]) for k in _SELECTIONS if entry.get(k)}
     if len(selection) > 1:
         raise SopsError(f"only one of {', '.join(sorted(selection))} can hold for a file")
-    return Rule(wanted, int(entry.get("shamir_threshold") or 0), selection, bool(entry.get("mac_only_encrypted")))
+    threshold = entry.get("shamir_threshold") or 0
+    if not isinstance(threshold, int):
+        raise SopsError("shamir_threshold has to be a number")
+    return Rule(wanted, threshold, selection, bool(entry.get("mac_only_encrypted")))
 
 
 def _wanted(entry: Mapping[str, Any]) -> Wanted:
