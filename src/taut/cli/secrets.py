@@ -162,10 +162,28 @@ def edit_command(file: Path, keys: tuple[Path, ...]) -> int:
     return Exit.DONE
 
 
+def _in_memory(folder: Path) -> bool:
+    """Whether a folder can be written, and lies in a tmpfs."""
+    try:
+        mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+    except OSError:
+        return False
+    here = folder.resolve()
+    at = {m[1]: m[2] for m in mounts if here.is_relative_to(m[1])}
+    return bool(at) and at[max(at, key=len)] in {"tmpfs", "ramfs"} and os.access(here, os.W_OK)
+
+
 def _edited(text: bytes, suffix: str) -> bytes:
-    memory = Path("/dev/shm")  # noqa: S108 (a file system in memory: the text never reaches a disk)
+    memory = Path(os.environ.get("XDG_RUNTIME_DIR") or "/dev/shm")  # noqa: S108 (checked to be in memory)
+    if not _in_memory(memory):
+        memory = Path("/dev/shm")  # noqa: S108 (a file system in memory: the text never reaches a disk)
+    if not _in_memory(memory):
+        raise BadInput(
+            "there is no file system in memory where the plain text could lie",
+            advice="mount a tmpfs on /dev/shm, or name one by XDG_RUNTIME_DIR",
+        )
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
-    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
         place = Path(folder) / f"plain{suffix}"
         place.touch(mode=_PRIVATE)
         place.write_bytes(text)

@@ -10,9 +10,9 @@ from typing import Any
 
 import orjson
 
+from taut.policy.gatekeeper.builtins import BUILTINS
 from taut.policy.gatekeeper.errors import GatekeeperError
-from taut.policy.gatekeeper.rego_source import SPRINTF, adapted
-from taut.policy.gatekeeper.sprintf import sprintf
+from taut.policy.gatekeeper.rego_source import adapted
 
 _PACKAGE = re.compile(r"^\s*package\s+([A-Za-z_][\w.]*)", re.MULTILINE)
 _LONGEST_LINE, _MOST_BYTES = 65_536, 1_048_576
@@ -89,7 +89,8 @@ class Rego:
             engine: Any = regorus.Engine()  # pyright: ignore[reportAttributeAccessIssue]
             engine.set_policy_length_config(max_col=_LONGEST_LINE, max_file_bytes=_MOST_BYTES, max_lines=100_000)
             engine.set_rego_v0(not self.v1)
-            engine.add_extension(SPRINTF, 2, sprintf)
+            for name, count, implementation in BUILTINS:
+                engine.add_extension(name, count, implementation)
             for number, text in enumerate(self.libraries):
                 engine.add_policy(f"library{number}.rego", adapted(text))
             engine.add_policy("template.rego", adapted(self.source))

@@ -130,6 +130,14 @@ class _Opened:
             return decrypt_leaf(value, self.key, path)
         return value
 
+    def counts(self, value: Any, plain: Any) -> bool:
+        """Whether a leaf goes into the MAC; which leaves a comment chose is told by what was encrypted."""
+        return not (self._only and self._by_comment) or plain is not value
+
+    @property
+    def _only(self) -> bool:
+        return str(self.metadata.fields.get("mac_only_encrypted") or "").lower() == "true"
+
     @property
     def _by_comment(self) -> bool:
         fields = self.metadata.fields
@@ -154,8 +162,7 @@ class _Opened:
             raise SopsError(
                 "the MAC was changed after the file was encrypted, or its date was", advice="restore the file from Git"
             ) from None
-        only = str(self.metadata.fields.get("mac_only_encrypted") or "").lower() == "true"
-        if mac_of(documents, self.selection, only_encrypted=only) != stored:
+        if mac_of(documents, self.selection, only_encrypted=self._only) != stored:
             raise SopsError(
                 "the MAC does not fit: values were added, removed, moved or changed after the file was encrypted",
                 advice="restore the file from Git, or look at the values and encrypt the file again",
@@ -186,7 +193,7 @@ def _yaml(data: bytes, keyring: Keyring | bytes) -> Plain:
     ]
     opened.check(
         [
-            Branch(tuple((leaf.path, v) for leaf, v in zip(document, new, strict=True)))
+            Branch(tuple((x.path, v) for x, v in zip(document, new, strict=True) if opened.counts(x.value, v)))
             for document, new in zip(source.documents, values, strict=True)
         ]
     )

@@ -65,6 +65,7 @@ def rule_of(entry: Mapping[str, Any]) -> Rule:
     """A creation rule as it is written."""
     groups = entry.get("key_groups")
     wanted = tuple(_wanted(g) for g in groups) if isinstance(groups, list) and groups else (_wanted(entry),)
+    _refuse_comments(entry)
     selection = {k: str(entry[k]) for k in _SELECTIONS if entry.get(k)}
     if len(selection) > 1:
         raise SopsError(f"only one of {', '.join(sorted(selection))} can hold for a file")
@@ -72,6 +73,15 @@ def rule_of(entry: Mapping[str, Any]) -> Rule:
     if not isinstance(threshold, int):
         raise SopsError("shamir_threshold has to be a number")
     return Rule(wanted, threshold, selection, bool(entry.get("mac_only_encrypted")))
+
+
+def _refuse_comments(fields: Mapping[str, Any]) -> None:
+    for name in ("encrypted_comment_regex", "unencrypted_comment_regex"):
+        if fields.get(name):
+            raise SopsError(
+                f"{name} is read, and not written: which values are encrypted would be another choice than the file's",
+                advice="use the sops program to write this file",
+            )
 
 
 def _wanted(entry: Mapping[str, Any]) -> Wanted:
@@ -97,6 +107,7 @@ def rule_of_metadata(metadata: Metadata) -> Rule:
             raise SopsError(
                 f"the key cannot be wrapped for {recipient.name}", advice="use the sops program for this file"
             )
+    _refuse_comments(metadata.fields)
     selection = {k: str(metadata.fields[k]) for k in _SELECTIONS if metadata.fields.get(k)}
     only = str(metadata.fields.get("mac_only_encrypted") or "").lower() == "true"
     return Rule(tuple(_wanted_of(g) for g in metadata.groups), metadata.threshold, selection, only)

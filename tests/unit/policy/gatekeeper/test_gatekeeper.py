@@ -39,6 +39,10 @@ def violations(source: str, value: Any = None, **more: Any) -> list[str]:
         ('import future.keywords.in\nviolation[{"msg": "m"}] { 1 in [1, 2] }', ["m"]),
         ('violation[{"msg": m}] { m := concat(",", [x | x := ["b", "a"][_]]) }', ["b,a"]),
         ('violation[{"msg": "m"}] { re_match("^a", "abc") }', ["m"]),
+        ('violation[{"msg": "m"}] { any([x | x := [false, true][_]]); not all({true, false}) }', ["m"]),
+        ('any(x) { x == 7 }\nviolation[{"msg": "own"}] { any(7) }', ["own"]),
+        ('violation[{"msg": m}] { m := cast_array({"a"})[_]; set_diff({1, 2}, {1}) == {2} }', ["a"]),
+        ('violation[{"msg": "m"}] { net.cidr_overlap("10.0.0.0/8", "10.1.1.1") }', ["m"]),
         ('violation[{"msg": m}] { some i; ["a", "b"][i] == "b"; m := sprintf("%d", [i]) }', ["1"]),
     ],
 )
