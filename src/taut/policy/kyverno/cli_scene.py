@@ -74,6 +74,8 @@ class Scene:
     folder: Path
     root: Path
     namespaces: Mapping[str, Body] = field(default_factory=dict[str, Body])
+    targets: tuple[Body, ...] = ()
+    """Objects that are there already, which rules may change."""
 
     def values_of(self, policy: str, body: Body) -> Values:
         """The values for a policy and an object: global ones first, then those of the policy, the object, the rule."""
@@ -138,13 +140,17 @@ def load_scene(test: Body, folder: Path, root: Path) -> Scene:
         body for name in [test.get("context"), *(test.get("targetResources") or ())] if name
         for path in _files(folder / str(name), root) for body in _objects(path)
     ]  # fmt: skip
+    targets = [
+        _placed(body) for name in test.get("targetResources") or () for path in _files(folder / str(name), root) for body in _objects(path)
+    ]  # fmt: skip
     labels = {str(s.get("name")): s.get("labels") or {} for s in values.get("namespaceSelector") or ()}
     namespaces = {str((b.get("metadata") or {}).get("name")): b for b in placed if b.get("kind") == "Namespace"}
     known = [*placed, *_context_objects(extra)]
     policies += [Given(b, "") for b in extra if b.get("kind") == "Context"]
     return Scene(
-        tuple(policies), placed, values, _user(test, folder, root), Objects(known), labels, folder, root, namespaces
-    )
+        tuple(policies), placed, values, _user(test, folder, root), Objects(known), labels, folder, root, namespaces,
+        (*targets, *placed),
+    )  # fmt: skip
 
 
 def _context_objects(documents: list[Body]) -> Iterator[Body]:

@@ -12,6 +12,7 @@ from taut.model.errors import TautError
 from taut.model.manifests import Body
 from taut.model.verdict import Outcome
 from taut.policy.kyverno.cli_scene import Scene, Values, load_scene
+from taut.policy.kyverno.existing import changed
 from taut.policy.kyverno.policy import KyvernoPolicy
 from taut.policy.review import Built, Given
 from taut.policy.roots import root_of
@@ -73,12 +74,24 @@ def _responses(scene: Scene, build: Build) -> Iterator[Response]:
             current = (made[-1].patched if made else None) or current
             yield from (replace(response, patched=current) for response in made)
         for policy in built.policies:
+            yield from _existing(policy, current, scene, scene.values_of(policy.name, body))
+        for policy in built.policies:
             yield from _judged(policy, current, body, scene, scene.values_of(policy.name, body))
+
+
+def _existing(policy: Any, current: Body, scene: Scene, values: Values) -> Iterator[Response]:
+    """What rules make of the objects that their targets name."""
+    for rule in policy.rules if isinstance(policy, KyvernoPolicy) else ():
+        if rule.mutates and rule.body["mutate"].get("targets"):
+            review = scene.review(current, values)
+            for target, result in changed(rule, review, scene.lookup, values.mocks(rule.name), scene.targets):
+                body = result.body or target
+                yield Response(policy.name, rule.name, target, result.outcome, result.message, body, True)
 
 
 def _completed(policy: Any, current: Body, body: Body, scene: Scene, values: Values) -> Iterator[Response]:
     if isinstance(policy, KyvernoPolicy):
-        for rule in policy.rules:
+        for rule in (r for r in policy.rules if not (r.mutates and r.body["mutate"].get("targets"))):
             review = scene.review(current, values)
             one = KyvernoPolicy(policy.document, (rule,), policy.exemptions)
             for _, result in one.completed(review, scene.lookup, values.mocks(rule.name)):

@@ -47,6 +47,14 @@ class Context:
         made._broken = dict(self._broken)
         return made
 
+    def element(self, index: int, values: dict[str, Any]) -> Context:
+        """The same for one element of a list: its own variables, and what a test declares for it."""
+        mocked = {name: listed[index] for name, listed in self._mocks.foreach.items() if index < len(listed)}
+        made = self.child(**values)
+        if mocked:
+            made._mocks = Mocks({**self._mocks.values, **mocked}, {}, self._mocks.lenient)
+        return made
+
     def with_object(self, body: dict[str, Any]) -> Context:
         """The same with another object in the request: one that was changed on the way."""
         return self.child(request={**self._data["request"], "object": body})

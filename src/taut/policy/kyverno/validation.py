@@ -150,7 +150,7 @@ def elements(section: dict[str, Any], context: Context, depth: int) -> list[Cont
     pairs = list(reversed(list(enumerate(values)))) if section.get("order") == "Descending" else list(enumerate(values))
     level = str(depth)
     return [
-        context.child(**{"element": v, "elementIndex": i, f"element{level}": v, f"elementIndex{level}": i})
+        context.element(i, {"element": v, "elementIndex": i, f"element{level}": v, f"elementIndex{level}": i})
         for i, v in pairs
         if v is not None
     ]
