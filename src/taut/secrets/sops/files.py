@@ -126,7 +126,7 @@ class _Opened:
 
     def leaf(self, value: Any, path: str, chosen: bool) -> Any:
         """A leaf's plain value. What should be encrypted and is not is passed on, as sops does: the MAC tells."""
-        if is_encrypted_leaf(value) and (chosen or not self._by_comment):
+        if is_encrypted_leaf(value) and (chosen or self._by_comment):
             return decrypt_leaf(value, self.key, path)
         return value
 
@@ -141,7 +141,7 @@ class _Opened:
     @property
     def _by_comment(self) -> bool:
         fields = self.metadata.fields
-        return not (fields.get("encrypted_comment_regex") or fields.get("unencrypted_comment_regex"))
+        return bool(fields.get("encrypted_comment_regex") or fields.get("unencrypted_comment_regex"))
 
     def comment(self, text: str, owners: list[tuple[str, ...]]) -> str:
         """An encrypted comment: its path is that of the mapping it stands in, which its place alone does not tell for certain."""
