@@ -69,6 +69,18 @@ class Keyring:
             aws=True,
         )
 
+    @staticmethod
+    def of_secret(data: Mapping[str, bytes], vault_addresses: frozenset[str] = frozenset()) -> Keyring:
+        """The keys in a Kubernetes Secret's decoded data, named as Flux names them: `*.agekey`, `*.asc`, `sops.vault-token`. The token is for
+        `vault_addresses` alone. Other entries are passed over.
+        """
+        return Keyring(
+            tuple(v.decode(errors="replace") for k, v in sorted(data.items()) if k.endswith(".agekey")),
+            pgp=tuple(v for k, v in sorted(data.items()) if k.endswith(".asc")),
+            vault_token=data.get("sops.vault-token", b"").decode(errors="replace").strip(),
+            vault_addresses=vault_addresses,
+        )
+
     @property
     def age_identities(self) -> list[Any]:
         """All age identities, those of SSH keys among them."""
