@@ -36,6 +36,8 @@ _PRIVATE = 0o600
 def _recipients(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that name recipients, instead of the rules of .sops.yaml."""
     for name, metavar, words in (
+        ("--azure-kv", "URL", "A key of Azure: https://name.vault.azure.net/keys/name/version."),
+        ("--gcp-kms", "RESOURCE", "A key of Google Cloud KMS."),
         ("--hc-vault-transit", "URI", "A transit key: https://vault.example.com/v1/transit/keys/name."),
         ("--kms", "ARN", "A key of AWS KMS."),
         ("--pgp", "FINGERPRINT", "A PGP key that gpg knows."),
@@ -61,6 +63,8 @@ def encrypt_command(
     pgp: tuple[str, ...],
     kms: tuple[str, ...],
     hc_vault_transit: tuple[str, ...],
+    gcp_kms: tuple[str, ...],
+    azure_kv: tuple[str, ...],
     encrypted_regex: str | None,
     in_place: bool,
 ) -> int:
@@ -74,7 +78,7 @@ def encrypt_command(
     from taut.secrets.sops.wrap import Wanted
 
     def work() -> bytes:
-        wanted = Wanted(age, pgp, kms, hc_vault_transit)
+        wanted = Wanted(age, pgp, kms, hc_vault_transit, gcp_kms, azure_kv)
         selection = {"encrypted_regex": encrypted_regex} if encrypted_regex else {}
         rule = rule_for(file) if wanted.empty else Rule((wanted,), selection=selection)
         if rule is None:
@@ -212,6 +216,8 @@ def rotate_command(
     pgp: tuple[str, ...],
     kms: tuple[str, ...],
     hc_vault_transit: tuple[str, ...],
+    gcp_kms: tuple[str, ...],
+    azure_kv: tuple[str, ...],
     remove: tuple[str, ...],
 ) -> int:
     """Encrypt FILE with a new key: for its recipients, those that are named besides, and without those of --remove.
@@ -227,7 +233,9 @@ def rotate_command(
 
     def work() -> bytes:
         plain = decrypt(file.read_bytes(), form, ring)
-        rule = changed(_rule_of(plain.metadata), Wanted(age, pgp, kms, hc_vault_transit), frozenset(remove))
+        rule = changed(
+            _rule_of(plain.metadata), Wanted(age, pgp, kms, hc_vault_transit, gcp_kms, azure_kv), frozenset(remove)
+        )
         return _encrypted(plain.text, form, rule, ring)
 
     _replace(file, _about(file, work))

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from taut.secrets.sops.clouds import CloudError, Clouds
 from taut.secrets.sops.errors import NoKeyError, SopsError
 from taut.secrets.sops.metadata import Metadata, Recipient
 from taut.secrets.sops.shamir import combine
@@ -39,6 +40,8 @@ class Keyring:
     vault_addresses: frozenset[str] = frozenset()
     gpg: bool = False
     aws: bool = False
+    clouds: Clouds | None = field(default=None, repr=False)
+    """Google's and Azure's; None: they are not asked."""
 
     @staticmethod
     def of_environment(environment: Mapping[str, str] | None = None, files: Sequence[Path] = ()) -> Keyring:
@@ -67,6 +70,7 @@ class Keyring:
             frozenset({address.rstrip("/")} if address else ()),
             gpg=True,
             aws=True,
+            clouds=Clouds(dict(env)),
         )
 
     @staticmethod
@@ -288,9 +292,30 @@ def _vault(recipient: Recipient, keyring: Keyring) -> bytes:
         raise CannotUnwrapError(f"Vault cannot be asked ({type(error).__name__})") from None
 
 
+def _gcp(recipient: Recipient, keyring: Keyring) -> bytes:
+    if keyring.clouds is None:
+        raise CannotUnwrapError("Google Cloud is not asked here")
+    try:
+        return keyring.clouds.gcp_decrypt(str(recipient.fields.get("resource_id")), str(recipient.fields.get("enc")))
+    except CloudError as why:
+        raise CannotUnwrapError(str(why)) from None
+
+
+def _azure(recipient: Recipient, keyring: Keyring) -> bytes:
+    if keyring.clouds is None:
+        raise CannotUnwrapError("Azure is not asked here")
+    vault, name, version, enc = (str(recipient.fields.get(k)) for k in ("vault_url", "name", "version", "enc"))
+    try:
+        return keyring.clouds.azure_decrypt(vault, name, version, enc)
+    except CloudError as why:
+        raise CannotUnwrapError(str(why)) from None
+
+
 _UNWRAP: dict[str, Callable[[Recipient, Keyring], bytes]] = {
     "age": _age,
     "pgp": _pgp,
     "kms": _kms,
+    "gcp_kms": _gcp,
+    "azure_kv": _azure,
     "hc_vault": _vault,
 }

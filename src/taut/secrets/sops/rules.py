@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,7 +88,20 @@ def _wanted(entry: Mapping[str, Any]) -> Wanted:
     vault = entry.get("hc_vault_transit_uri") or entry.get("hc_vault") or ()
     kms = entry.get("kms") or ()
     arns = [k.get("arn") if isinstance(k, dict) else k for k in kms] if isinstance(kms, list) else kms
-    return Wanted(_names(entry.get("age")), _names(entry.get("pgp")), _names(arns), _names(vault))
+    gcp = [k.get("resource_id") if isinstance(k, dict) else k for k in _listed(entry.get("gcp_kms"))]
+    azure = entry.get("azure_keyvault") or [
+        f"{k.get('vaultUrl') or k.get('vault_url')}/keys/{k.get('key') or k.get('name')}/{k.get('version')}"
+        if isinstance(k, dict)
+        else k
+        for k in _listed(entry.get("azure_kv"))
+    ]
+    return Wanted(
+        _names(entry.get("age")), _names(entry.get("pgp")), _names(arns), _names(vault), _names(gcp), _names(azure)
+    )
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else value.split(",") if isinstance(value, str) else []
 
 
 def _names(value: Any) -> tuple[str, ...]:
@@ -97,7 +110,7 @@ def _names(value: Any) -> tuple[str, ...]:
     return tuple(str(v).strip() for v in listed if v and str(v).strip())
 
 
-_KNOWN = frozenset({"age", "pgp", "kms", "hc_vault"})
+_KNOWN = frozenset({"age", "pgp", "kms", "hc_vault", "gcp_kms", "azure_kv"})
 
 
 def rule_of_metadata(metadata: Metadata) -> Rule:
@@ -127,26 +140,33 @@ def _wanted_of(group: Sequence[Recipient]) -> Wanted:
         tuple(str(r.fields["fp"]) for r in of("pgp")),
         tuple(kms),
         tuple(vault),
+        tuple(str(r.fields["resource_id"]) for r in of("gcp_kms")),
+        tuple(f"{r.fields['vault_url']}/keys/{r.fields['name']}/{r.fields['version']}" for r in of("azure_kv")),
         tuple((str(k), str(v)) for k, v in sorted(context.items())),
     )
 
 
 def changed(rule: Rule, more: Wanted, less: frozenset[str]) -> Rule:
     """A rule with further recipients in its first group, and without those in `less`. Raises SopsError for one that is not there."""
-    every = {name for g in rule.groups for name in (*g.age, *g.pgp, *g.kms, *g.vault)}
+    every = {name for g in rule.groups for name in (*g.age, *g.pgp, *g.kms, *g.vault, *g.gcp, *g.azure)}
     if unknown := less - every:
         raise SopsError(f"{min(unknown)} is no recipient of the file")
 
     def kept(*names: str) -> tuple[str, ...]:
         return tuple(dict.fromkeys(n for n in names if n not in less))
 
-    groups = [Wanted(kept(*g.age), kept(*g.pgp), kept(*g.kms), kept(*g.vault), g.context) for g in rule.groups]
-    first = groups[0]
-    groups[0] = Wanted(
-        kept(*first.age, *more.age),
-        kept(*first.pgp, *more.pgp),
-        kept(*first.kms, *more.kms),
-        kept(*first.vault, *more.vault),
-        first.context,
-    )
+    nobody = Wanted()
+    groups = [_joined(g, more if i == 0 else nobody, kept) for i, g in enumerate(rule.groups)]
     return Rule(tuple(g for g in groups if not g.empty), rule.threshold, rule.selection, rule.mac_only_encrypted)
+
+
+def _joined(group: Wanted, more: Wanted, kept: Callable[..., tuple[str, ...]]) -> Wanted:
+    return Wanted(
+        kept(*group.age, *more.age),
+        kept(*group.pgp, *more.pgp),
+        kept(*group.kms, *more.kms),
+        kept(*group.vault, *more.vault),
+        kept(*group.gcp, *more.gcp),
+        kept(*group.azure, *more.azure),
+        group.context,
+    )

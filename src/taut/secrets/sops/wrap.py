@@ -12,28 +12,34 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from taut.secrets.sops.clouds import CloudError, Clouds
 from taut.secrets.sops.errors import SopsError
 from taut.secrets.sops.keys import CannotUnwrapError, Keyring, kms_client, vault_client
 from taut.secrets.sops.shamir import split
 
 _SECONDS = 20
+_AZURE = re.compile(r"^(?P<vault>https?://[^/]+)/keys/(?P<name>[^/]+)/(?P<version>[^/]+)$")
 _TRANSIT = re.compile(r"^(?P<address>https?://[^/]+)/v1/(?P<engine>.+)/keys/(?P<key>[^/]+)$")
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Who is to read a file: public keys of age, fingerprints of PGP, ARNs of KMS, addresses of transit keys. One key group."""
+    """Who is to read a file: public keys of age, fingerprints of PGP, ARNs of AWS KMS, addresses of transit keys, resources of Google's KMS,
+    addresses of Azure's keys. One key group.
+    """
 
     age: tuple[str, ...] = ()
     pgp: tuple[str, ...] = ()
     kms: tuple[str, ...] = ()
     vault: tuple[str, ...] = ()
+    gcp: tuple[str, ...] = ()
+    azure: tuple[str, ...] = ()
     context: tuple[tuple[str, str], ...] = ()
 
     @property
     def empty(self) -> bool:
         """Whether it names nobody."""
-        return not (self.age or self.pgp or self.kms or self.vault)
+        return not any((self.age, self.pgp, self.kms, self.vault, self.gcp, self.azure))
 
 
 def wrapped(key: bytes, groups: Sequence[Wanted], threshold: int, keyring: Keyring) -> dict[str, Any]:
@@ -59,6 +65,8 @@ def _group(key: bytes, wanted: Wanted, keyring: Keyring) -> dict[str, Any]:
         "age": [{"recipient": r, "enc": _age(key, r)} for r in wanted.age],
         "pgp": [{"created_at": _now(), "enc": _pgp(key, fp), "fp": fp} for fp in wanted.pgp],
         "kms": [_kms(key, arn, dict(wanted.context)) for arn in wanted.kms],
+        "gcp_kms": [_gcp(key, resource, keyring) for resource in wanted.gcp],
+        "azure_kv": [_azure(key, address, keyring) for address in wanted.azure],
         "hc_vault": [_vault(key, address, keyring) for address in wanted.vault],
     }
     return {kind: entries for kind, entries in found.items() if entries}
@@ -141,3 +149,25 @@ def _vault(key: bytes, uri: str, keyring: Keyring) -> dict[str, Any]:
         "created_at": _now(),
         "enc": text,
     }
+
+
+def _gcp(key: bytes, resource: str, keyring: Keyring) -> dict[str, Any]:
+    try:
+        enc = (keyring.clouds or Clouds()).gcp_encrypt(resource, key)
+    except CloudError as why:
+        raise SopsError(f"Google's KMS does not wrap the key for {resource[:200]}: {why}") from None
+    return {"resource_id": resource, "created_at": _now(), "enc": enc}
+
+
+def _azure(key: bytes, address: str, keyring: Keyring) -> dict[str, Any]:
+    found = _AZURE.match(address)
+    if not found:
+        raise SopsError(
+            f"{address[:200]!r} is no key of Azure", advice="write it as https://name.vault.azure.net/keys/name/version"
+        )
+    try:
+        enc = (keyring.clouds or Clouds()).azure_encrypt(found["vault"], found["name"], found["version"], key)
+    except CloudError as why:
+        raise SopsError(f"Azure does not wrap the key for {address[:200]}: {why}") from None
+    fields = {"vault_url": found["vault"], "name": found["name"], "version": found["version"]}
+    return {**fields, "created_at": _now(), "enc": enc}
