@@ -195,11 +195,8 @@ def _pgp(recipient: Recipient, keyring: Keyring) -> bytes:
     message = str(recipient.fields.get("enc") or "").encode()
     for data in keyring.pgp:
         try:
-            cert = pysequoia.Cert.from_bytes(data)
-            secrets = cert.secrets
-            if secrets is None:
-                continue
-            return bytes(pysequoia.decrypt(message, secrets.decryptor()).bytes or b"")
+            secret = pysequoia.Tsk.from_bytes(data)
+            return bytes(pysequoia.decrypt(message, secret.decryptor()).bytes or b"")
         except Exception:  # noqa: BLE001, S112 (another key may fit)
             continue
     if keyring.gpg and (program := shutil.which("gpg")):

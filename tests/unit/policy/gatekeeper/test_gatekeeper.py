@@ -61,7 +61,7 @@ def test_the_new_language_and_libraries() -> None:
     [
         ('violation[{"msg": m}] { m := http.send({"method": "get", "url": "x"}) }', "network"),
         ("violation[{", "cannot be compiled"),
-        ('violation[{"msg": m}] { m := nothing.at.all(1) }', ""),
+        ('violation[{"msg": m}] { m := nothing.at.all(1) }', "could not find function"),
         ('violation[{"msg": m}] { m := opa.runtime().env }', "environment"),
     ],
 )
