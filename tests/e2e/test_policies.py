@@ -182,7 +182,7 @@ def test_links_out_of_a_folder_are_not_followed(taut: Taut, folders: tuple[str, 
     [
         ("--policies", "policies"),
         ("--resources", "objects"),
-        ("-o", "sarif"),
+        ("--without", "nothing"),
         ("--kyverno-test", "objects"),
         ("--policies", "nowhere"),
     ],
@@ -227,3 +227,46 @@ def test_decrypt(taut: Taut, tmp_path: Path) -> None:
         assert (refused.returncode, refused.stdout) == (2, "")
         assert reason in refused.stderr
         assert "canary" not in refused.stderr
+
+
+APPLICATION = """apiVersion: taut.dev/v1
+kind: Application
+metadata: {name: web}
+spec:
+  source: {git: "https://git.example.com/fleet", path: apps/web}
+  target: {namespace: shop}
+"""
+WEB = """apiVersion: v1
+kind: Pod
+metadata:
+  name: web
+spec:
+  hostNetwork: true
+  containers:
+  - name: web
+    image: nginx
+"""
+
+
+def test_a_working_copy_is_judged_by_what_it_renders_to(taut: Taut, tmp_path: Path) -> None:
+    for name, text in {"app.yaml": APPLICATION, "apps/web/pod.yaml": WEB, "p.yaml": POLICY}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    own = taut("check", "-o", "json")
+    assert own.returncode == 1, own.stderr
+    found = json.loads(own.stdout)
+    assert found["problems"] == []
+    assert [(v["policy"], v["result"], v["resource"]["namespace"]) for v in found["verdicts"]] == [
+        ("image-tag", "fail", "shop"),
+        ("image-digest", "warn", "shop"),
+    ]
+    done = taut("check", "--policies", "p.yaml", "--without", "image-tag", "--without", "image-digest")
+    assert done.returncode == 1
+    assert "apps/web/pod.yaml:1" in done.stdout
+    assert "no-host-network/host-network" in done.stdout
+    (tmp_path / "apps/web/pod.yaml").write_text(
+        WEB.replace("true", "false").replace("nginx", "nginx:1@sha256:" + "a" * 64)
+    )
+    assert taut("check", "--policies", "p.yaml").returncode == 0
+    assert "image-tag" not in taut("check", "-o", "sarif").stdout
+    assert taut("check", "--no-render", "--policies", "p.yaml").returncode == 2

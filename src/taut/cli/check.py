@@ -8,10 +8,14 @@ from pathlib import Path
 import click
 import msgspec
 
+from taut.cli import policy_reports
 from taut.cli.data import say, show_data
 from taut.cli.ending import Exit
+from taut.cli.policies import Row, check_policies, check_rendered, rows, tell_troubles
 from taut.dialects.problems import DocumentProblem
 from taut.dialects.working_copy import Report, check_folder
+from taut.model.application import Application
+from taut.model.manifests import Manifest
 
 
 class Fault(msgspec.Struct, frozen=True, rename="camel"):
@@ -32,6 +36,8 @@ class Checked(msgspec.Struct, frozen=True, rename="camel"):
     documents: int
     applications: int
     problems: tuple[Fault, ...]
+    verdicts: tuple[Row, ...] = ()
+    """What taut's own checks, and policies, say of what the applications render to."""
 
 
 _FOLDER = click.Path(exists=True, path_type=Path)
@@ -70,36 +76,70 @@ def check(
     """Check PATHs (folders or files; default: here) of a working copy before they are pushed.
 
     taut's documents are checked whole, all other YAML and JSON for being readable, and every application whose sources are in this working copy
-    is rendered as the controller would.
+    is rendered as the controller would. What comes out is judged by taut's own checks, and by the policies of --policies: Kyverno's, Gatekeeper's and
+    Kubernetes' own.
 
-    With --policies and --resources objects are judged by policies instead: Kyverno's, Gatekeeper's and Kubernetes' own,
-    without a cluster; with --builtin by taut's own checks as well.
+    With --resources these objects are judged instead: by --policies, and with --builtin by taut's own checks as well.
     --kyverno-test and --gator-suite run the test files of those projects.
 
     Exit codes: 0 nothing is wrong, 1 something that is enforced failed, or a test did, 2 something cannot be read or used.
     """
     if kyverno_test or gator_suite:
         return _run_tests(kyverno_test, gator_suite, output)
-    if policies or resources or exceptions or builtin:
+    _known(without)
+    if resources or builtin:
         return _judge(policies, resources, exceptions, output, builtin=builtin, without=without)
-    if output in {"sarif", "junit"}:
-        raise click.UsageError(f"-o {output} needs --policies and --resources")
     reports = [(path, check_folder(path)) for path in paths or (Path(),)]
     faults = tuple(_fault(path, problem) for path, report in reports for problem in report.problems)
+    objects: list[tuple[Application, Manifest]] = []
     if render and any(report.applications for _, report in reports):
-        faults += _rendering(reports)
-    if output == "table":
-        _tell(reports, faults)
-    else:
-        totals = [r for _, r in reports]
-        counted = Checked(
-            sum(r.files for r in totals),
-            sum(r.documents for r in totals),
-            sum(len(r.applications) for r in totals),
-            faults,
+        more, objects = _rendering(reports)
+        faults += more
+    if policies and not objects and not faults:
+        raise click.UsageError(
+            "--policies without --resources judges what applications render to, and none is rendered here"
         )
-        show_data(counted, output)
-    return Exit.BAD_INPUT if faults else Exit.DONE
+    outcome = check_rendered(objects, policies, exceptions, without=without)
+    match output:
+        case "table":
+            _tell(reports, faults)
+            if outcome.found:
+                policy_reports.tell(outcome)
+        case "sarif":
+            click.echo(policy_reports.sarif(outcome))
+        case "junit":
+            click.echo(policy_reports.junit(outcome))
+        case _:
+            _show(reports, faults, tuple(rows(outcome)), output)
+    if output in {"sarif", "junit"}:
+        for fault in faults:
+            click.echo(f"{fault.file}:{fault.line}: {fault.what}", err=True)
+    tell_troubles(outcome)
+    return Exit.BAD_INPUT if faults else outcome.code
+
+
+def _show(
+    reports: list[tuple[Path, Report]], faults: tuple[Fault, ...], verdicts: tuple[Row, ...], output: str
+) -> None:
+    totals = [r for _, r in reports]
+    counted = Checked(
+        sum(r.files for r in totals),
+        sum(r.documents for r in totals),
+        sum(len(r.applications) for r in totals),
+        faults,
+        verdicts,
+    )
+    show_data(counted, output)
+
+
+def _known(without: tuple[str, ...]) -> None:
+    """Raise UsageError for a check that there is not."""
+    if without:
+        from taut.policy.builtin import CHECKS
+
+        names = [c.name for c in CHECKS]
+        if unknown := set(without) - set(names):
+            raise click.UsageError(f"there is no check {min(unknown)!r}; there are {', '.join(names)}")
 
 
 def _judge(
@@ -111,15 +151,8 @@ def _judge(
     builtin: bool,
     without: tuple[str, ...],
 ) -> int:
-    from taut.cli import policy_reports
-    from taut.cli.policies import check_policies, rows, tell_troubles
-    from taut.policy.builtin import CHECKS
-
     if not resources or not (policies or builtin):
         raise click.UsageError("--policies (or --builtin) and --resources go together")
-    if unknown := set(without) - {c.name for c in CHECKS}:
-        names = ", ".join(c.name for c in CHECKS)
-        raise click.UsageError(f"there is no check {min(unknown)!r}; there are {names}")
     outcome = check_policies(policies, resources, exceptions, builtin=builtin, without=without)
     match output:
         case "table":
@@ -157,19 +190,21 @@ def _run_tests(kyverno: tuple[Path, ...], gator: tuple[Path, ...], output: str) 
     return Exit.DONE if whole.passed == whole.total else Exit.FAILED
 
 
-def _rendering(reports: list[tuple[Path, Report]]) -> tuple[Fault, ...]:
-    """The faults of rendering; what is rendered from elsewhere is said, not judged."""
+def _rendering(reports: list[tuple[Path, Report]]) -> tuple[tuple[Fault, ...], list[tuple[Application, Manifest]]]:
+    """The faults of rendering, and what was rendered; what is rendered from elsewhere is said, not judged."""
     from taut.cli.working_copy import render_applications, working_copy_of
 
     faults: list[Fault] = []
+    objects: list[tuple[Application, Manifest]] = []
     for path, report in reports:
         if report.applications:
             done = asyncio.run(render_applications(path, report.applications))
             root, _ = working_copy_of(path)
             faults += [_fault(root, problem) for problem in done.problems]
+            objects += done.objects
             if done.elsewhere:
                 click.echo(f"not rendered, their sources are elsewhere: {', '.join(done.elsewhere)}", err=True)
-    return tuple(faults)
+    return tuple(faults), objects
 
 
 def _fault(path: Path, problem: DocumentProblem) -> Fault:

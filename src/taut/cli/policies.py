@@ -11,12 +11,14 @@ import msgspec
 
 from taut.cli.ending import Exit
 from taut.documents.yaml import load_documents
+from taut.model.application import Application
 from taut.model.errors import BadInput, Where
-from taut.model.manifests import Body
+from taut.model.manifests import Body, Manifest
 from taut.model.verdict import Verdict
 from taut.policy.documents import Objects
 from taut.policy.engines import build, is_policy
 from taut.policy.judge import Judge
+from taut.policy.plurals import placed
 from taut.policy.review import Given, Review, Trouble
 
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
@@ -100,6 +102,41 @@ def check_policies(
 
         found += [Found(verdict, objects[number].origin) for number, verdict in check(bodies, without=without)]
     return Outcome(tuple(found), built.troubles, len(objects), len(built.policies))
+
+
+def check_rendered(
+    objects: Sequence[tuple[Application, Manifest]],
+    policies: Sequence[Path],
+    exceptions: Sequence[Path],
+    *,
+    without: Sequence[str] = (),
+) -> Outcome:
+    """Judge what a working copy's applications render to: by taut's own checks but those in `without`, and by the policies below `policies`.
+
+    What shows only in several objects together is looked for among all applications of one cluster.
+    """
+    from taut.policy.builtin import check
+
+    given = list(_given([*policies, *exceptions]))
+    built = build(given)
+    judge, found = Judge(built.policies), list[Found]()
+    clusters: dict[str, list[Given]] = {}
+    for app, manifest in objects:
+        origin = manifest.origin
+        place = f"{origin.file}:{origin.line or 1}" if origin.file else str(app.key.name)
+        body = placed(manifest.body, app.spec.target.namespace or "")
+        clusters.setdefault(app.spec.target.cluster, []).append(Given(body, place))
+    for each in clusters.values():
+        bodies = [g.body for g in each]
+        lookup = Objects([*bodies, *(g.body for g in given if not is_policy(*_type(g)))])
+        namespaces = {_name(b): b for b in bodies if b.get("kind") == "Namespace" and b.get("apiVersion") == "v1"}
+        found += [Found(v, g.origin) for g in each for v in judge.judge(_review(g.body, namespaces), lookup).verdicts]
+        found += [Found(v, each[number].origin) for number, v in check(bodies, without=without)]
+    return Outcome(tuple(found), built.troubles, len(objects), len(built.policies))
+
+
+def _type(given: Given) -> tuple[str, str]:
+    return str(given.body.get("apiVersion")), str(given.body.get("kind"))
 
 
 def rows(outcome: Outcome) -> list[Row]:

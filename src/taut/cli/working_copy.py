@@ -14,6 +14,7 @@ from taut.dialects.problems import DocumentProblem
 from taut.dialects.working_copy import check_folder
 from taut.model.application import Application, ApplicationSpec, Source, Target
 from taut.model.errors import TautError
+from taut.model.manifests import Manifest
 from taut.model.refs import AppKey
 from taut.render.engine import RenderEngine, RenderJob, RenderSource
 from taut.render.worktree import snapshot
@@ -54,11 +55,12 @@ def application_for(path: Path, namespace: str | None) -> tuple[Application, Pat
 
 @dataclass(frozen=True)
 class Rendering:
-    """What became of rendering a working copy's applications: problems, and the applications whose sources are elsewhere."""
+    """What became of rendering a working copy's applications: problems, the applications whose sources are elsewhere, and the objects of the others."""
 
     rendered: int
     elsewhere: tuple[str, ...]
     problems: tuple[DocumentProblem, ...]
+    objects: tuple[tuple[Application, Manifest], ...] = ()
 
 
 async def render_applications(
@@ -70,6 +72,7 @@ async def render_applications(
     own = _own_addresses(root, every)
     problems: list[DocumentProblem] = []
     elsewhere: list[str] = []
+    objects: list[tuple[Application, Manifest]] = []
     rendered = 0
     async with RenderEngine(kustomize=kustomize, workers=2) as engine:
         for app in every:
@@ -81,12 +84,12 @@ async def render_applications(
             pairs = tuple(RenderSource(s, here) for s in sources)
             job = RenderJob(app.key.name, app.spec.target.namespace, pairs, substitute=app.spec.substitute)
             try:
-                await engine.render(job, None)
+                objects += ((app, m) for m in (await engine.render(job, None)).manifests)
                 rendered += 1
             except TautError as error:
                 where = replace(error.where, repository="", file=error.where.file or app.origin_file)
                 problems.append(DocumentProblem(f"{app.key.name} does not render: {error.what}", where, error.advice))
-    return Rendering(rendered, tuple(elsewhere), tuple(problems))
+    return Rendering(rendered, tuple(elsewhere), tuple(problems), tuple(objects))
 
 
 def _own_addresses(root: Path, applications: Iterable[Application]) -> frozenset[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 _IRREGULAR = {"Endpoints": "endpoints", "PodMetrics": "pods", "NodeMetrics": "nodes"}
 KINDS = {
     "": "Pod Service ConfigMap Secret Namespace Node ServiceAccount PersistentVolume PersistentVolumeClaim Event Endpoints LimitRange ResourceQuota ReplicationController PodTemplate",
@@ -41,3 +43,50 @@ def kind_of(api_version: str, resource: str) -> str:
             return kind
     singular = resource[:-3] + "y" if resource.endswith("ies") else resource.removesuffix("s")
     return singular[:1].upper() + singular[1:]
+
+
+CLUSTER_SCOPED = frozenset(
+    [
+        "Namespace",
+        "Node",
+        "PersistentVolume",
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "CustomResourceDefinition",
+        "StorageClass",
+        "IngressClass",
+        "PriorityClass",
+        "ValidatingWebhookConfiguration",
+        "MutatingWebhookConfiguration",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
+        "APIService",
+        "MutatingAdmissionPolicy",
+        "MutatingAdmissionPolicyBinding",
+        "CertificateSigningRequest",
+        "VolumeSnapshotClass",
+        "VolumeAttachment",
+        "CSIDriver",
+        "CSINode",
+        "RuntimeClass",
+        "FlowSchema",
+        "PriorityLevelConfiguration",
+        "ClusterPolicy",
+        "ClusterIssuer",
+        "ClusterSecretStore",
+    ]
+)
+"""Kinds that live in no namespace, where no cluster is asked: Kubernetes' own, and a few that nearly everybody has."""
+
+
+def placed(body: dict[str, Any], namespace: str) -> dict[str, Any]:
+    """An object in the namespace that it gets when it does not say where it lives."""
+    metadata = body.get("metadata")
+    if (
+        not namespace
+        or not isinstance(metadata, dict)
+        or metadata.get("namespace")
+        or body.get("kind") in CLUSTER_SCOPED
+    ):
+        return body
+    return {**body, "metadata": {**metadata, "namespace": namespace}}

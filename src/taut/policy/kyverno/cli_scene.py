@@ -12,27 +12,9 @@ from taut.model.errors import BadInput, Where
 from taut.model.manifests import Body
 from taut.policy.documents import Objects
 from taut.policy.kyverno.context import Mocks
+from taut.policy.plurals import placed
 from taut.policy.review import Given, Operation, Review, User
 
-_CLUSTER_SCOPED = frozenset(
-    [
-        "Namespace",
-        "Node",
-        "PersistentVolume",
-        "ClusterRole",
-        "ClusterRoleBinding",
-        "CustomResourceDefinition",
-        "StorageClass",
-        "IngressClass",
-        "PriorityClass",
-        "ValidatingWebhookConfiguration",
-        "APIService",
-        "MutatingWebhookConfiguration",
-        "ClusterPolicy",
-        "CertificateSigningRequest",
-        "VolumeSnapshotClass",
-    ]
-)
 _MOST_FILES = 2_000
 _OPERATION = "request.operation"
 
@@ -134,7 +116,7 @@ def load_scene(test: Body, folder: Path, root: Path) -> Scene:
         for path in _files(folder / str(name), root)
         for body in _objects(path)
     ]
-    placed = tuple(_placed(body) for body in resources)
+    objects = tuple(_placed(body) for body in resources)
     values = _values(test, folder, root)
     extra = [
         body for name in [test.get("context"), *(test.get("targetResources") or ())] if name
@@ -144,12 +126,12 @@ def load_scene(test: Body, folder: Path, root: Path) -> Scene:
         _placed(body) for name in test.get("targetResources") or () for path in _files(folder / str(name), root) for body in _objects(path)
     ]  # fmt: skip
     labels = {str(s.get("name")): s.get("labels") or {} for s in values.get("namespaceSelector") or ()}
-    namespaces = {str((b.get("metadata") or {}).get("name")): b for b in placed if b.get("kind") == "Namespace"}
-    known = [*placed, *_context_objects(extra)]
+    namespaces = {str((b.get("metadata") or {}).get("name")): b for b in objects if b.get("kind") == "Namespace"}
+    known = [*objects, *_context_objects(extra)]
     policies += [Given(b, "") for b in extra if b.get("kind") == "Context"]
     return Scene(
-        tuple(policies), placed, values, _user(test, folder, root), Objects(known), labels, folder, root, namespaces,
-        (*targets, *placed),
+        tuple(policies), objects, values, _user(test, folder, root), Objects(known), labels, folder, root, namespaces,
+        (*targets, *objects),
     )  # fmt: skip
 
 
@@ -215,10 +197,7 @@ def _objects(path: Path) -> Iterator[Body]:
 
 def _placed(body: Body) -> Body:
     """An object of a test lives in `default` when it does not say where."""
-    metadata = body.get("metadata") or {}
-    if metadata.get("namespace") or body.get("kind") in _CLUSTER_SCOPED:
-        return body
-    return {**body, "metadata": {**metadata, "namespace": "default"}}
+    return placed(body, "default")
 
 
 def _same_object(a: Body, b: Body) -> bool:
