@@ -13,6 +13,7 @@ import pytest
 from taut.documents.yaml import load_documents
 from taut.model.errors import BadInput
 from taut.model.verdict import Outcome
+from taut.policy import re2
 from taut.policy.documents import Objects
 from taut.policy.engines import build, is_policy
 from taut.policy.judge import Judge
@@ -91,3 +92,26 @@ def test_any_shape(seed: int) -> None:
         assert all(v.message for v in verdicts if v.result is Outcome.ERROR)
         found = [v.result for v in verdicts if v.policy == "good"]
         assert found in ([Outcome.FAIL], [Outcome.ERROR])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "wanted"),
+    [
+        ("(a)(b)", ["ab"]),
+        ("(?P<n>a)b", ["ab"]),
+        ("[(]a", ["(a"]),
+        (r"\(a", ["(a"]),
+        ("[]()]", ["("]),
+        ("[^]]a", ["(a"]),
+    ],
+)
+def test_fits_are_whole(pattern: str, wanted: list[str]) -> None:
+    assert re2.found(pattern, "(ab"[: 2 if "b" not in pattern else 3]) == wanted
+
+
+def test_an_expression_takes_no_longer_than_the_text() -> None:
+    assert not re2.matches("^(a+)+$", "a" * 5000 + "b")
+    assert re2.found("(a|aa)+$", "a" * 5000 + "b") == []
+    for pattern in ("(", "a" * 3000, "(?<!x)y"):
+        with pytest.raises(re2.ExpressionError):
+            re2.matches(pattern, "a")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import re
-from functools import lru_cache
 from typing import Any
 
+from taut.policy import re2
 from taut.policy.cel.errors import CelError
 from taut.policy.cel.functions import ANY, Function
 
-_LONGEST_PATTERN = 1_000
 _RENAMED = {"indexOf": "indexOfAny", "lastIndexOf": "lastIndexOfAny"}
 
 
@@ -85,24 +83,16 @@ def _text(value: Any) -> str:
     return value
 
 
-@lru_cache(maxsize=256)
-def pattern(text: str) -> re.Pattern[str]:
-    """A compiled expression in RE2's syntax, as far as Python's is the same. Raises CelError for one that cannot be read."""
-    if len(text) > _LONGEST_PATTERN:
-        raise CelError(f"the regular expression is longer than {_LONGEST_PATTERN} characters")
-    try:
-        return re.compile(text.replace(r"\z", r"\Z").replace("(?P<", "(?P<"))
-    except (re.error, RecursionError, OverflowError) as error:
-        raise CelError(f"the regular expression cannot be read: {error}") from None
-
-
 def _find(value: str, wanted: str) -> str:
-    found = pattern(wanted).search(value)
+    found = _find_all(value, wanted)
     return found[0] if found else ""
 
 
 def _find_all(value: str, wanted: str, most: int = -1) -> list[str]:
-    found = [m[0] for m in pattern(wanted).finditer(value)]
+    try:
+        found = re2.found(wanted, value)
+    except re2.ExpressionError as error:
+        raise CelError(str(error)) from None
     return found if most < 0 else found[:most]
 
 

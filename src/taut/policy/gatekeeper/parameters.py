@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
+
+from taut.policy import re2
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
@@ -48,9 +49,16 @@ def faults(value: Any, schema: Any, path: str = "spec.parameters", depth: int = 
         return
     if "enum" in schema and value not in schema["enum"]:
         yield f"{path} has to be one of {', '.join(map(str, schema['enum']))}"
-    if isinstance(value, str) and isinstance(schema.get("pattern"), str) and not re.search(schema["pattern"], value):
+    if isinstance(value, str) and isinstance(schema.get("pattern"), str) and not _fits(schema["pattern"], value):
         yield f"{path} does not match {schema['pattern']}"
     yield from _inner(value, schema, path, depth)
+
+
+def _fits(pattern: str, value: str) -> bool:
+    try:
+        return re2.matches(pattern, value)
+    except re2.ExpressionError:
+        return False
 
 
 def _inner(value: Any, schema: dict[str, Any], path: str, depth: int) -> Iterator[str]:

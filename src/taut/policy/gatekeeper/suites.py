@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from taut.documents.yaml import load_documents
 from taut.model.errors import BadInput, TautError, Where
 from taut.model.manifests import Body
 from taut.model.verdict import Outcome, Verdict
+from taut.policy import re2
 from taut.policy.documents import Objects
 from taut.policy.gatekeeper.build import ENGINE
 from taut.policy.review import Built, Given, Operation, Review, User
@@ -138,8 +138,8 @@ def _fault(assertion: Body, found: list[Verdict]) -> str:
     """What an assertion wants, where it is not so."""
     wanted, message = assertion.get("violations", "yes"), assertion.get("message")
     try:
-        fits = [v for v in found if message is None or re.search(str(message), v.message)]
-    except re.error as error:
+        fits = [v for v in found if message is None or re2.matches(str(message), v.message)]
+    except re2.ExpressionError as error:
         return f"a message that can be looked for: {error}"
     suffix = f" with {message!r}" if message is not None else ""
     if wanted in {"yes", True}:

@@ -17,6 +17,7 @@ from jmespath.functions import signature
 
 from taut.documents.yaml import load_documents
 from taut.model.errors import TautError
+from taut.policy import re2
 from taut.policy.kyverno.arithmetic import Arithmetic
 from taut.policy.kyverno.errors import PolicyError
 from taut.policy.kyverno.images import parse_image
@@ -28,17 +29,14 @@ _TEXT: Any = {"types": ["string"]}
 _NUMBER: Any = {"types": ["number"]}
 _LIST: Any = {"types": ["array"]}
 _MAP: Any = {"types": ["object"]}
-_LONGEST_PATTERN = 2_000
+_GROUP = re.compile(r"\$\{?(\d+)\}?")
 
 
-def expression(text: str) -> re.Pattern[str]:
-    """A regular expression in RE2's syntax, as far as Python's is the same."""
-    if len(text) > _LONGEST_PATTERN:
-        raise PolicyError(f"a regular expression is longer than {_LONGEST_PATTERN} characters")
+def _replaced(pattern: str, text: str, new: str) -> str:
     try:
-        return re.compile(text.replace(r"\z", r"\Z"))
-    except (re.error, RecursionError, OverflowError) as error:
-        raise PolicyError(f"a regular expression cannot be read: {error}") from None
+        return re2.replaced(pattern, text, new)
+    except re2.ExpressionError as error:
+        raise PolicyError(str(error)) from None
 
 
 def _text(value: Any) -> str:
@@ -92,17 +90,18 @@ class Functions(Arithmetic, Moments, standard.Functions):
 
     @signature(_TEXT, _ANY, _ANY)
     def _func_regex_replace_all(self, pattern: str, text: Any, new: Any) -> str:
-        return expression(pattern).sub(
-            re.sub(r"\$\{?(\w+)\}?", r"\\g<\1>", _text(new).replace("\\", "\\\\")), _text(text)
-        )
+        return _replaced(pattern, _text(text), _GROUP.sub(r"\\\1", _text(new).replace("\\", "\\\\")))
 
     @signature(_TEXT, _ANY, _ANY)
     def _func_regex_replace_all_literal(self, pattern: str, text: Any, new: Any) -> str:
-        return expression(pattern).sub(lambda _: _text(new), _text(text))
+        return _replaced(pattern, _text(text), _text(new).replace("\\", "\\\\"))
 
     @signature(_TEXT, {"types": ["string", "number"]})
     def _func_regex_match(self, pattern: str, text: Any) -> bool:
-        return expression(pattern).search(_text(text)) is not None
+        try:
+            return re2.matches(pattern, _text(text))
+        except re2.ExpressionError as error:
+            raise PolicyError(str(error)) from None
 
     @signature(_TEXT, {"types": ["string", "number"]})
     def _func_pattern_match(self, pattern: str, text: Any) -> bool:
