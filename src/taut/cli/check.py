@@ -102,7 +102,7 @@ def check(
     outcome = check_rendered(objects, policies, exceptions, without=without)
     match output:
         case "table":
-            _tell(reports, faults)
+            _tell(reports, faults, judged=bool(outcome.found))
             if outcome.found:
                 policy_reports.tell(outcome)
         case "sarif":
@@ -214,7 +214,7 @@ def _fault(path: Path, problem: DocumentProblem) -> Fault:
     return Fault(file, where.line, where.object, where.field, problem.what, problem.advice)
 
 
-def _tell(reports: list[tuple[Path, Report]], faults: tuple[Fault, ...]) -> None:
+def _tell(reports: list[tuple[Path, Report]], faults: tuple[Fault, ...], *, judged: bool) -> None:
     from rich.text import Text
 
     from taut.cli.printing import console
@@ -231,7 +231,13 @@ def _tell(reports: list[tuple[Path, Report]], faults: tuple[Fault, ...]) -> None
             out.print(Text(f"  {one_line(fault.advice)}"), soft_wrap=True)
     files = sum(report.files for _, report in reports)
     applications = sum(len(report.applications) for _, report in reports)
-    verdict = f"{len(faults)} {'problem' if len(faults) == 1 else 'problems'}" if faults else "Nothing is wrong"
+    verdict = (
+        f"{len(faults)} {'problem' if len(faults) == 1 else 'problems'}"
+        if faults
+        else "Every document can be read"
+        if judged
+        else "Nothing is wrong"
+    )
     say(
         f"{verdict} in {files} {'file' if files == 1 else 'files'} with {applications} {'application' if applications == 1 else 'applications'}."
     )

@@ -102,7 +102,7 @@ def tell(outcome: Outcome) -> None:
         colour = "red" if verdict.denies else "yellow"
         rule = f"{verdict.policy}/{verdict.rule}" if verdict.rule else verdict.policy
         out.print(Text(f"  {verdict.result} ({_follows(verdict)}) {one_line(rule)}", style=colour), soft_wrap=True)
-        for text in (verdict.message, _difference(verdict)):
+        for text in (verdict.message, _difference(verdict), _way_out(verdict)):
             if text:
                 out.print(Text(f"  {one_line(text)}"), soft_wrap=True)
     denied = sum(f.verdict.denies for f in outcome.found)
@@ -117,6 +117,13 @@ def _count(number: int, one: str, more: str) -> str:
 
 def _follows(verdict: model.Verdict) -> str:
     return {"deny": "denied", "warn": "warned of", "audit": "written down"}[str(verdict.enforcement)]
+
+
+def _way_out(verdict: model.Verdict) -> str:
+    """How to leave an object as it is, where that is taut's to say."""
+    if verdict.engine != "taut" or not verdict.denies:
+        return ""
+    return f"to leave it as it is, annotate the object: checks.taut.dev/{verdict.policy}: the reason"
 
 
 def _difference(verdict: model.Verdict) -> str:
