@@ -231,13 +231,10 @@ def _tell(reports: list[tuple[Path, Report]], faults: tuple[Fault, ...], *, judg
             out.print(Text(f"  {one_line(fault.advice)}"), soft_wrap=True)
     files = sum(report.files for _, report in reports)
     applications = sum(len(report.applications) for _, report in reports)
-    verdict = (
-        f"{len(faults)} {'problem' if len(faults) == 1 else 'problems'}"
-        if faults
-        else "Every document can be read"
-        if judged
-        else "Nothing is wrong"
-    )
+    if faults:
+        verdict = f"{len(faults)} {'problem' if len(faults) == 1 else 'problems'} in"
+    else:
+        verdict = "Every document can be read:" if judged else "Nothing is wrong in"
     say(
-        f"{verdict} in {files} {'file' if files == 1 else 'files'} with {applications} {'application' if applications == 1 else 'applications'}."
+        f"{verdict} {files} {'file' if files == 1 else 'files'} with {applications} {'application' if applications == 1 else 'applications'}."
     )
