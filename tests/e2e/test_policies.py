@@ -270,3 +270,36 @@ def test_a_working_copy_is_judged_by_what_it_renders_to(taut: Taut, tmp_path: Pa
     assert taut("check", "--policies", "p.yaml").returncode == 0
     assert "image-tag" not in taut("check", "-o", "sarif").stdout
     assert taut("check", "--no-render", "--policies", "p.yaml").returncode == 2
+
+
+CUSTOM = """apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: oxen.example.com}
+spec: {group: example.com, names: {kind: Ox, plural: oxen}}
+---
+apiVersion: example.com/v1
+kind: Ox
+metadata: {name: bad, namespace: shop}
+---
+apiVersion: k8s.cni.cncf.io/v1
+kind: NetworkAttachmentDefinition
+metadata: {name: bad, namespace: shop}
+"""
+ADMISSION = """apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: none}
+spec:
+  matchConstraints:
+    resourceRules: [{apiGroups: ["*"], apiVersions: ["*"], operations: ["*"], resources: [oxen, network-attachment-definitions]}]
+  validations: [{expression: "false"}]
+"""
+
+
+def test_resources_with_names_of_their_own_are_not_passed_over(taut: Taut, tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text(ADMISSION)
+    (tmp_path / "o.yaml").write_text(CUSTOM)
+    done = taut("check", "--policies", "p.yaml", "--resources", "o.yaml", "-o", "json")
+    assert [(r["resource"]["kind"], r["result"]) for r in json.loads(done.stdout)] == [
+        ("Ox", "fail"),
+        ("NetworkAttachmentDefinition", "fail"),
+    ]

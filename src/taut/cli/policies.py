@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,10 +92,11 @@ def check_policies(
     namespaces = {
         _name(b): b for b in (*bodies, *known) if b.get("kind") == "Namespace" and b.get("apiVersion") == "v1"
     }
+    resources_ = _resources([*bodies, *known])
     found = [
         Found(verdict, each.origin)
         for each in objects
-        for verdict in judge.judge(_review(each.body, namespaces), lookup).verdicts
+        for verdict in judge.judge(_review(each.body, namespaces, resources_), lookup).verdicts
     ]
     if builtin:
         from taut.policy.builtin import check
@@ -130,7 +131,10 @@ def check_rendered(
         bodies = [g.body for g in each]
         lookup = Objects([*bodies, *(g.body for g in given if not is_policy(*_type(g)))])
         namespaces = {_name(b): b for b in bodies if b.get("kind") == "Namespace" and b.get("apiVersion") == "v1"}
-        found += [Found(v, g.origin) for g in each for v in judge.judge(_review(g.body, namespaces), lookup).verdicts]
+        names = _resources([*bodies, *(g.body for g in given)])
+        found += [
+            Found(v, g.origin) for g in each for v in judge.judge(_review(g.body, namespaces, names), lookup).verdicts
+        ]
         found += [Found(v, each[number].origin) for number, v in check(bodies, without=without)]
     return Outcome(tuple(found), built.troubles, len(objects), len(built.policies))
 
@@ -161,9 +165,22 @@ def tell_troubles(outcome: Outcome) -> None:
         click.echo(f"{trouble.origin}: {trouble.policy}: {kind}: {trouble.what}", err=True)
 
 
-def _review(body: Body, namespaces: dict[str, Body]) -> Review:
+def _review(body: Body, namespaces: dict[str, Body], resources: dict[tuple[str, str], str]) -> Review:
     namespace = str((body.get("metadata") or {}).get("namespace") or "")
-    return Review(body, namespace_object=namespaces.get(namespace))
+    version, kind = str(body.get("apiVersion") or ""), str(body.get("kind") or "")
+    name = resources.get((version.rpartition("/")[0], kind), "")
+    return Review(body, namespace_object=namespaces.get(namespace), resource=f"{version}/{name}" if name else "")
+
+
+def _resources(bodies: Iterable[Body]) -> dict[tuple[str, str], str]:
+    """The names of custom resources, where their definitions are among the objects: group and kind → plural."""
+    found: dict[tuple[str, str], str] = {}
+    for body in bodies:
+        spec = body.get("spec")
+        names = spec.get("names") if body.get("kind") == "CustomResourceDefinition" and isinstance(spec, dict) else None
+        if isinstance(names, dict) and names.get("kind") and names.get("plural"):
+            found[str(spec.get("group") or ""), str(names["kind"])] = str(names["plural"])  # pyright: ignore[reportOptionalMemberAccess]
+    return found
 
 
 def _name(body: Body) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 _IRREGULAR = {"Endpoints": "endpoints", "PodMetrics": "pods", "NodeMetrics": "nodes"}
@@ -33,6 +34,14 @@ def plural(kind: str) -> str:
     if name.endswith(("s", "x", "z", "ch", "sh")):
         return name + "es"
     return name + "s"
+
+
+_KNOWN = frozenset(kind for kinds in KINDS.values() for kind in kinds.split())
+
+
+def may_be(kind: str, resources: Collection[str]) -> bool:
+    """Whether a kind may be one of these resources (without dashes): known for Kubernetes' own kinds, and possible for any other."""
+    return kind not in _KNOWN or plural(kind) in resources
 
 
 def kind_of(api_version: str, resource: str) -> str:

@@ -50,11 +50,11 @@ def matches(constraints: Any, review: Review) -> bool:
 
 
 def kinds(constraints: Any) -> frozenset[str] | None:
-    """The resources (plurals) that rules name; None: any."""
+    """The resources (plurals, without dashes, which a kind does not tell of) that rules name; None: any."""
     if not isinstance(constraints, dict) or not constraints.get("resourceRules"):
         return None
     found = {str(r).partition("/")[0] for rule in constraints["resourceRules"] for r in rule.get("resources") or ()}
-    return None if "*" in found else frozenset(found)
+    return None if "*" in found else frozenset(f.replace("-", "") for f in found)
 
 
 def _namespace_fits(selector: Any, review: Review) -> bool:
@@ -104,7 +104,8 @@ def _listed(values: Any, value: str) -> bool:
 
 def _is_resource(wanted: str, resource: str, subresource: str) -> bool:
     name, slash, sub = wanted.partition("/")
-    if name not in {"*", resource}:
+    # A resource that was guessed from its kind has no dashes, and some have them.
+    if name not in {"*", resource} and name.replace("-", "") != resource:
         return False
     if not slash:
         return not subresource

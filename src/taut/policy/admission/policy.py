@@ -16,7 +16,7 @@ from taut.policy.admission.constraints import kinds, labels_select, matches
 from taut.policy.admission.expressions import NAMES, Expressions, values, variables_of
 from taut.policy.admission.mutations import mutated
 from taut.policy.cel import CelError, Environment
-from taut.policy.plurals import plural
+from taut.policy.plurals import may_be
 from taut.policy.review import Lookup, NotKnown, Operation, Review
 
 ENVIRONMENT = Environment(NAMES, extensions=())
@@ -63,7 +63,7 @@ class AdmissionPolicy:
 
     def concerns(self, api_version: str, kind: str) -> bool:
         """By the names of the resources in its rules."""
-        return self._resources is None or plural(kind) in self._resources
+        return self._resources is None or may_be(kind, self._resources)
 
     def validate(self, review: Review, lookup: Lookup) -> list[Verdict]:
         """One verdict a binding and parameter that the request is matched by."""

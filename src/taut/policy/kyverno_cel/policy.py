@@ -20,7 +20,7 @@ from taut.policy.kyverno.images import images_of
 from taut.policy.kyverno.matching import matched
 from taut.policy.kyverno_cel.autogen import template_of, variants
 from taut.policy.kyverno_cel.library import ENVIRONMENT, Asked, asking
-from taut.policy.plurals import plural
+from taut.policy.plurals import may_be
 from taut.policy.review import Lookup, Operation, Review
 
 VALIDATING, MUTATING = frozenset({"ValidatingPolicy", "NamespacedValidatingPolicy"}), frozenset({"MutatingPolicy", "NamespacedMutatingPolicy"})  # fmt: skip
@@ -85,7 +85,7 @@ class CelPolicy:
 
     def concerns(self, api_version: str, kind: str) -> bool:
         """By the names of the resources in its rules."""
-        return self._resources is None or plural(kind) in self._resources
+        return self._resources is None or may_be(kind, self._resources)
 
     def validate(self, review: Review, lookup: Lookup) -> list[Verdict]:
         """One verdict, by the variant that is about the object; none when no variant is."""
