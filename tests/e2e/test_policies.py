@@ -303,3 +303,12 @@ def test_resources_with_names_of_their_own_are_not_passed_over(taut: Taut, tmp_p
         ("Ox", "fail"),
         ("NetworkAttachmentDefinition", "fail"),
     ]
+
+
+def test_other_documents_beside_policies_are_nobodys_business(
+    taut: Taut, folders: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "policies/pods.yaml").write_text(PODS)
+    (tmp_path / "policies/pkg.yaml").write_text("name: a package\n")
+    (tmp_path / "policies/admission.yaml").write_text(ADMISSION)
+    assert taut(*folders).stderr == ""

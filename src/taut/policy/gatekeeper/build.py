@@ -29,6 +29,7 @@ class _Engine:
 
     def build(self, documents: Sequence[Given]) -> Built:
         """One policy a constraint, and one for all mutators, which work on an object together."""
+        documents = [g for g in documents if self.reads(str(g.body.get("apiVersion")), str(g.body.get("kind")))]
         templates: dict[str, Template] = {}
         troubles: list[Trouble] = []
         expansions = tuple(Expansion(g.body) for g in documents if g.body.get("kind") == "ExpansionTemplate")

@@ -25,6 +25,7 @@ class _Engine:
 
     def build(self, documents: Sequence[Given]) -> Built:
         """The policies, each with the exceptions that name it."""
+        documents = [g for g in documents if self.reads(str(g.body.get("apiVersion")), str(g.body.get("kind")))]
         exemptions = [Exemption(g.body) for g in documents if g.body.get("kind") == _EXCEPTION]
         policies: list[KyvernoPolicy] = []
         troubles: list[Trouble] = []

@@ -26,6 +26,7 @@ class _Engine:
 
     def build(self, documents: Sequence[Given]) -> Built:
         """The policies, each with the exceptions that name it."""
+        documents = [g for g in documents if self.reads(str(g.body.get("apiVersion")), str(g.body.get("kind")))]
         exceptions = [g.body for g in documents if g.body.get("kind") == _EXCEPTION]
         images = dict(pair for g in documents if g.body.get("kind") == "Context" for pair in _images(g.body))
         policies: list[CelPolicy] = []
