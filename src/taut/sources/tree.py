@@ -168,16 +168,28 @@ class ObjectStore:
 
     def _child(self, oid: str, name: str) -> Entry | None:
         """What a folder has of that name. A large folder is not gone through: every commit below it makes a new one."""
-        tree = self.repository()[oid]
-        if not isinstance(tree, pygit2.Tree):
-            raise KeyError(oid)
-        if len(tree) <= _LARGE:
+        tree = self._last_large(oid)
+        if tree is None:
             return self.index(oid).get(name)
         try:
             found = tree[name]
         except KeyError:
             return None
         return Entry(_name(found.raw_name), _kind(found.filemode), str(found.id))
+
+    def _last_large(self, oid: str) -> pygit2.Tree | None:
+        """A large folder; None when it is a small one. A fleet's applications lie in one large folder and are looked for one after the
+        other: each thread keeps the last that it read, for reading it takes as long as it has entries.
+        """
+        if getattr(self._local, "large", ("", None))[0] == oid:
+            return self._local.large[1]
+        tree = self.repository()[oid]
+        if not isinstance(tree, pygit2.Tree):
+            raise KeyError(oid)
+        if len(tree) <= _LARGE:
+            return None
+        self._local.large = (oid, tree)
+        return tree
 
     def _index(self, oid: str) -> dict[str, Entry]:
         return {entry.name: entry for entry in self.entries(oid)}
