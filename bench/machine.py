@@ -6,7 +6,7 @@ import os
 import threading
 from pathlib import Path
 
-from taut.render.pool import descendants
+from taut.prison.pool import descendants
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PEAK_SECONDS = 0.5

@@ -15,6 +15,7 @@ LAYERS = {
     "clients": 1,
     "store": 1,
     "localplane": 1,
+    "prison": 1,
     "sources": 2,
     "render": 2,
     "health": 2,
@@ -28,7 +29,7 @@ LAYERS = {
     "cli": 7,
 }
 """Packages of layer 2 do not import each other: what one needs of another comes in as a Protocol."""
-TOGETHER = frozenset({("model", "model"), ("documents", "model")})
+TOGETHER = frozenset({("model", "model"), ("documents", "model"), ("prison", "clients")})
 
 
 def _imports(file: Path) -> Iterator[tuple[int, str]]:

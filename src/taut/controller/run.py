@@ -25,8 +25,8 @@ from taut.health.assess import assess, needs_body
 from taut.model.durations import seconds
 from taut.model.errors import BadInput, TautError, Where
 from taut.planning.redact import Redactor
+from taut.prison.limits import Limits
 from taut.render.engine import RenderEngine
-from taut.render.limits import Limits
 from taut.sources.service import Sources
 from taut.store.store import Store
 from taut.targets.kubernetes.cluster import Cluster, Event

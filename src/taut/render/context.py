@@ -12,8 +12,8 @@ from taut.model.application import Source
 from taut.model.errors import BadInput, RenderError, TautError, Where
 from taut.model.live import Capabilities
 from taut.model.manifests import Manifest, Origin
+from taut.prison.limits import Limits
 from taut.render.keys import Keys
-from taut.render.limits import Limits
 from taut.render.protocols import Allowed, Cache, Fetcher
 from taut.render.reach import Reach
 from taut.render.target_values import TargetValues

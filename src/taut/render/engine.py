@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from taut import __version__
@@ -21,6 +22,9 @@ from taut.model.errors import TautError
 from taut.model.live import Capabilities
 from taut.model.manifests import Manifest
 from taut.model.snapshot import Snapshot
+from taut.prison.limits import Limits
+from taut.prison.pool import Pool
+from taut.prison.walls import Held, Prison
 from taut.render.closure import Closure
 from taut.render.context import SourceContext, SourceResult
 from taut.render.detect import detect
@@ -28,16 +32,14 @@ from taut.render.from_helm import HELM_VERSION, from_helm
 from taut.render.from_jsonnet import JSONNET_VERSION, from_jsonnet
 from taut.render.from_kustomize import from_kustomize
 from taut.render.keys import Keys
-from taut.render.limits import Limits
 from taut.render.normalise import normalise
 from taut.render.plain import render_plain
-from taut.render.pool import Pool
-from taut.render.prison import Held, Prison
 from taut.render.protocols import Allowed, Cache, Fetcher, NoCache, TargetReader
 from taut.render.reach import Reach
 from taut.render.substitute import checked, substitute
 from taut.render.target_values import TargetRead, TargetValues
 from taut.render.tools import Kustomize, find_kustomize
+from taut.render.workers import RENDERING, run_job
 
 _log = logging.getLogger(__name__)
 _CLOSURE = "render_closure"
@@ -122,7 +124,7 @@ class RenderEngine:
         self._configured = kustomize
         self._kustomize: Kustomize | None = None
         self._namespaces = namespaces
-        self._pool = Pool(self._prison, size=workers, idle_seconds=idle_seconds, on_start=self._started)
+        self._pool = Pool(RENDERING, self._prison, size=workers, idle_seconds=idle_seconds, on_start=self._started)
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="taut-reading")
         self.held: Held | None = None
         """The prison that the last worker reported; None before the first one."""
@@ -202,7 +204,7 @@ class RenderEngine:
             cache=self._cache,
             keys=self._keys,
             limits=self._limits,
-            run=self._pool.run,
+            run=partial(run_job, self._pool),
             read=_Reading(self._readers, [reach, *others.values()], self._limits.wall_seconds),
         )
         try:

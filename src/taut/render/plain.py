@@ -11,9 +11,9 @@ from taut.model.application import PlainOptions
 from taut.model.errors import BadInput, RenderError, Where
 from taut.model.manifests import Manifest, Origin
 from taut.model.snapshot import EntryKind
+from taut.prison.limits import Limits
 from taut.render.closure import SourceClosure
 from taut.render.globs import matches
-from taut.render.limits import Limits
 from taut.render.reach import Reach
 
 _ENDINGS = (".yaml", ".yml", ".json")

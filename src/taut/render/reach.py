@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from taut.model.errors import BadInput, RenderError, Where
 from taut.model.snapshot import Entry, EntryKind, Tree
+from taut.prison.limits import Limits
 from taut.render.closure import IS_FILE, IS_FOLDER, SourceClosure, is_every, listing_hash, marked_hash
-from taut.render.limits import Limits
 from taut.render.wire import InFile, InLink
 
 _MAX_LINKS = 40

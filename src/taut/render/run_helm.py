@@ -19,8 +19,8 @@ from helm_python.errors import HelmError
 from taut.documents.yaml import Limits as DocumentLimits
 from taut.documents.yaml import load_documents
 from taut.model.errors import BadInput, RenderError, Where
+from taut.prison.limits import Limits
 from taut.render.differences import differing_paths
-from taut.render.limits import Limits
 from taut.render.values import merge, merge_indexed
 from taut.render.wire import HelmTask, OutDocument, Reply, ValuesLayer
 

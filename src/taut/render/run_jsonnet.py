@@ -12,7 +12,7 @@ import rjsonnet
 from taut.documents.yaml import Limits as DocumentLimits
 from taut.documents.yaml import load_one
 from taut.model.errors import RenderError, Where
-from taut.render.limits import Limits
+from taut.prison.limits import Limits
 from taut.render.wire import JsonnetTask, OutDocument, Reply
 
 _MAX_STACK = 500

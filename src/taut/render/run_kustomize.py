@@ -11,7 +11,7 @@ from pathlib import Path
 from taut.documents.yaml import Limits as DocumentLimits
 from taut.documents.yaml import load_documents
 from taut.model.errors import BadInput, RenderError, Where
-from taut.render.limits import GO_THREADS, Limits
+from taut.prison.limits import GO_THREADS, Limits
 from taut.render.wire import KustomizeTask, OutDocument, Reply
 
 ORIGIN = "config.kubernetes.io/origin"

@@ -13,23 +13,25 @@ from pathlib import Path
 import msgspec
 
 from taut.model.errors import BadInput, TautError
-from taut.render import prison as prisons
-from taut.render.limits import GO_THREADS
-from taut.render.wire import Hello, HelmTask, Job, KustomizeTask, Reply, read_frame, write_frame
+from taut.prison import walls
+from taut.prison.frames import Hello, read_frame, write_frame
+from taut.prison.limits import GO_THREADS
+from taut.render import run_kustomize
+from taut.render.wire import HelmTask, Job, KustomizeTask, Reply
 
 
 def main(arguments: list[str]) -> int:
     """Enter the prison that `arguments[0]` (JSON) describes and serve. Returns the exit code."""
-    prison = msgspec.json.decode(arguments[0].encode(), type=prisons.Prison)
+    prison = msgspec.json.decode(arguments[0].encode(), type=walls.Prison)
     incoming, outgoing = os.dup(0), os.dup(1)
     silence = os.open("/dev/null", os.O_RDWR)
     os.dup2(silence, 0)
     os.dup2(2, 1)
-    held = prisons.enter(prison)
+    held = walls.enter(prison)
     write_frame(outgoing, msgspec.msgpack.encode(Hello(held)))
     while (frame := read_frame(incoming)) is not None:
         job = msgspec.msgpack.decode(frame, type=Job)
-        prisons.limit_cpu(job.limits.cpu_seconds)
+        walls.limit_cpu(job.limits.cpu_seconds)
         reply = _answer(job, held)
         data = _encode(reply)
         if len(data) > job.limits.output_bytes:
@@ -38,7 +40,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _answer(job: Job, held: prisons.Held) -> Reply:
+def _answer(job: Job, held: walls.Held) -> Reply:
     root = Path(held.work, "job")
     shutil.rmtree(root, ignore_errors=True)
     try:
@@ -83,12 +85,10 @@ def _materialise(job: Job, root: Path) -> None:
         target.symlink_to(link.target)
 
 
-def _run(job: Job, root: Path, held: prisons.Held) -> Reply:
+def _run(job: Job, root: Path, held: walls.Held) -> Reply:
     os.chdir(root)
     if isinstance(job.task, KustomizeTask):
-        from taut.render.run_kustomize import build
-
-        return build(job.task, root, held.tools, job.limits)
+        return run_kustomize.build(job.task, root, held.tools, job.limits)
     if isinstance(job.task, HelmTask):
         os.environ["GOMAXPROCS"] = GO_THREADS
         from taut.render.run_helm import render

@@ -17,7 +17,7 @@ import pytest
 
 from integration.loop.harness import Taut, application
 from support.kubernetes import eventually
-from taut.render.pool import descendants
+from taut.prison.pool import descendants
 
 pytestmark = pytest.mark.integration
 
@@ -55,7 +55,7 @@ def processes() -> set[int]:
 
 def folders() -> set[str]:
     """Places that the workers of this process use."""
-    return {p.name for base in ("/tmp", "/dev/shm") for p in Path(base).glob(f"taut-render-*-{os.getpid()}-*")}
+    return {p.name for base in ("/tmp", "/dev/shm") for p in Path(base).glob(f"taut-work-*-{os.getpid()}-*")}
 
 
 def open_files() -> Counter[str]:
@@ -117,12 +117,12 @@ def test_what_a_killed_process_left_in_memory_is_removed() -> None:
     """Folders of processes that are no more go with the next start; those of processes that live stay."""
     namespace = os.stat("/proc/self/ns/pid").st_ino
     ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
-    left = Path("/dev/shm", f"taut-render-{namespace}-{int(ended.stdout)}-left")
-    mine = Path("/dev/shm", f"taut-render-{namespace}-{os.getpid()}-mine")
+    left = Path("/dev/shm", f"taut-work-{namespace}-{int(ended.stdout)}-left")
+    mine = Path("/dev/shm", f"taut-work-{namespace}-{os.getpid()}-mine")
     for folder in (left, mine):
         folder.mkdir()
         (folder / "file").write_text("x")
-    code = "from taut.render.pool import _work_folder; print(_work_folder())"
+    code = "from taut.prison.pool import _work_folder; print(_work_folder())"
     made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     assert not left.exists()
     assert (mine / "file").exists()

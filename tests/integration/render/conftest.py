@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from taut.model.snapshot import Snapshot
+from taut.prison.limits import Limits
 from taut.render.engine import RenderEngine
-from taut.render.limits import Limits
 from taut.render.worktree import snapshot
 
 type Plant = Callable[..., Snapshot]

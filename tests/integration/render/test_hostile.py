@@ -6,8 +6,8 @@ import pytest
 
 from taut.model.application import HelmOptions, Source
 from taut.model.errors import BadInput, RenderError, TautError
+from taut.prison.limits import Limits
 from taut.render.engine import RenderEngine, RenderJob, RenderSource
-from taut.render.limits import Limits
 
 pytestmark = pytest.mark.integration
 

@@ -11,11 +11,12 @@ import pytest
 
 from support.kubernetes import eventually
 from taut.model.errors import RenderError
-from taut.render.forking import Nursery
-from taut.render.limits import Limits
-from taut.render.pool import Pool, Worker, descendants
-from taut.render.prison import Prison
+from taut.prison.forking import Nursery
+from taut.prison.limits import Limits
+from taut.prison.pool import Pool, Worker, descendants
+from taut.prison.walls import Prison
 from taut.render.wire import Job, JsonnetTask
+from taut.render.workers import RENDERING, run_job
 
 pytestmark = pytest.mark.integration
 
@@ -28,7 +29,7 @@ def _alive(pid: int) -> bool:
 
 
 async def test_one_nursery_forks_many_and_hears_how_they_ended() -> None:
-    nursery = Nursery()
+    nursery = Nursery(RENDERING)
     workers = [await Worker.start(Prison(), nursery) for _ in range(3)]
     assert len({w.pid for w in workers}) == 3
     assert set(descendants(nursery.pid)) >= {w.pid for w in workers}
@@ -40,13 +41,13 @@ async def test_one_nursery_forks_many_and_hears_how_they_ended() -> None:
 
 
 async def test_a_nursery_that_died_takes_its_workers_along_and_is_started_anew() -> None:
-    nursery = Nursery()
+    nursery = Nursery(RENDERING)
     worker = await Worker.start(Prison(), nursery)
     first, below = nursery.pid, descendants(nursery.pid)
     os.kill(first, signal.SIGKILL)
     await eventually(lambda: not worker.alive, "its end is heard of")
     with pytest.raises(RenderError, match="crashed"):
-        await worker.run(Job([], [], JsonnetTask((), ()), Limits()))
+        await run_job(worker, Job([], [], JsonnetTask((), ()), Limits()))
     await eventually(lambda: not any(map(_alive, below)), "the workers ended with it")
     again = await Worker.start(Prison(), nursery)
     assert nursery.pid != first
@@ -56,8 +57,8 @@ async def test_a_nursery_that_died_takes_its_workers_along_and_is_started_anew()
 
 
 async def test_a_pool_leaves_nothing_behind() -> None:
-    pool = Pool(Prison, size=2, idle_seconds=60)
-    await pool.run(Job([], [], JsonnetTask((), ()), Limits()))
+    pool = Pool(RENDERING, Prison, size=2, idle_seconds=60)
+    await run_job(pool, Job([], [], JsonnetTask((), ()), Limits()))
     (pid,) = pool.pids
     await pool.close()
     assert not _alive(pid)
@@ -66,7 +67,7 @@ async def test_a_pool_leaves_nothing_behind() -> None:
 async def test_nothing_of_the_parent_is_seen_by_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """The nursery is started with an empty environment and only its socket; what it forks has its three pipes, and nothing else."""
     monkeypatch.setenv("TAUT_TEST_SECRET", "very-secret")
-    nursery = Nursery()
+    nursery = Nursery(RENDERING)
     await nursery.prepare()
     worker = await Worker.start(Prison(namespaces=False, landlock=False), nursery)
     for pid in (nursery.pid, worker.pid):
@@ -78,7 +79,7 @@ async def test_nothing_of_the_parent_is_seen_by_a_worker(monkeypatch: pytest.Mon
 
 CROWDED = """
 import os, sys
-from taut.render import nursery
+from taut.prison import nursery
 
 fork = os.fork
 def sometimes():
@@ -90,7 +91,7 @@ sys.exit(nursery.main(sys.argv[1:]))
 
 
 async def test_a_worker_that_cannot_be_forked_is_no_other_ones_failure() -> None:
-    nursery = Nursery(("-c", CROWDED))
+    nursery = Nursery(RENDERING, ("-c", CROWDED))
     with pytest.raises(RenderError, match="did not start") as caught:
         await Worker.start(Prison(), nursery)
     assert "Resource temporarily unavailable" in caught.value.advice
@@ -102,7 +103,7 @@ async def test_a_worker_that_cannot_be_forked_is_no_other_ones_failure() -> None
 
 
 async def test_a_fork_that_nobody_waits_for_any_more_is_not_mistaken_for_the_next() -> None:
-    nursery = Nursery()
+    nursery = Nursery(RENDERING)
     await nursery.prepare()
     given_up = asyncio.create_task(Worker.start(Prison(), nursery))
     await asyncio.sleep(0)
@@ -110,7 +111,7 @@ async def test_a_fork_that_nobody_waits_for_any_more_is_not_mistaken_for_the_nex
         await asyncio.sleep(0)
     given_up.cancel()
     worker = await Worker.start(Prison(), nursery)
-    reply = await worker.run(Job([], [], JsonnetTask((), ()), Limits()))
+    reply = await run_job(worker, Job([], [], JsonnetTask((), ()), Limits()))
     assert reply.error == ""
     await eventually(lambda: descendants(nursery.pid) == [worker.pid, *descendants(worker.pid)], "one is left")
     await nursery.close()
@@ -118,10 +119,10 @@ async def test_a_fork_that_nobody_waits_for_any_more_is_not_mistaken_for_the_nex
 
 async def test_a_worker_that_retires_leaves_its_use_to_who_started_it() -> None:
     """What ended workers have computed is counted with taut: the kernel adds it to the process that saw the end."""
-    nursery = Nursery()
+    nursery = Nursery(RENDERING)
     worker = await Worker.start(Prison(), nursery)
     before = _children_cpu(nursery.pid)
-    await worker.run(Job([], [], JsonnetTask((), ()), Limits()))
+    await run_job(worker, Job([], [], JsonnetTask((), ()), Limits()))
     await worker.retire()
     assert not worker.alive
     assert descendants(nursery.pid) == []

@@ -19,17 +19,19 @@ from typing import Any
 import pytest
 
 from taut.model.errors import RenderError
-from taut.render.forking import Nursery
-from taut.render.limits import Limits
-from taut.render.pool import Worker
-from taut.render.prison import Prison
+from taut.prison.forking import Nursery
+from taut.prison.limits import Limits
+from taut.prison.pool import Worker
+from taut.prison.walls import Prison
 from taut.render.wire import InFile, Job, JsonnetTask, OutDocument
+from taut.render.workers import RENDERING, run_job
 
 pytestmark = pytest.mark.integration
 
 LAUNCHER = """
 import sys
-from taut.render import nursery, worker
+from taut.prison import nursery
+from taut.render import worker
 from taut.render.wire import OutDocument, Reply
 
 def run(job, root, held):
@@ -53,7 +55,7 @@ class Inside:
     async def run(self, code: str, **files: bytes) -> Any:
         probe = InFile("probe.py", textwrap.dedent(code).encode())
         given = [probe, *(InFile(name, data) for name, data in files.items())]
-        reply = await self.worker.run(Job(given, [], JsonnetTask((), ()), self.limits))
+        reply = await run_job(self.worker, Job(given, [], JsonnetTask((), ()), self.limits))
         assert not reply.error, reply.error
         (document,) = reply.documents
         assert isinstance(document, OutDocument)
@@ -64,7 +66,7 @@ LIMITS = Limits(wall_seconds=20, memory_mb=300, processes=40, open_files=200, fi
 
 
 async def start(*, namespaces: bool = True, limits: Limits = LIMITS, marker: str = "") -> Inside:
-    nursery = Nursery(("-c", LAUNCHER + f"# {marker}\n"))
+    nursery = Nursery(RENDERING, ("-c", LAUNCHER + f"# {marker}\n"))
     _nurseries.append(nursery)
     return Inside(await Worker.start(Prison(limits=limits, namespaces=namespaces), nursery), nursery, limits)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from taut.model.errors import BadInput, RenderError
-from taut.render.limits import Limits
+from taut.prison.limits import Limits
 from taut.render.reach import Reach, join, normal
 from taut.render.worktree import WorkTree
 

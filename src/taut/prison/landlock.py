@@ -10,7 +10,7 @@ import os
 import stat
 from collections.abc import Iterable
 
-from taut.render.kernel import no_new_privileges, syscall
+from taut.prison.kernel import no_new_privileges, syscall
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _VERSION_FLAG = 1

@@ -1,4 +1,4 @@
-"""What a render may cost. A repository is hostile input: nothing runs past these."""
+"""What one job of a worker may cost. Whatever it works on is hostile input: nothing runs past these."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ GO_THREADS = str(min(4, os.cpu_count() or 1))
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """The bounds of one render.
+    """The bounds of one job.
 
     `wall_seconds` is the time until a worker is killed, `cpu_seconds` what its processes may compute, `memory_mb` what they may hold
     together, `output_bytes` what may come back, `processes` how many tasks (threads count) may exist, `open_files` how many files a

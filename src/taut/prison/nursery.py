@@ -1,28 +1,30 @@
 """Where workers come from: a small process that has loaded what every worker needs, and forks one in a few milliseconds.
 
-Started as `python -I -m taut.render.nursery SOCKET PARENT` with an empty environment, before any input is seen; it never looks at input itself.
+Started as `python -I -m taut.prison.nursery SOCKET PARENT MODULE` with an empty environment, before any input is seen; it never looks at input itself.
 Each message on the socket is the settings of a prison (JSON) with three descriptors: the new worker's standard input, output and error.
 Each is answered with the worker's process id; how a worker ended is told on the same socket. It forks from one thread, and loads no library
-that has threads of its own (Helm and Jsonnet come into a worker when it needs them).
+that has threads of its own (those come into a worker when it needs them).
 """
 
 from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import json
 import os
 import select
 import signal
 import socket
 import sys
+from collections.abc import Callable
 
-from taut.render import kernel, run_kustomize, worker
-from taut.render.wire import NURSERY_BYTES
+from taut.prison import kernel
+from taut.prison.frames import NURSERY_BYTES
 
 __all__ = ["main"]
 
-_PRELOADED = (run_kustomize,)
+_Main = Callable[[list[str]], int]
 
 
 def main(arguments: list[str]) -> int:
@@ -31,6 +33,7 @@ def main(arguments: list[str]) -> int:
     kernel.die_with_parent()
     if os.getppid() != int(arguments[1]):
         return 0
+    work: _Main = importlib.import_module(arguments[2]).main
     woken, wakes = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -42,11 +45,11 @@ def main(arguments: list[str]) -> int:
             with contextlib.suppress(BlockingIOError):
                 os.read(woken, 4096)
             _tell_ended(channel)
-        if channel in readable and not _serve(channel, (woken, wakes)):
+        if channel in readable and not _serve(channel, work, (woken, wakes)):
             return 0
 
 
-def _serve(channel: socket.socket, own: tuple[int, ...]) -> bool:
+def _serve(channel: socket.socket, work: _Main, own: tuple[int, ...]) -> bool:
     settings, descriptors, _, _ = socket.recv_fds(channel, NURSERY_BYTES, 3)
     if not settings:
         return False
@@ -58,14 +61,14 @@ def _serve(channel: socket.socket, own: tuple[int, ...]) -> bool:
         child = -1
         answer["error"] = error.strerror or "a process could not be started"
     if child == 0:
-        _be_worker(settings.decode(), descriptors, (channel.fileno(), *own))
+        _be_worker(work, settings.decode(), descriptors, (channel.fileno(), *own))
     for descriptor in descriptors:
         os.close(descriptor)
     channel.send(json.dumps(answer).encode())
     return True
 
 
-def _be_worker(settings: str, descriptors: list[int], own: tuple[int, ...]) -> None:
+def _be_worker(work: _Main, settings: str, descriptors: list[int], own: tuple[int, ...]) -> None:
     code = 1
     try:
         signal.set_wakeup_fd(-1)
@@ -75,7 +78,7 @@ def _be_worker(settings: str, descriptors: list[int], own: tuple[int, ...]) -> N
             os.dup2(descriptor, number)
         for descriptor in (*descriptors, *own):
             os.close(descriptor)
-        code = worker.main([settings])
+        code = work([settings])
     except BaseException as error:  # noqa: BLE001 (a fork never returns into the nursery's loop, whatever happens)
         os.write(2, f"{type(error).__name__}: {error}\n".encode(errors="replace")[:2000])
     finally:

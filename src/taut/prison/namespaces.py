@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from taut.render import kernel
+from taut.prison import kernel
 
 _SPACES = {
     "user": os.CLONE_NEWUSER,

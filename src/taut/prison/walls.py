@@ -14,8 +14,8 @@ from pathlib import Path
 
 import msgspec
 
-from taut.render import kernel, landlock, namespaces
-from taut.render.limits import Limits
+from taut.prison import kernel, landlock, namespaces
+from taut.prison.limits import Limits
 
 WORK = "/taut.work"
 TOOLS = "/taut.tools"

@@ -12,7 +12,8 @@ import sys
 from collections import deque
 from typing import Protocol
 
-from taut.render.wire import NURSERY_BYTES
+from taut.prison.frames import NURSERY_BYTES
+from taut.prison.trade import Trade
 
 _ANSWER_SECONDS = 30.0
 
@@ -67,7 +68,8 @@ class Forked:
 class Nursery:
     """One nursery process, started with the first worker, and again when it has died. To be used by one event loop."""
 
-    def __init__(self, command: tuple[str, ...] = ("-m", "taut.render.nursery")) -> None:
+    def __init__(self, trade: Trade, command: tuple[str, ...] = ("-m", "taut.prison.nursery")) -> None:
+        self.trade = trade
         self._command = command
         self._process: asyncio.subprocess.Process | None = None
         self._channel: socket.socket | None = None
@@ -124,7 +126,7 @@ class Nursery:
             if self._process is not None and self._process.returncode is None:
                 self._process.kill()
             self._lost()
-            raise OSError("the process that starts render workers does not answer") from None
+            raise OSError(f"the process that starts {self.trade.worker}s does not answer") from None
 
     async def _ready(self) -> socket.socket:
         async with self._lock:
@@ -146,7 +148,14 @@ class Nursery:
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             mine.setblocking(False)
-            arguments = [sys.executable, "-I", *self._command, str(theirs.fileno()), str(os.getpid())]
+            arguments = [
+                sys.executable,
+                "-I",
+                *self._command,
+                str(theirs.fileno()),
+                str(os.getpid()),
+                self.trade.module,
+            ]
             self._process = await asyncio.create_subprocess_exec(
                 *arguments,
                 pass_fds=[theirs.fileno()],
@@ -195,7 +204,7 @@ class Nursery:
             self._channel = None
         while self._answers:
             if not (answer := self._answers.popleft()).done():
-                answer.set_exception(OSError("the process that starts render workers has ended"))
+                answer.set_exception(OSError(f"the process that starts {self.trade.worker}s has ended"))
         for child in self._children.values():
             child.end(-signal.SIGKILL)
         self._children.clear()

@@ -9,18 +9,19 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import cache
 from pathlib import Path
 
 import msgspec
 
 from taut.clients.fair import FLOW, FairSlots, Turn
-from taut.model.errors import RenderError
-from taut.render.forking import Child, Nursery
-from taut.render.limits import Limits
-from taut.render.prison import Held, Prison
-from taut.render.wire import HEADER, Hello, Job, Reply
+from taut.model.errors import TautError
+from taut.prison.forking import Child, Nursery
+from taut.prison.frames import HEADER, Hello
+from taut.prison.limits import Limits
+from taut.prison.trade import Trade
+from taut.prison.walls import Held, Prison
 
 _STDERR_BYTES = 16_384
 _WATCH_SECONDS = 0.05
@@ -28,13 +29,17 @@ _START_SECONDS = 30.0
 _RETIRE_SECONDS = 2.0
 _OWN_TASKS = 8
 SLOW = 2.0
-"""Seconds from which on a render counts as slow the next time."""
+"""Seconds from which on a flow's job counts as slow the next time."""
 _MOST_REMEMBERED = 4096
 _PASSES = 3
 _MAX_JOBS = 500
-_WORK = "taut-render-"
+_WORK = "taut-work-"
 _OUT_OF_MEMORY = ("out of memory", "cannot allocate memory", "MemoryError", "memory allocation of ")
 """What Go, the system, Python and Rust say when they are refused memory."""
+
+
+type Answer = Callable[[bytes], Awaitable[bytes | None]]
+"""What the parent says to a message that a worker sent while it works; None: the message is the result."""
 
 
 class WorkerGoneError(Exception):
@@ -44,8 +49,9 @@ class WorkerGoneError(Exception):
 class Worker:
     """One worker process with its pipes. Not to be used by two tasks at once."""
 
-    def __init__(self, process: Child, prison: Prison) -> None:
+    def __init__(self, process: Child, prison: Prison, trade: Trade) -> None:
         self._process = process
+        self._trade = trade
         self._prison = prison
         self._errors = bytearray()
         self._reader = asyncio.create_task(self._read_errors())
@@ -57,15 +63,16 @@ class Worker:
 
     @classmethod
     async def start(cls, prison: Prison, nursery: Nursery) -> Worker:
-        """Have the nursery fork a worker, and wait until it is in its prison. Raises RenderError when it does not get there."""
+        """Have the nursery fork a worker, and wait until it is in its prison. Raises the trade's error when it does not get there."""
+        trade = nursery.trade
         work = "" if prison.work else _work_folder()
         try:
             await nursery.prepare()
             prison = msgspec.structs.replace(prison, work=prison.work or work, parent=nursery.pid)
             process = await nursery.fork(msgspec.json.encode(prison).decode())
         except OSError as error:
-            raise RenderError("a render worker did not start", advice=str(error)) from None
-        worker = cls(process, prison)
+            raise trade.error(f"a {trade.worker} did not start", advice=str(error)) from None
+        worker = cls(process, prison, trade)
         try:
             async with asyncio.timeout(_START_SECONDS):
                 hello = msgspec.msgpack.decode(await worker._receive(1 << 16), type=Hello)
@@ -73,7 +80,7 @@ class Worker:
             await worker.kill("it did not start")
             if isinstance(error, asyncio.CancelledError):
                 raise
-            raise RenderError("a render worker did not start", advice=worker.said() or "see the log") from None
+            raise trade.error(f"a {trade.worker} did not start", advice=worker.said() or "see the log") from None
         worker.held = hello.held
         return worker
 
@@ -92,30 +99,29 @@ class Worker:
         text = bytes(self._errors).decode(errors="replace")
         return text.partition("\n\ngoroutine ")[0].strip()[:2000]
 
-    async def run(self, job: Job) -> Reply:
-        """Have the job done. Raises RenderError when the worker is killed for its use, dies, or answers what cannot be read."""
+    async def run(self, job: bytes, limits: Limits, answer: Answer | None = None) -> bytes:
+        """Have a job done, within limits. `answer` is asked what to say to each message; without it the first one is the result.
+
+        Raises the trade's error when the worker is killed for its use, or dies.
+        """
         self.jobs += 1
         self._errors.clear()
-        watch = asyncio.create_task(self._watch(job.limits))
+        watch = asyncio.create_task(self._watch(limits))
         try:
-            async with asyncio.timeout(job.limits.wall_seconds):
-                data = await self._exchange(msgspec.msgpack.encode(job), job.limits)
-            return msgspec.msgpack.decode(data, type=Reply)
+            async with asyncio.timeout(limits.wall_seconds):
+                return await self._conversation(job, limits, answer)
         except TimeoutError:
             await self.kill("time")
-            raise RenderError(
-                f"rendering took longer than {job.limits.wall_seconds:g} s and was stopped",
-                advice="look for an endless template",
+            raise self._trade.error(
+                f"{self._trade.doing} took longer than {limits.wall_seconds:g} s and was stopped",
+                advice=self._trade.advice,
             ) from None
         except WorkerGoneError:
             await self.kill("")
-            raise self._post_mortem(job.limits) from None
-        except asyncio.CancelledError:
+            raise self._post_mortem(limits) from None
+        except BaseException:  # whatever the one who answers raises: the worker is in the middle of a sentence
             await self.kill("cancelled")
             raise
-        except msgspec.MsgspecError:
-            await self.kill("answer")
-            raise RenderError("the renderer answered what cannot be read") from None
         finally:
             watch.cancel()
 
@@ -140,6 +146,12 @@ class Worker:
             async with asyncio.timeout(_RETIRE_SECONDS):
                 await self._process.wait()
         await self.kill("retired")
+
+    async def _conversation(self, job: bytes, limits: Limits, answer: Answer | None) -> bytes:
+        said = await self._exchange(job, limits)
+        while answer is not None and (reply := await answer(said)) is not None:
+            said = await self._exchange(reply, limits)
+        return said
 
     async def _exchange(self, data: bytes, limits: Limits) -> bytes:
         stdin = self._process.stdin
@@ -187,21 +199,20 @@ class Worker:
                 end(self._process.pid)
                 return
 
-    def _post_mortem(self, limits: Limits) -> RenderError:
-        said = self.said()
+    def _post_mortem(self, limits: Limits) -> TautError:
+        said, trade = self.said(), self._trade
         if self._killed == "memory" or any(words in said for words in _OUT_OF_MEMORY):
-            return RenderError(
-                f"rendering needs more than {limits.memory_mb} MB of memory and was stopped",
-                advice="look for an endless template",
+            return trade.error(
+                f"{trade.doing} needs more than {limits.memory_mb} MB of memory and was stopped", advice=trade.advice
             )
         if self._killed == "processes":
-            return RenderError(f"rendering started more than {limits.processes} processes and was stopped")
+            return trade.error(f"{trade.doing} started more than {limits.processes} processes and was stopped")
         if self._killed == "output":
-            return RenderError(f"the result is larger than {limits.output_bytes // (1024 * 1024)} MiB")
+            return trade.error(f"the result is larger than {limits.output_bytes // (1024 * 1024)} MiB")
         code = self._process.returncode or 0
         if code in {128 + signal.SIGXCPU, -signal.SIGXCPU}:
-            return RenderError(f"rendering computed for more than {limits.cpu_seconds} s and was stopped")
-        return RenderError(f"the renderer crashed (code {code})" + (f": {said[:1000]}" if said else ""))
+            return trade.error(f"{trade.doing} computed for more than {limits.cpu_seconds} s and was stopped")
+        return trade.error(f"{trade.doer} crashed (code {code})" + (f": {said[:1000]}" if said else ""))
 
 
 def end(pid: int) -> None:
@@ -294,14 +305,16 @@ class Pool:
 
     def __init__(
         self,
+        trade: Trade,
         prison: Callable[[], Prison],
         *,
         size: int,
         idle_seconds: float,
         on_start: Callable[[Held], None] | None = None,
     ) -> None:
+        self._trade = trade
         self._prison = prison
-        self._nursery = Nursery()
+        self._nursery = Nursery(trade)
         self._slots = FairSlots(size)
         self._most_slow = max(size - 1, 1)
         self._slow: dict[str, None] = {}
@@ -312,23 +325,23 @@ class Pool:
         self._reaper: asyncio.Task[None] | None = None
         self._closed = False
 
-    async def run(self, job: Job) -> Reply:
-        """Have a job done by a worker, a new one if none is idle. Raises RenderError as `Worker.run` does."""
+    async def run(self, job: bytes, limits: Limits, answer: Answer | None = None) -> bytes:
+        """Have a job done by a worker, a new one if none is idle. Raises the trade's error as `Worker.run` does."""
         async with self._turn():
             if self._closed:
-                raise RenderError("taut is stopping")
+                raise self._trade.error("taut is stopping")
             worker = await self._take()
             self._busy.add(worker)
             began = time.monotonic()
             try:
-                return await worker.run(job)
+                return await worker.run(job, limits, answer)
             finally:
                 self._remember(time.monotonic() - began)
                 self._busy.discard(worker)
                 await self._give_back(worker)
 
     def _turn(self) -> Turn:
-        """A worker's turn. Renders that took long the last time leave one worker to the others, and take turns with them."""
+        """A worker's turn. Jobs that took long the last time leave one worker to the others, and take turns with them."""
         if FLOW.get() in self._slow:
             return self._slots.turn("slow", most=self._most_slow)
         return self._slots.turn("")

@@ -1,0 +1,1 @@
+"""Where what strangers wrote is run: processes that see, reach and use next to nothing."""
