@@ -65,6 +65,10 @@ class RenderError(TautError):
     """A source was read, and no manifests came out of it."""
 
 
+class PolicyError(TautError):
+    """Policies could not be asked: their worker was stopped, or did not start."""
+
+
 class TargetError(TautError):
     """The target refused, or could not be reached. `status` is the HTTP status, 0 when there was no answer."""
 

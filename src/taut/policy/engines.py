@@ -70,7 +70,7 @@ def _built(engine: Engine, own: Sequence[Given], others: Sequence[Given]) -> Bui
 def _tried(built: Built) -> Built:
     """What was built, after each policy said what everybody asks of it."""
     for policy in built.policies:
-        _ = (policy.name, policy.hash, policy.concerns("v1", "Pod"))
+        _ = (policy.name, policy.hash, policy.mutates, policy.fails_open, policy.concerns("v1", "Pod"))
     return built
 
 

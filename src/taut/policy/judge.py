@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from taut.model.manifests import Body
 from taut.model.verdict import Outcome, Verdict
 from taut.policy.masking import masked
 from taut.policy.review import Lookup, Policy, Review
+
+type Begins = Callable[[Policy], bool]
+"""Hears of each policy before it is asked; False: it is not to be asked."""
+
+
+def _always(_: Policy) -> bool:
+    return True
 
 
 @dataclass(frozen=True)
@@ -38,18 +45,31 @@ class Judge:
 
     def judge(self, review: Review, lookup: Lookup) -> Judged:
         """What the policies say of a review. Mutations come first, in the order of engines and names; then the result is judged."""
-        about = self._of(review.body)
-        if not about:
-            return Judged(review.body, ())
+        completed = self.complete(review, lookup)
+        if completed.body is not review.body and review.object is not None:
+            review = replace(review, object=completed.body)
+        return Judged(completed.body, (*completed.verdicts, *self.validate(review, lookup).verdicts))
+
+    def complete(self, review: Review, lookup: Lookup, begins: Begins = _always) -> Judged:
+        """The object as the policies complete it, and what could not be told."""
         verdicts: list[Verdict] = []
-        for policy in about:
+        for policy in self._of(review.body):
+            if not policy.mutates or not begins(policy):
+                continue
             body, said = _completed(policy, review, lookup)
             verdicts += (v for v in said if v.result is Outcome.ERROR)
             if body is not review.body and review.object is not None:
                 review = replace(review, object=body)
-        for policy in about:
-            verdicts += _judged(policy, review, lookup)
         return Judged(review.body, tuple(masked(v, review.body) for v in verdicts))
+
+    def validate(self, review: Review, lookup: Lookup, begins: Begins = _always) -> Judged:
+        """What the policies say of an object as it is."""
+        verdicts = [v for p in self._of(review.body) if begins(p) for v in _judged(p, review, lookup)]
+        return Judged(review.body, tuple(masked(v, review.body) for v in verdicts))
+
+    def concerned(self, api_version: str, kind: str) -> Sequence[Policy]:
+        """The policies that may have something to say of a kind."""
+        return self._of({"apiVersion": api_version, "kind": kind})
 
     def _of(self, body: Body) -> Sequence[Policy]:
         key = (str(body.get("apiVersion") or ""), str(body.get("kind") or ""))

@@ -124,6 +124,16 @@ class Policy(Protocol):
         """The hash of all that decides its verdicts besides the review and lookups: results are kept by it."""
         ...
 
+    @property
+    def mutates(self) -> bool:
+        """Whether it may complete objects."""
+        ...
+
+    @property
+    def fails_open(self) -> bool:
+        """Whether the target may go on without it where it cannot be asked, as the policy says; by default it may not."""
+        ...
+
     def concerns(self, api_version: str, kind: str) -> bool:
         """A quick test, exact or too wide: whether it may have something to say of this kind."""
         ...

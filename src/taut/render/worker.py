@@ -14,30 +14,22 @@ import msgspec
 
 from taut.model.errors import BadInput, TautError
 from taut.prison import walls
-from taut.prison.frames import Hello, read_frame, write_frame
 from taut.prison.limits import GO_THREADS
+from taut.prison.serving import Ask, packed, serve
 from taut.render import run_kustomize
 from taut.render.wire import HelmTask, Job, KustomizeTask, Reply
 
 
 def main(arguments: list[str]) -> int:
     """Enter the prison that `arguments[0]` (JSON) describes and serve. Returns the exit code."""
-    prison = msgspec.json.decode(arguments[0].encode(), type=walls.Prison)
-    incoming, outgoing = os.dup(0), os.dup(1)
-    silence = os.open("/dev/null", os.O_RDWR)
-    os.dup2(silence, 0)
-    os.dup2(2, 1)
-    held = walls.enter(prison)
-    write_frame(outgoing, msgspec.msgpack.encode(Hello(held)))
-    while (frame := read_frame(incoming)) is not None:
-        job = msgspec.msgpack.decode(frame, type=Job)
-        walls.limit_cpu(job.limits.cpu_seconds)
-        reply = _answer(job, held)
-        data = _encode(reply)
-        if len(data) > job.limits.output_bytes:
-            data = _encode(_too_much(job))
-        write_frame(outgoing, data)
-    return 0
+    return serve(arguments, _work)
+
+
+def _work(frame: bytes, held: walls.Held, _ask: Ask) -> bytes:
+    job = msgspec.msgpack.decode(frame, type=Job)
+    walls.limit_cpu(job.limits.cpu_seconds)
+    data = packed(_answer(job, held))
+    return data if len(data) <= job.limits.output_bytes else packed(_too_much(job))
 
 
 def _answer(job: Job, held: walls.Held) -> Reply:
@@ -97,28 +89,6 @@ def _run(job: Job, root: Path, held: walls.Held) -> Reply:
     from taut.render.run_jsonnet import evaluate
 
     return evaluate(job.task, root, job.limits)
-
-
-def _encode(reply: Reply) -> bytes:
-    try:
-        return msgspec.msgpack.encode(reply)
-    except OverflowError:
-        return msgspec.msgpack.encode(
-            msgspec.structs.replace(reply, documents=[_within_64_bit(d) for d in reply.documents])
-        )
-
-
-def _within_64_bit(value: object) -> object:
-    """kubectl reads integers that do not fit 64 bit as floats."""
-    if isinstance(value, dict):
-        return {key: _within_64_bit(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_within_64_bit(item) for item in value]
-    if isinstance(value, msgspec.Struct):
-        return type(value)(*(_within_64_bit(getattr(value, f)) for f in value.__struct_fields__))
-    if isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**64:
-        return float(value)
-    return value
 
 
 def _too_much(job: Job) -> Reply:

@@ -61,6 +61,16 @@ class AdmissionPolicy:
     def _resources(self) -> frozenset[str] | None:
         return kinds(self._spec.get("matchConstraints"))
 
+    @property
+    def mutates(self) -> bool:
+        """Of its kind."""
+        return self.document.get("kind") == "MutatingAdmissionPolicy"
+
+    @property
+    def fails_open(self) -> bool:
+        """As `failurePolicy` says."""
+        return self._spec.get("failurePolicy") == "Ignore"
+
     def concerns(self, api_version: str, kind: str) -> bool:
         """By the names of the resources in its rules."""
         return self._resources is None or may_be(kind, self._resources)

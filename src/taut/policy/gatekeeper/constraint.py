@@ -63,6 +63,16 @@ class Constraint:
         found = {str(k) for e in entries if isinstance(e, dict) for k in e.get("kinds") or ["*"]}
         return None if not found or "*" in found else frozenset(found)
 
+    @property
+    def mutates(self) -> bool:
+        """Constraints change nothing."""
+        return False
+
+    @property
+    def fails_open(self) -> bool:
+        """Gatekeeper's own webhook does, by default, for all constraints."""
+        return True
+
     def concerns(self, api_version: str, kind: str) -> bool:
         """By its kinds, and those that expand into them."""
         return self._kinds is None or kind in self._kinds or any(e.applies(api_version, kind) for e in self.expansions)

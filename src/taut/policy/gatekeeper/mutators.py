@@ -66,6 +66,16 @@ class Mutators:
     def _ordered(self) -> list[Body]:
         return sorted(self.documents, key=lambda d: (str(d.get("kind")), str((d.get("metadata") or {}).get("name"))))
 
+    @property
+    def mutates(self) -> bool:
+        """All of them."""
+        return True
+
+    @property
+    def fails_open(self) -> bool:
+        """Gatekeeper's own webhook does."""
+        return True
+
     def concerns(self, api_version: str, kind: str) -> bool:
         """Any kind may be."""
         return True

@@ -91,6 +91,18 @@ class KyvernoPolicy:
         parts = [self.document, [e.document for e in self.exemptions]]
         return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
+    @property
+    def mutates(self) -> bool:
+        """Whether one of its rules does."""
+        return any(rule.mutates for rule in self.rules)
+
+    @property
+    def fails_open(self) -> bool:
+        """As `webhookConfiguration.failurePolicy` says, or the older `failurePolicy`."""
+        webhook = self._spec.get("webhookConfiguration")
+        newer = webhook.get("failurePolicy") if isinstance(webhook, dict) else None
+        return (newer or self._spec.get("failurePolicy")) == "Ignore"
+
     def concerns(self, api_version: str, kind: str) -> bool:
         """Whether a rule may be about a kind."""
         return any(not rule.kinds or kind in rule.kinds for rule in self.rules)

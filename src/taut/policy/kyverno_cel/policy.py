@@ -83,6 +83,16 @@ class CelPolicy:
             found |= own
         return frozenset(found)
 
+    @property
+    def mutates(self) -> bool:
+        """Of its kind."""
+        return self.document.get("kind") in MUTATING
+
+    @property
+    def fails_open(self) -> bool:
+        """As `failurePolicy` says."""
+        return self._own.get("failurePolicy") == "Ignore"
+
     def concerns(self, api_version: str, kind: str) -> bool:
         """By the names of the resources in its rules."""
         return self._resources is None or may_be(kind, self._resources)

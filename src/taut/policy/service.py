@@ -1,0 +1,278 @@
+"""Policies, asked from outside: sets of documents by their hash, workers that judge by them, and results kept by content.
+
+A policy is as hostile as a repository. What it costs is bounded; one that takes too much on an object is left out for that object, which is
+a verdict of ERROR, and the others are judged.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import msgspec
+
+from taut.model.errors import PolicyError, TautError
+from taut.model.manifests import Body
+from taut.model.verdict import Outcome, Verdict
+from taut.policy.messages import (
+    Answer,
+    Answers,
+    Begins,
+    Describing,
+    Description,
+    Documents,
+    Judging,
+    Looks,
+    NeedSet,
+    Question,
+    Seen,
+)
+from taut.policy.review import Given, NotKnown, Review
+from taut.prison.limits import Limits
+from taut.prison.pool import Pool
+from taut.prison.serving import packed
+from taut.prison.trade import Trade
+from taut.prison.walls import Prison
+
+JUDGING = Trade(
+    module="taut.policy.worker",
+    worker="policy worker",
+    doing="judging",
+    doer="the policy worker",
+    advice="look for a policy with an endless loop",
+    error=PolicyError,
+)
+LIMITS = Limits(wall_seconds=10, cpu_seconds=10, memory_mb=512, processes=32, output_bytes=32 * 2**20)
+"""What judging a few dozen objects may cost."""
+_AT_ONCE = 64
+_KEPT = 20_000
+_MOST_GUILTY = 3
+_IDLE_SECONDS = 30.0
+
+
+class Lookups(Protocol):
+    """What policies may ask for besides the object, as `taut.policy.review.Lookup`; all raise NotKnown."""
+
+    async def get(self, api_version: str, kind: str, namespace: str, name: str) -> Body | None:
+        """One object; None when it is known that there is none."""
+        ...
+
+    async def list(self, api_version: str, kind: str, namespace: str) -> Sequence[Body]:
+        """All objects of a kind, in a namespace or (empty) in all."""
+        ...
+
+    async def raw(self, method: str, path: str, body: Any) -> Any:
+        """The answer to a request of the target's API."""
+        ...
+
+    async def inventory(self) -> dict[str, Any]:
+        """The objects that Gatekeeper's templates may look up."""
+        ...
+
+
+@dataclass(frozen=True)
+class PolicySet:
+    """Policy documents that hold together, with a hash over all of them."""
+
+    documents: tuple[Given, ...]
+    hash: str = field(compare=False, default="")
+
+    @staticmethod
+    def of(documents: Iterable[Given]) -> PolicySet:
+        """The set of these documents, in whatever order they come."""
+        listed = tuple(sorted(documents, key=lambda g: (g.origin, msgspec.json.encode(g.body))))
+        digest = hashlib.sha256(b"\0".join(msgspec.json.encode(g.body, order="sorted") for g in listed))
+        return PolicySet(listed, digest.hexdigest())
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a set says of one review. `body` is the object as it was completed, None if it was not."""
+
+    verdicts: tuple[Verdict, ...] = ()
+    body: Body | None = None
+
+
+class PolicyService:
+    """Judges in workers. To be used by one event loop."""
+
+    def __init__(self, *, workers: int = 1, limits: Limits = LIMITS, idle_seconds: float = _IDLE_SECONDS) -> None:
+        self._limits = limits
+        self._pool = Pool(JUDGING, lambda: Prison(limits=limits), size=workers, idle_seconds=idle_seconds)
+        self._kept: OrderedDict[bytes, tuple[Verdict, ...]] = OrderedDict()
+        self._not_about: set[tuple[str, str, str]] = set()
+        self.evaluations = 0
+        """How many reviews went to a worker."""
+
+    async def close(self) -> None:
+        """End all workers."""
+        await self._pool.close()
+
+    async def describe(self, policies: PolicySet, kinds: Sequence[tuple[str, str]] = ()) -> Description:
+        """What is in a set, and which of these kinds (API version, kind) each of its policies is about. Raises PolicyError."""
+        job = Describing(policies.hash, list(kinds), self._limits.cpu_seconds)
+        found = await self._ask(policies, packed(job), None, [])
+        if not isinstance(found, Description):
+            raise PolicyError("the policy worker answered something else than it was asked")
+        return found
+
+    async def complete(self, policies: PolicySet, reviews: Sequence[Review], lookups: Lookups | None) -> list[Said]:
+        """Each object as the policies complete it, with what could not be told. Raises PolicyError where no worker can be had."""
+        return await self._said(policies, reviews, lookups, completes=True, validates=False)
+
+    async def validate(self, policies: PolicySet, reviews: Sequence[Review], lookups: Lookups | None) -> list[Said]:
+        """What the policies say of each object as it is: failures, warnings and errors. Raises PolicyError where no worker can be had."""
+        return await self._said(policies, reviews, lookups, completes=False, validates=True)
+
+    async def judge(self, policies: PolicySet, reviews: Sequence[Review], lookups: Lookups | None) -> list[Said]:
+        """Each object completed, and what the policies say of the result."""
+        return await self._said(policies, reviews, lookups, completes=True, validates=True)
+
+    async def _said(
+        self,
+        policies: PolicySet,
+        reviews: Sequence[Review],
+        lookups: Lookups | None,
+        *,
+        completes: bool,
+        validates: bool,
+    ) -> list[Said]:
+        found: list[Said | None] = [None] * len(reviews)
+        open_: list[int] = []
+        keys: dict[int, bytes] = {}
+        mode = bytes([completes, validates])
+        for number, review in enumerate(reviews):
+            if (policies.hash, *_kind(review)) in self._not_about:
+                found[number] = Said()
+                continue
+            keys[number] = hashlib.sha256(mode + policies.hash.encode() + packed(review)).digest()
+            kept = self._recall(keys[number])
+            if kept is None:
+                open_.append(number)
+            else:
+                found[number] = Said(kept)
+        for first in range(0, len(open_), _AT_ONCE):
+            numbers = open_[first : first + _AT_ONCE]
+            job = Judging(policies.hash, [reviews[n] for n in numbers], completes, validates)
+            for number, answer in zip(numbers, await self._answers(policies, job, lookups), strict=True):
+                found[number] = Said(answer.verdicts, answer.body)
+                self._keep(policies, reviews[number], keys[number], answer)
+        return [said or Said() for said in found]
+
+    def _recall(self, key: bytes) -> tuple[Verdict, ...] | None:
+        kept = self._kept.get(key)
+        if kept is not None:
+            self._kept.move_to_end(key)
+        return kept
+
+    def _keep(self, policies: PolicySet, review: Review, key: bytes, answer: Answer) -> None:
+        """What depends on nothing but the review is kept; completed objects are kept by whoever has use for them."""
+        if not answer.concerned:
+            self._not_about.add((policies.hash, *_kind(review)))
+        elif not answer.looked and answer.body is None:
+            self._kept[key] = answer.verdicts
+            while len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+
+    async def _answers(self, policies: PolicySet, job: Judging, lookups: Lookups | None) -> list[Answer]:
+        self.evaluations += len(job.reviews)
+        try:
+            return await self._judged(policies, job, lookups, [])
+        except PolicyError as error:
+            if len(job.reviews) == 1:
+                return [await self._without_the_guilty(policies, job, lookups, error)]
+        alone = (msgspec.structs.replace(job, reviews=[review]) for review in job.reviews)
+        return [(await self._answers(policies, one, lookups))[0] for one in alone]
+
+    async def _without_the_guilty(
+        self, policies: PolicySet, job: Judging, lookups: Lookups | None, error: TautError
+    ) -> Answer:
+        """The answer for one review on which a policy takes too much: each is named before it is asked, the last one named is left out."""
+        (review,) = job.reviews
+        verdicts: list[Verdict] = []
+        for _ in range(_MOST_GUILTY):
+            begun: list[int] = []
+            try:
+                (answer,) = await self._judged(policies, msgspec.structs.replace(job, tells=True), lookups, begun)
+            except PolicyError as failed:
+                error = failed
+                if not begun:
+                    break
+                names = (await self.describe(policies)).policies
+                guilty = names[begun[-1]]
+                verdicts.append(_stopped(guilty.name, guilty.engine, review, error))
+                job = msgspec.structs.replace(job, without=(*job.without, begun[-1]))
+            else:
+                return msgspec.structs.replace(answer, verdicts=(*verdicts, *answer.verdicts))
+        return Answer((*verdicts, _stopped("policies", "taut", review, error)))
+
+    async def _judged(
+        self, policies: PolicySet, job: Judging, lookups: Lookups | None, begun: list[int]
+    ) -> list[Answer]:
+        job = msgspec.structs.replace(job, cpu_seconds=self._limits.cpu_seconds)
+        found = await self._ask(policies, packed(job), lookups, begun)
+        if not isinstance(found, Answers) or len(found.answers) != len(job.reviews):
+            raise PolicyError("the policy worker answered something else than it was asked")
+        return found.answers
+
+    async def _ask(
+        self, policies: PolicySet, job: bytes, lookups: Lookups | None, begun: list[int]
+    ) -> Answers | Description:
+        result: Answers | Description | None = None
+
+        async def answer(message: bytes) -> bytes | None:
+            nonlocal result
+            try:
+                question = msgspec.msgpack.decode(message, type=Question)
+            except msgspec.MsgspecError:
+                raise PolicyError("the policy worker said what cannot be read") from None
+            match question:
+                case NeedSet():
+                    return packed(Documents(list(policies.documents)))
+                case Begins(place):
+                    begun.append(place)
+                    return b""
+                case Looks():
+                    return packed(await _seen(lookups, question))
+                case _:
+                    result = question
+                    return None
+
+        await self._pool.run(job, self._limits, answer)
+        if result is None:
+            raise PolicyError("the policy worker did not answer")
+        return result
+
+
+async def _seen(lookups: Lookups | None, asked: Looks) -> Seen:
+    try:
+        if lookups is None:
+            raise NotKnown("there is no cluster to ask")
+        match asked.what, asked.arguments:
+            case "get", [version, kind, namespace, name]:
+                return Seen(await lookups.get(str(version), str(kind), str(namespace), str(name)))
+            case "list", [version, kind, namespace]:
+                return Seen(list(await lookups.list(str(version), str(kind), str(namespace))))
+            case "raw", [method, path, body]:
+                return Seen(await lookups.raw(str(method), str(path), body))
+            case "inventory", _:
+                return Seen(await lookups.inventory())
+            case _:
+                raise NotKnown("the worker asks for what nobody can look up")
+    except NotKnown as unknown:
+        return Seen(unknown=str(unknown) or "it is not known")
+    except TautError as error:
+        return Seen(unknown=error.what)
+
+
+def _kind(review: Review) -> tuple[str, str]:
+    return str(review.body.get("apiVersion") or ""), str(review.body.get("kind") or "")
+
+
+def _stopped(policy: str, engine: str, review: Review, error: TautError) -> Verdict:
+    return Verdict(
+        policy, "", engine, review.subject, Outcome.ERROR, f"{error.what} ({error.advice})".removesuffix(" ()")
+    )
