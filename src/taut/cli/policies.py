@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from taut.policy.engines import build, is_policy
 from taut.policy.judge import Judge
 from taut.policy.plurals import placed
 from taut.policy.review import Given, Review, Trouble
+from taut.policy.waivers import content_of, read_waivers, waived
 
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 _MOST_FILES = 20_000
@@ -93,16 +95,17 @@ def check_policies(
         _name(b): b for b in (*bodies, *known) if b.get("kind") == "Namespace" and b.get("apiVersion") == "v1"
     }
     resources_ = _resources([*bodies, *known])
+    waivers = Waivers(given)
     found = [
         Found(verdict, each.origin)
         for each in objects
-        for verdict in judge.judge(_review(each.body, namespaces, resources_), lookup).verdicts
+        for verdict in waivers.on(each.body, judge.judge(_review(each.body, namespaces, resources_), lookup).verdicts)
     ]
     if builtin:
         from taut.policy.builtin import check
 
         found += [Found(verdict, objects[number].origin) for number, verdict in check(bodies, without=without)]
-    return Outcome(tuple(found), built.troubles, len(objects), len(built.policies))
+    return Outcome(tuple(found), (*waivers.troubles, *built.troubles), len(objects), len(built.policies))
 
 
 def check_rendered(
@@ -120,7 +123,7 @@ def check_rendered(
 
     given = list(_given([*policies, *exceptions]))
     built = build(given)
-    judge, found = Judge(built.policies), list[Found]()
+    judge, waivers, found = Judge(built.policies), Waivers(given), list[Found]()
     clusters: dict[str, list[Given]] = {}
     for app, manifest in objects:
         origin = manifest.origin
@@ -133,10 +136,24 @@ def check_rendered(
         namespaces = {_name(b): b for b in bodies if b.get("kind") == "Namespace" and b.get("apiVersion") == "v1"}
         names = _resources([*bodies, *(g.body for g in given)])
         found += [
-            Found(v, g.origin) for g in each for v in judge.judge(_review(g.body, namespaces, names), lookup).verdicts
+            Found(v, g.origin)
+            for g in each
+            for v in waivers.on(g.body, judge.judge(_review(g.body, namespaces, names), lookup).verdicts)
         ]
         found += [Found(v, each[number].origin) for number, v in check(bodies, without=without)]
-    return Outcome(tuple(found), built.troubles, len(objects), len(built.policies))
+    return Outcome(tuple(found), (*waivers.troubles, *built.troubles), len(objects), len(built.policies))
+
+
+class Waivers:
+    """The waivers among policy documents, as of now."""
+
+    def __init__(self, given: Iterable[Given]) -> None:
+        self._waivers, self.troubles = read_waivers(given)
+        self._now = time.time()
+
+    def on(self, body: Body, verdicts: Sequence[Verdict]) -> Sequence[Verdict]:
+        """The verdicts on an object; what is waived is a skip."""
+        return waived(verdicts, self._waivers, content_of(body), self._now) if self._waivers else verdicts
 
 
 def _type(given: Given) -> tuple[str, str]:

@@ -19,9 +19,11 @@ from taut.controller.contention import WINDOW
 from taut.controller.drift_log import DriftLog
 from taut.controller.fleet import Fleet
 from taut.controller.kept import KeptRenders
+from taut.controller.kept_completions import KeptCompletions
 from taut.controller.operate import Operator
 from taut.controller.pins import Pins
 from taut.controller.planner import Planned, Planner
+from taut.controller.policing import Policing
 from taut.controller.queue import Reason, WorkQueue
 from taut.controller.rebuild import Rebuilder
 from taut.controller.reconcile import Parts, Reconciler
@@ -39,6 +41,7 @@ from taut.model.project import Project
 from taut.model.record import AppRecord
 from taut.model.refs import AppKey, ObjectRef
 from taut.planning.redact import Redactor
+from taut.policy.service import PolicyService
 from taut.render.engine import RenderEngine
 from taut.sources.service import Sources
 from taut.store.records import AuditNote
@@ -60,6 +63,15 @@ class Outside:
     engine: RenderEngine
     clusters: Mapping[str, Cluster]
     redactor: Redactor
+    policies: PolicyService | None = None
+    """Judges by policies; needed when the configuration names some."""
+
+
+def _policing(config: Config, outside: Outside, fleet: Fleet, queue: WorkQueue) -> Policing | None:
+    if not config.policies or outside.policies is None:
+        return None
+    kept = KeptCompletions(RenderCache(outside.store))
+    return Policing(config.policies, outside.policies, outside.sources, outside.engine, fleet, queue, kept)
 
 
 class Controller:
@@ -69,12 +81,14 @@ class Controller:
         self.config = config
         self.store = outside.store
         self.sources = outside.sources
+        self.policies = outside.policies
         self.queue = WorkQueue(width=config.max_operations)
         self.fleet = Fleet(outside.store, self.queue, outside.clusters)
         self.queue.lane_of = self.fleet.lane_of
         kept = KeptRenders(RenderCache(outside.store))
-        self.wanting = Wanting(outside.sources, outside.engine, self.fleet, outside.redactor, kept)
-        self.planner = Planner(outside.store, self.fleet, outside.redactor)
+        self.policing = _policing(config, outside, self.fleet, self.queue)
+        self.wanting = Wanting(outside.sources, outside.engine, self.fleet, outside.redactor, kept, self.policing)
+        self.planner = Planner(outside.store, self.fleet, outside.redactor, self.policing)
         self.clock = SteadyClock()
         self.drift = DriftLog(outside.store, self.fleet, outside.redactor, self.clock)
         self.operator = Operator(outside.store, self.fleet, self.queue, self.planner, self.drift, self.clock)
@@ -87,7 +101,7 @@ class Controller:
         self.roots = Roots(
             config.roots, config.configured_projects(), self.sources, self.fleet, self.queue, self.store, self._adopt
         )
-        self.watch = SourceWatch(self.sources, self.fleet, self.queue, self.roots.look)
+        self.watch = SourceWatch(self.sources, self.fleet, self.queue, self._source_moved)
         self.fleet.head_of = self.watch.head
         self.roots.on_changed = self._track
         self.fleet.on_removed = self._gone
@@ -118,6 +132,9 @@ class Controller:
         for _ in range(workers):
             self._hire()
         self._tasks.add(asyncio.create_task(watch(self.clock, self._time_was_set), name="clock"))
+        if self.policing is not None:
+            self.starting = "taut is reading its policies"
+            await self.policing.look()
         self.starting = "taut is reading its roots"
         await self.roots.look()
         await self.rebuilder.conclude(self.roots.states)
@@ -146,8 +163,15 @@ class Controller:
         self._track()
         await self._pins.drop(state)
 
+    async def _source_moved(self, url: str) -> None:
+        """Policies come first: what is planned by the same commit is judged by them."""
+        if self.policing is not None:
+            await self.policing.look(url)
+        await self.roots.look(url)
+
     def _track(self) -> None:
-        self.watch.track(watched(self.roots.states, self.fleet))
+        policies = self.policing.watched() if self.policing is not None else ()
+        self.watch.track([*watched(self.roots.states, self.fleet), *policies])
 
     async def _work(self) -> None:
         while await self._one():

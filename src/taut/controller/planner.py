@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from taut.controller.claims import Taken, marked
 from taut.controller.fleet import Fleet
@@ -46,10 +47,21 @@ class Planned:
     bodies: Mapping[ObjectRef, Body | None] = field(repr=False)
 
 
+class Judges(Protocol):
+    """Policies that judge plans."""
+
+    async def judged(
+        self, state: AppState, cluster: Cluster, plan: Plan, bodies: Mapping[ObjectRef, Body | None]
+    ) -> Plan:
+        """The plan, held where a policy denies what it would write."""
+        ...
+
+
 class Planner:
     """Plans applications. Reads only what differs from what taut left."""
 
-    def __init__(self, store: Store, fleet: Fleet, redactor: Redactor) -> None:
+    def __init__(self, store: Store, fleet: Fleet, redactor: Redactor, policing: Judges | None = None) -> None:
+        self._policing = policing
         self._store = store
         self._fleet = fleet
         self._redactor = redactor
@@ -82,6 +94,8 @@ class Planner:
         facts = await self._guard_facts(state, cluster, plan)
         plan = plan.with_holds(*_holds_of_git(state, plan))
         plan = guarded(replace(plan, warnings=(*plan.warnings, *unseen)), state.app.spec.guards, facts, bodies)
+        if self._policing is not None:
+            plan = await self._policing.judged(state, cluster, plan, bodies)
         if plan.holds and uncertain(plan) and not exact:
             return await self.plan(state, selected=selected, exact=True)
         return Planned(plan, found, bodies)

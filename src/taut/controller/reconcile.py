@@ -30,7 +30,7 @@ from taut.model.plan import Action, Change, Hold, HoldKind, Plan
 from taut.model.record import AppRecord
 from taut.model.refs import ObjectRef
 from taut.model.snapshot import Snapshot
-from taut.planning.guard import holds_after, stops
+from taut.planning.guard import holds_after
 from taut.planning.plan import BEING_DELETED
 from taut.planning.windows import Verdict, is_open
 from taut.render.engine import closure_of
@@ -274,7 +274,7 @@ class Reconciler:
             suspended=state.suspended,
             removed=state.removed,
             drifted=_drifted(state, plan),
-            held=next((h.message for h in holds if h.approvable), "") if stops(holds) else "",
+            held=next((h.message for h in holds if h.stops), ""),
             dependency=self._dependency(state, plan, fresh),
             window_closed="" if window.open else window.reason,
             window_recheck=max(window.until - self._p.clock(), 1.0) if window.until else 0.0,

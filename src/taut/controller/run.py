@@ -25,6 +25,7 @@ from taut.health.assess import assess, needs_body
 from taut.model.durations import seconds
 from taut.model.errors import BadInput, TautError, Where
 from taut.planning.redact import Redactor
+from taut.policy.service import PolicyService
 from taut.prison.limits import Limits
 from taut.render.engine import RenderEngine
 from taut.sources.service import Sources
@@ -119,7 +120,10 @@ async def running(config: Config) -> AsyncGenerator[Controller]:
         engine = _engine(config, store, sources)
         stack.push_async_callback(engine.close)
         redactor = Redactor(key=store.mac(b"redaction").encode())
-        controller = Controller(config, Outside(store, sources, engine, clusters, redactor))
+        policies = PolicyService() if config.policies else None
+        if policies is not None:
+            stack.push_async_callback(policies.close)
+        controller = Controller(config, Outside(store, sources, engine, clusters, redactor, policies))
         events += [controller.on_event, credentials.on_event]
         news += [controller, credentials]
         credentials.on_change = controller.watch.poke_failing

@@ -43,6 +43,16 @@ class Snapshots(Protocol):
         ...
 
 
+class Completes(Protocol):
+    """Policies that complete what is rendered."""
+
+    async def completed(
+        self, state: AppState, cluster: Cluster, manifests: tuple[Manifest, ...], render_key: str
+    ) -> tuple[Manifest, ...]:
+        """The manifests as the policies complete them."""
+        ...
+
+
 class Refused(BadInput):
     """The application's project forbids what its document asks for, or what was rendered."""
 
@@ -81,7 +91,9 @@ class Wanting:
         fleet: Fleet,
         redactor: Redactor,
         kept: KeptRenders | None = None,
+        policing: Completes | None = None,
     ) -> None:
+        self._policing = policing
         self._kept = kept
         self._sources = sources
         self._engine = engine
@@ -138,6 +150,10 @@ class Wanting:
         self, state: AppState, project: Project, cluster: Cluster, rendered: Rendered, snapshots: list[Snapshot]
     ) -> Desired:
         normalised, scopes = await self._normalise(state, cluster, rendered.manifests)
+        if self._policing is not None:
+            manifests = await self._policing.completed(state, cluster, normalised.manifests, rendered.key)
+            if manifests is not normalised.manifests:
+                normalised, scopes = await self._normalise(state, cluster, manifests)
         _refuse(check_manifests(project, state.app, ((m, scopes(m)) for m in normalised.manifests)))
         digest = self._content(normalised.manifests, state)
         revision = snapshots[0].revision.id

@@ -5,7 +5,7 @@ Relative paths in it are relative to the file. Secrets are never in it: it names
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -84,6 +84,32 @@ class RootConfig(Spec, frozen=True):
     """The name of credentials; default: the first whose URL prefix matches."""
     guards: Guards = Guards()
     """When the removal of applications from this root waits for approval."""
+
+    @property
+    def poll_seconds(self) -> float:
+        """`poll` in seconds."""
+        return seconds(self.poll)
+
+
+class PoliciesConfig(Spec, frozen=True):
+    """A folder of a repository with policies (Kyverno, Gatekeeper, Kubernetes' own), and waivers of them."""
+
+    name: PlainName
+    """What people call them."""
+    git: str
+    """The repository's URL: https, http, ssh, file, or `git@host:path`."""
+    ref: str | None = None
+    """A branch, tag, commit or semver range of tags. Default: the default branch."""
+    path: str = "."
+    """The folder with the documents; it is rendered as an application's source is."""
+    poll: Duration = "3m"
+    """How often the repository is asked for news, besides webhooks."""
+    clusters: tuple[str, ...] = ("*",)
+    """Globs on the names of the clusters where they hold."""
+    projects: tuple[str, ...] = ("*",)
+    """Globs on the names of the projects whose applications they are about."""
+    credentials: str | None = None
+    """The name of credentials; default: the first whose URL prefix matches."""
 
     @property
     def poll_seconds(self) -> float:
@@ -181,6 +207,8 @@ class Config(Spec, frozen=True):
     """How to sign in to repositories and registries."""
     projects: tuple[ProjectConfig, ...] = ()
     """Projects, declared where no root can change them."""
+    policies: tuple[PoliciesConfig, ...] = ()
+    """Policies that complete what is rendered, and judge what is written."""
     webhook: WebhookConfig = WebhookConfig()
     """The signed webhook."""
     render: RenderConfig = RenderConfig()
@@ -251,12 +279,14 @@ def absolute(config: Config, folder: Path) -> Config:
         for c in config.credentials
     )
     roots = tuple(msgspec.structs.replace(root, git=_absolute_git(root.git, folder)) for root in config.roots)
+    policies = tuple(msgspec.structs.replace(p, git=_absolute_git(p.git, folder)) for p in config.policies)
     return msgspec.structs.replace(
         config,
         store=at(config.store),
         clusters=clusters,
         credentials=credentials,
         roots=roots,
+        policies=policies,
         webhook=WebhookConfig(secret_file=at(config.webhook.secret_file)),
         render=msgspec.structs.replace(config.render, kustomize=at(config.render.kustomize)),
         token_file=at(config.token_file),
@@ -273,7 +303,7 @@ def _is_path(git: str) -> bool:
 
 
 def _findings(config: Config) -> Iterator[Finding]:
-    for part in ("clusters", "roots", "credentials", "projects"):
+    for part in ("clusters", "roots", "credentials", "projects", "policies"):
         yield from _twice(part, [item.name for item in getattr(config, part)])
     host, colon, port = config.listen.rpartition(":")
     if not colon or not host or not (port.isascii() and port.isdigit() and int(port) < 65536):
@@ -301,6 +331,8 @@ def _findings(config: Config) -> Iterator[Finding]:
             yield Finding(path, "groups, uid and extra need a user", "add user, as kubectl's --as")
     for number, root in enumerate(config.roots):
         yield from (finding.under("roots", number) for finding in _root(root, config))
+    for number, policies in enumerate(config.policies):
+        yield from (finding.under("policies", number) for finding in _policies(policies, config))
     for number, credentials in enumerate(config.credentials):
         yield from (finding.under("credentials", number) for finding in _credentials(credentials, config))
     for number, project in enumerate(config.projects):
@@ -308,19 +340,34 @@ def _findings(config: Config) -> Iterator[Finding]:
 
 
 def _root(root: RootConfig, config: Config) -> Iterator[Finding]:
-    why = "" if _is_path(root.git) else git_url_fault(root.git)
-    if why:
-        yield Finding(("git",), why, f"{git_url_advice(root.git)}, or a folder of this machine (./fleet)")
-    if root.path.startswith("/") or ".." in root.path.split("/"):
-        yield Finding(("path",), f"{root.path!r} leaves the repository", "write a path relative to its top, without ..")
-    names = [credentials.name for credentials in config.credentials]
-    if root.credentials is not None and root.credentials not in names:
-        yield Finding(
-            ("credentials",), f"there are no credentials {root.credentials!r}", one_of(root.credentials, names)
-        )
-    for number, pattern in enumerate(root.allowed_projects):
+    yield from _repository(root, config)
+    yield from _globs("allowedProjects", root.allowed_projects)
+
+
+def _policies(policies: PoliciesConfig, config: Config) -> Iterator[Finding]:
+    yield from _repository(policies, config)
+    yield from _globs("clusters", policies.clusters)
+    yield from _globs("projects", policies.projects)
+
+
+def _globs(field: str, patterns: Sequence[str]) -> Iterator[Finding]:
+    for number, pattern in enumerate(patterns):
         if glob_fault(pattern):
-            yield Finding(("allowedProjects", number), f"{pattern!r} is no glob: {glob_fault(pattern)}", "")
+            yield Finding((field, number), f"{pattern!r} is no glob: {glob_fault(pattern)}", "")
+
+
+def _repository(place: RootConfig | PoliciesConfig, config: Config) -> Iterator[Finding]:
+    why = "" if _is_path(place.git) else git_url_fault(place.git)
+    if why:
+        yield Finding(("git",), why, f"{git_url_advice(place.git)}, or a folder of this machine (./fleet)")
+    if place.path.startswith("/") or ".." in place.path.split("/"):
+        what = f"{place.path!r} leaves the repository"
+        yield Finding(("path",), what, "write a path relative to its top, without ..")
+    names = [credentials.name for credentials in config.credentials]
+    if place.credentials is not None and place.credentials not in names:
+        yield Finding(
+            ("credentials",), f"there are no credentials {place.credentials!r}", one_of(place.credentials, names)
+        )
 
 
 def _credentials(credentials: CredentialsConfig, config: Config) -> Iterator[Finding]:

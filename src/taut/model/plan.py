@@ -116,16 +116,26 @@ class HoldKind(StrEnum):
     SCOPE = "unknown-scope"
     ROOT_SHARE = "root-delete-share"
     RANDOM = "random-output"
+    POLICY = "policy"
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A guard that stopped a plan. `approvable` is False where no approval helps (an object owned by another application)."""
+    """A guard that stopped a plan. `approvable` is False where no approval helps (an object owned by another application, a policy)."""
 
     kind: HoldKind
     message: str
     refs: tuple[ObjectRef, ...] = ()
     approvable: bool = True
+
+    @property
+    def stops(self) -> bool:
+        """Whether the plan waits as a whole.
+
+        A hold that no approval lifts (another application's object, a kind nobody knows) concerns its objects alone: they are not in
+        the plan, and everything else goes on. What a policy denies is in the plan, and stops it.
+        """
+        return self.approvable or self.kind is HoldKind.POLICY
 
 
 @dataclass(frozen=True)

@@ -156,9 +156,5 @@ def holds_after(plan: Plan, approvals: Iterable[Approval]) -> tuple[Hold, ...]:
 
 
 def stops(holds: Iterable[Hold]) -> bool:
-    """Whether these holds stop the plan as a whole.
-
-    A hold that no approval lifts (another application's object, a kind nobody knows) concerns its objects alone: they
-    are not in the plan, and everything else goes on.
-    """
-    return any(h.approvable for h in holds)
+    """Whether one of these holds stops the plan as a whole."""
+    return any(h.stops for h in holds)

@@ -90,10 +90,13 @@ class PolicySet:
 
 @dataclass(frozen=True)
 class Said:
-    """What a set says of one review. `body` is the object as it was completed, None if it was not."""
+    """What a set says of one review. `body` is the object as it was completed, None if it was not; `looked`: it may be another answer
+    tomorrow, for something besides the review was looked up.
+    """
 
     verdicts: tuple[Verdict, ...] = ()
     body: Body | None = None
+    looked: bool = False
 
 
 class PolicyService:
@@ -158,7 +161,7 @@ class PolicyService:
             numbers = open_[first : first + _AT_ONCE]
             job = Judging(policies.hash, [reviews[n] for n in numbers], completes, validates)
             for number, answer in zip(numbers, await self._answers(policies, job, lookups), strict=True):
-                found[number] = Said(answer.verdicts, answer.body)
+                found[number] = Said(answer.verdicts, answer.body, answer.looked)
                 self._keep(policies, reviews[number], keys[number], answer)
         return [said or Said() for said in found]
 

@@ -124,7 +124,7 @@ class ControllerBackend:
         """What will come of a sync that was asked for, as far as that is known now."""
         state = self._c.state(key)
         why = next(iter(p.what for p in state.all_problems), "") or next(
-            (h.message for h in state.holds if h.approvable), ""
+            (h.message for h in state.holds if h.stops), ""
         )
         return f"A sync of {key.name} is asked for, and has to wait: {why}." if why else f"taut syncs {key.name}."
 

@@ -53,7 +53,7 @@ KNOWN = _kyverno(
         },
     },
 )
-ENDLESS_TEMPLATE = {
+ENDLESS_TEMPLATE: Body = {
     "apiVersion": "templates.gatekeeper.sh/v1",
     "kind": "ConstraintTemplate",
     "metadata": {"name": "endless"},
@@ -74,7 +74,7 @@ ENDLESS_TEMPLATE = {
         ],
     },
 }
-ENDLESS_CONSTRAINT = {
+ENDLESS_CONSTRAINT: Body = {
     "apiVersion": "constraints.gatekeeper.sh/v1beta1",
     "kind": "Endless",
     "metadata": {"name": "endless"},

@@ -1,0 +1,308 @@
+"""Policies in the loop: read from Git, they complete what is rendered before the plan, and judge what a plan would write.
+
+Which policies hold for an application, its cluster and its project say. While policies cannot be read for the first time nothing is written
+that they could be about; afterwards the last ones that could be read hold.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from taut.controller.fleet import Fleet
+from taut.controller.kept_completions import KeptCompletions
+from taut.controller.policy_lookups import ClusterLookups, synced_kinds
+from taut.controller.queue import Reason, WorkQueue
+from taut.controller.state import AppState
+from taut.controller.triggers import Watched
+from taut.dialects.config import PoliciesConfig
+from taut.dialects.globs import match_name
+from taut.model.application import Source
+from taut.model.errors import PolicyError, TautError
+from taut.model.manifests import Body, Manifest, content_hash
+from taut.model.plan import Action, Change, Hold, HoldKind, Plan
+from taut.model.refs import KindRef, ObjectRef
+from taut.model.verdict import Outcome, Verdict
+from taut.planning.order import NAMESPACE
+from taut.policy.review import Given, Operation, Review, Trouble
+from taut.policy.service import PolicyService, PolicySet, Said
+from taut.policy.waivers import Waiver, content_of, is_waiver, read_waivers, waived
+from taut.render.engine import RenderEngine, RenderJob, RenderSource
+from taut.sources.service import Sources
+from taut.targets.kubernetes.cluster import Cluster
+
+log = logging.getLogger("taut.policies")
+_OPERATIONS = {
+    Action.CREATE: Operation.CREATE,
+    Action.UPDATE: Operation.UPDATE,
+    Action.ADOPT: Operation.UPDATE,
+    Action.RECREATE: Operation.CREATE,
+    Action.DELETE: Operation.DELETE,
+}
+_MOST_TOLD = 10
+_NAMESPACES_KEPT = 500
+
+
+@dataclass
+class _Place:
+    """One place in Git with policies, and what was found there last."""
+
+    config: PoliciesConfig
+    documents: tuple[Given, ...] | None = None
+    revision: str = ""
+    failure: TautError | None = None
+
+    @property
+    def source(self) -> Source:
+        """As sources are asked for."""
+        config = self.config
+        return Source(git=config.git, ref=config.ref, path=config.path, credentials=config.credentials)
+
+    def concerns(self, cluster: str, project: str) -> bool:
+        """Whether its policies hold for applications of this project in this cluster."""
+        return any(match_name(p, cluster) for p in self.config.clusters) and any(
+            match_name(p, project) for p in self.config.projects
+        )
+
+
+@dataclass(frozen=True)
+class Policies:
+    """Policies that hold together. `mutates`: some complete objects."""
+
+    set: PolicySet
+    waivers: tuple[Waiver, ...]
+    troubles: tuple[Trouble, ...]
+    mutates: bool
+    synced: tuple[tuple[str, str], ...]
+
+
+class Policing:
+    """Keeps the policies of all places, and asks them."""
+
+    def __init__(
+        self,
+        places: Iterable[PoliciesConfig],
+        service: PolicyService,
+        sources: Sources,
+        engine: RenderEngine,
+        fleet: Fleet,
+        queue: WorkQueue,
+        kept: KeptCompletions,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._places = [_Place(config) for config in places]
+        self._service = service
+        self._sources = sources
+        self._engine = engine
+        self._fleet = fleet
+        self._queue = queue
+        self._kept = kept
+        self._clock = clock
+        self._built: dict[tuple[int, ...], Policies] = {}
+        self._namespaces: dict[ObjectRef, tuple[str, Body]] = {}
+
+    # Where policies come from
+
+    def watched(self) -> Iterable[Watched]:
+        """The repositories to look at, as often as the configuration says."""
+        for place in self._places:
+            yield Watched(place.config.git, place.config.poll_seconds, place.config.credentials)
+
+    async def look(self, url: str | None = None) -> None:
+        """Read the policies of this repository (None: of all) as it is now; applications that others hold for are looked at again."""
+        before = {number: place.documents for number, place in enumerate(self._places)}
+        for place in self._places:
+            if url is None or place.config.git == url:
+                await self._read(place)
+        changed = {n for n, place in enumerate(self._places) if place.documents != before[n]}
+        if not changed:
+            return
+        old, self._built = self._built, {}
+        for state in self._fleet.states.values():
+            numbers = self._numbers(state)
+            if changed.isdisjoint(numbers):
+                continue
+            if (numbers in old and old[numbers].mutates) or (await self._policies(numbers)).mutates:
+                state.mark_stale()
+            self._queue.add(state.key, Reason.PUSH, project=state.app.spec.project)
+
+    async def _read(self, place: _Place) -> None:
+        try:
+            snapshot = await self._sources.resolve(place.source, fetch=False)
+            if place.documents is not None and place.revision == snapshot.tree.hash:
+                return
+            job = RenderJob("policies", "", (RenderSource(place.source, snapshot),))
+            rendered = await self._engine.render(job)
+        except TautError as error:
+            if place.failure is None or place.failure.what != error.what:
+                log.warning("policies %s: %s", place.config.name, error)
+            place.failure = error
+            return
+        found = tuple(Given(m.body, _place_of(place.config.name, m)) for m in rendered.manifests)
+        place.documents, place.revision, place.failure = found, snapshot.tree.hash, None
+
+    # Which hold
+
+    async def of(self, state: AppState) -> Policies | None:
+        """The policies for an application; None when no place has any for it. Raises PolicyError when they could never be read."""
+        numbers = self._numbers(state)
+        return await self._policies(numbers) if numbers else None
+
+    def _numbers(self, state: AppState) -> tuple[int, ...]:
+        cluster, project = state.app.spec.target.cluster, state.app.spec.project
+        return tuple(n for n, place in enumerate(self._places) if place.concerns(cluster, project))
+
+    async def _policies(self, numbers: tuple[int, ...]) -> Policies:
+        found = self._built.get(numbers)
+        if found is None:
+            for number in numbers:
+                place = self._places[number]
+                if place.documents is None:
+                    why = place.failure.what if place.failure else "they were not looked at yet"
+                    raise PolicyError(
+                        f"the policies {place.config.name!r} cannot be read: {why}",
+                        advice="nothing is written until they can",
+                    )
+            given = [g for n in numbers for g in self._places[n].documents or ()]
+            found = self._built[numbers] = await self._build(given)
+        return found
+
+    async def _build(self, given: Sequence[Given]) -> Policies:
+        policies = PolicySet.of(g for g in given if not is_waiver(g))
+        waivers, troubles = read_waivers(given)
+        description = await self._service.describe(policies)
+        troubles = (*troubles, *(t for t in description.troubles if not t.elsewhere))
+        for trouble in troubles:
+            log.warning("%s: %s cannot be used: %s", trouble.origin, trouble.policy, trouble.what)
+        synced = synced_kinds([g.body for g in given])
+        return Policies(policies, waivers, troubles, any(p.mutates for p in description.policies), synced)
+
+    # Before the plan
+
+    async def completed(
+        self, state: AppState, cluster: Cluster, manifests: tuple[Manifest, ...], render_key: str
+    ) -> tuple[Manifest, ...]:
+        """The manifests as the policies complete them. What was completed before is remembered, also through a restart.
+
+        Raises PolicyError when the policies could never be read, or one cannot be asked.
+        """
+        policies = await self.of(state)
+        if policies is None or not policies.mutates:
+            return manifests
+        key = content_hash([policies.set.hash, render_key, [str(m) for m in manifests]])
+        kept = self._kept.recall(state.key, key)
+        if kept is None:
+            reviews = [await self._review(cluster, Operation.CREATE, m.body, None) for m in manifests]
+            said = await self._service.complete(policies.set, reviews, ClusterLookups(cluster, policies.synced))
+            _refuse(said)
+            kept = {n: s.body for n, s in enumerate(said) if s.body is not None}
+            if not any(s.looked for s in said):
+                self._kept.remember(state.key, key, kept)
+        return tuple(Manifest(kept[n], m.origin) if n in kept else m for n, m in enumerate(manifests))
+
+    # On the plan
+
+    async def judged(
+        self, state: AppState, cluster: Cluster, plan: Plan, bodies: Mapping[ObjectRef, Body | None]
+    ) -> Plan:
+        """The plan, held where a policy denies what it would write, with a warning where one warns."""
+        writes = [c for c in plan.writes if c.desired is not None or bodies.get(c.ref) is not None]
+        if not writes or not self._numbers(state):
+            return plan
+        try:
+            policies = await self.of(state)
+            if policies is None:
+                return plan
+            reviews = [
+                await self._review(
+                    self._fleet.clusters.get(c.ref.cluster, cluster),
+                    _OPERATIONS[c.action],
+                    c.desired.body if c.desired is not None else None,
+                    bodies.get(c.ref) if c.action is not Action.RECREATE else None,
+                )
+                for c in writes
+            ]
+            said = await self._service.validate(policies.set, reviews, ClusterLookups(cluster, policies.synced))
+        except PolicyError as error:
+            text = f"{error.what} ({error.advice})" if error.advice else error.what
+            return plan.with_holds(Hold(HoldKind.POLICY, text, approvable=False))
+        holds: list[Hold] = []
+        warnings = [f"{t.origin}: {t.policy} cannot be used: {t.what}" for t in policies.troubles]
+        for change, answer in zip(writes, said, strict=True):
+            content = content_of(change.desired.body) if change.desired is not None else ""
+            verdicts = waived(answer.verdicts, policies.waivers, content, self._clock())
+            denials = [v for v in verdicts if v.denies]
+            if denials:
+                holds.append(_denied(change, denials, content))
+            warnings += (explained(v, change) for v in verdicts if not v.denies and v.result is not Outcome.SKIP)
+        return replace(plan.with_holds(*holds), warnings=(*plan.warnings, *warnings[:_MOST_TOLD]))
+
+    async def _review(self, cluster: Cluster, operation: Operation, body: Body | None, old: Body | None) -> Review:
+        judged = body if body is not None else old or {}
+        version, kind = str(judged.get("apiVersion") or ""), str(judged.get("kind") or "")
+        info = await cluster.kind(KindRef(version.rpartition("/")[0], kind))
+        namespace = str((judged.get("metadata") or {}).get("namespace") or "")
+        return Review(
+            object=None if operation is Operation.DELETE else body,
+            old_object=old,
+            operation=operation,
+            resource=f"{version}/{info.plural}" if info else "",
+            namespaced=info.namespaced if info else None,
+            namespace_object=await self._namespace(cluster, namespace) if namespace else None,
+        )
+
+    async def _namespace(self, cluster: Cluster, name: str) -> Body | None:
+        """The namespace as it was read last, as long as the watch has seen no other version of it."""
+        ref = ObjectRef(cluster.name, NAMESPACE.group, NAMESPACE.kind, "", name)
+        live = cluster.get(ref)
+        if live is None:
+            return None
+        kept = self._namespaces.get(ref)
+        if kept is not None and kept[0] == live.resource_version:
+            return kept[1]
+        try:
+            body = await cluster.read(ref, "v1")
+        except TautError:
+            return None  # policies that ask for its labels say that they are not known
+        if body is not None:
+            if len(self._namespaces) >= _NAMESPACES_KEPT:
+                self._namespaces.clear()
+            self._namespaces[ref] = (live.resource_version, body)
+        return body
+
+
+def _refuse(said: Sequence[Said]) -> None:
+    """What could not be completed is not planned: it would be changed back and forth."""
+    for each in said:
+        for verdict in each.verdicts:
+            raise PolicyError(
+                f"the policy {verdict.policy} cannot complete {verdict.subject}: {verdict.message}",
+                advice="mend the policy, or take it away",
+            )
+
+
+def _denied(change: Change, denials: Sequence[Verdict], content: str) -> Hold:
+    first = explained(denials[0], change)
+    more = f" (and {len(denials) - 1} more)" if len(denials) > 1 else ""
+    waiver = f"; waive it with a PolicyWaiver for {change.ref}" + (f", hash {content}" if content else "")
+    return Hold(HoldKind.POLICY, f"{first}{more}{waiver}", (change.ref,), approvable=False)
+
+
+def explained(verdict: Verdict, change: Change) -> str:
+    """A denial or warning in one sentence: policy and rule, object, what is wrong, the path with what was found and wanted, where it is from."""
+    rule = f"{verdict.policy}/{verdict.rule}" if verdict.rule else verdict.policy
+    verb = "denies" if verdict.denies else "warns of"
+    text = f"policy {rule} {verb} {change.ref}: {verdict.message or verdict.result.value}"
+    if verdict.path:
+        values = [f"found {verdict.found}"] if verdict.found else []
+        values += [f"wanted {verdict.wanted}"] if verdict.wanted else []
+        text += f" (at {verdict.path}" + (f": {', '.join(values)}" if values else "") + ")"
+    origin = change.origin
+    return text + (f", from {origin}" if origin else "")
+
+
+def _place_of(name: str, manifest: Manifest) -> str:
+    origin = manifest.origin
+    return f"{origin.file}:{origin.line}" if origin.file else f"policies {name}"
