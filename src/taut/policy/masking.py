@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -21,11 +21,31 @@ def masked(verdict: Verdict, body: Body) -> Verdict:
     """A verdict on an object in which no value of a Secret is readable. What was found in one is not shown at all."""
     if body.get("kind") != "Secret" or body.get("apiVersion") not in {"v1", None}:
         return verdict
-    values = sorted(set(_values(body)), key=len, reverse=True)
-    message, wanted = verdict.message, verdict.wanted
-    for value in values:
-        message, wanted = message.replace(value, HIDDEN), wanted.replace(value, HIDDEN)
-    return replace(verdict, message=message, wanted=wanted, found=HIDDEN if verdict.found else "")
+    return replace(hidden(verdict, _values(body)), found=HIDDEN if verdict.found else "")
+
+
+def hidden(verdict: Verdict, values: Iterable[str]) -> Verdict:
+    """A verdict in which none of these values is readable."""
+    message, wanted, found = verdict.message, verdict.wanted, verdict.found
+    for value in sorted(set(values), key=len, reverse=True):
+        message, wanted, found = (text.replace(value, HIDDEN) for text in (message, wanted, found))
+    return replace(verdict, message=message, wanted=wanted, found=found)
+
+
+def secret_values(answer: Any) -> Iterator[str]:
+    """Every value of the Secrets in what the target answered: one object, several, or a list as the API gives it."""
+    if isinstance(answer, list):
+        for item in answer:
+            yield from secret_values(item)
+    elif isinstance(answer, dict):
+        kind, items = answer.get("kind"), answer.get("items")
+        if kind == "Secret":
+            yield from _values(answer)
+        elif isinstance(items, list):
+            for item in items:
+                yield from secret_values(
+                    {"kind": "Secret", **item} if kind == "SecretList" and isinstance(item, dict) else item
+                )
 
 
 def _values(body: Body) -> Iterator[str]:

@@ -14,6 +14,7 @@ from taut.model.verdict import Outcome, Verdict
 from taut.policy import admission, gatekeeper, kyverno, kyverno_cel
 from taut.policy.engines import build
 from taut.policy.judge import Judge
+from taut.policy.masking import hidden, secret_values
 from taut.policy.messages import (
     About,
     Answer,
@@ -111,6 +112,8 @@ def _answer(found: _Set, job: Judging, review: Review, ask: Ask) -> Answer:
         verdicts += judge.validate(review, lookup, begins).verdicts
     if job.brief:
         verdicts = [v for v in verdicts if v.result not in _SILENT]
+    if lookup.secrets:
+        verdicts = [hidden(v, lookup.secrets) for v in verdicts]
     changed = review.object if review.object is not given and review.object != given else None
     return Answer(tuple(verdicts), changed, lookup.looked)
 
@@ -122,6 +125,8 @@ class _Asked:
         self._ask = ask
         self._seen: dict[bytes, Any] = {}
         self.looked = False
+        self.secrets: set[str] = set()
+        """Values of Secrets that were looked up: a policy may put them into what it says of another object."""
 
     def get(self, api_version: str, kind: str, namespace: str, name: str) -> Body | None:
         """One object."""
@@ -143,7 +148,8 @@ class _Asked:
         self.looked = True
         question = packed(Looks(what, arguments))
         if question not in self._seen:
-            self._seen[question] = msgspec.msgpack.decode(self._ask(question), type=Seen)
+            found = self._seen[question] = msgspec.msgpack.decode(self._ask(question), type=Seen)
+            self.secrets.update(secret_values(found.value))
         seen: Seen = self._seen[question]
         if seen.unknown:
             raise NotKnown(seen.unknown)

@@ -169,6 +169,28 @@ async def test_what_policies_look_up_is_asked_of_the_target_each_time(service: P
     assert [v.result for v in alone.verdicts] == [Outcome.ERROR], "what cannot be looked up is never a pass"
 
 
+async def test_values_of_secrets_that_are_looked_up_are_never_told(service: PolicyService) -> None:
+    loud = _kyverno(
+        "loud",
+        {
+            "context": [{"name": "found", "apiCall": {"urlPath": "/api/v1/namespaces/vault/secrets"}}],
+            "validate": {
+                "message": "the passwords are {{ found.items[].data.password | join(', ', @) }} and {{ found.items[0].data.password | base64_decode(@) }}",
+                "deny": {},
+            },
+        },
+    )
+
+    class Vault(Target):
+        async def raw(self, method: str, path: str, body: Any) -> Any:
+            items = [{"metadata": {"name": "db"}, "data": {"password": "aHVudGVyMi1odW50ZXIy"}}]
+            return {"kind": "SecretList", "apiVersion": "v1", "items": items}
+
+    (said,) = await service.validate(PolicySet.of([loud]), [Review(_config_map())], Vault())
+    (verdict,) = said.verdicts
+    assert verdict.message == "the passwords are •••••• and ••••••"
+
+
 async def test_a_set_is_described_with_what_of_it_cannot_be_used(service: PolicyService) -> None:
     broken = Given({"apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "metadata": {"name": "broken"}, "spec": 7})
     found = await service.describe(PolicySet.of([LABELLED, TEAM, broken]), [("v1", "ConfigMap"), ("v1", "Pod")])
