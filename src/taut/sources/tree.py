@@ -261,6 +261,16 @@ class GitTree:
         """The root's hash."""
         return self._oid
 
+    def touched_since(self, oid: str) -> frozenset[str] | None:
+        """The files that differ from those of another tree, and all folders above them; None when that is not known."""
+        if oid == self._oid:
+            return frozenset()
+        try:
+            found = self.store.touched(oid, self._oid)
+        except KeyError:
+            return None
+        return found.paths if found is not None else None
+
     def entry(self, path: str) -> Entry | None:
         """The entry at `path`, None when there is none."""
         parts = _parts(path)
