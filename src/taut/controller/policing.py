@@ -26,6 +26,7 @@ from taut.model.plan import Action, Change, Hold, HoldKind, Plan
 from taut.model.refs import KindRef, ObjectRef
 from taut.model.verdict import Outcome, Verdict
 from taut.planning.order import NAMESPACE
+from taut.policy.messages import About
 from taut.policy.review import Given, Operation, Review, Trouble
 from taut.policy.service import PolicyService, PolicySet, Said
 from taut.policy.waivers import Waiver, content_of, is_waiver, read_waivers, waived
@@ -69,13 +70,19 @@ class _Place:
 
 @dataclass(frozen=True)
 class Policies:
-    """Policies that hold together. `mutates`: some complete objects."""
+    """Policies that hold together."""
 
     set: PolicySet
     waivers: tuple[Waiver, ...]
     troubles: tuple[Trouble, ...]
-    mutates: bool
+    about: tuple[About, ...]
+    """The policies, in the places by which they are left out."""
     synced: tuple[tuple[str, str], ...]
+
+    @property
+    def mutates(self) -> bool:
+        """Whether some complete objects."""
+        return any(p.mutates for p in self.about)
 
 
 class Policing:
@@ -102,6 +109,8 @@ class Policing:
         self._clock = clock
         self._built: dict[tuple[int, ...], Policies] = {}
         self._namespaces: dict[ObjectRef, tuple[str, Body]] = {}
+        self.on_changed: list[Callable[[], None]] = []
+        """Hear that policies have changed."""
 
     # Where policies come from
 
@@ -119,6 +128,8 @@ class Policing:
         changed = {n for n, place in enumerate(self._places) if place.documents != before[n]}
         if not changed:
             return
+        for hear in self.on_changed:
+            hear()
         old, self._built = self._built, {}
         for state in self._fleet.states.values():
             numbers = self._numbers(state)
@@ -150,6 +161,22 @@ class Policing:
         numbers = self._numbers(state)
         return await self._policies(numbers) if numbers else None
 
+    async def in_cluster(self, cluster: str, project: str = "") -> Policies | None:
+        """The policies for what is written into a cluster by whomever: those that are for every project, and those for the one (if any) that
+        an object belongs to. None when there are none. Raises PolicyError when they could never be read.
+        """
+        numbers = tuple(
+            n
+            for n, place in enumerate(self._places)
+            if place.concerns(cluster, project) and (project or "*" in place.config.projects)
+        )
+        return await self._policies(numbers) if numbers else None
+
+    @property
+    def service(self) -> PolicyService:
+        """Who judges."""
+        return self._service
+
     def _numbers(self, state: AppState) -> tuple[int, ...]:
         cluster, project = state.app.spec.target.cluster, state.app.spec.project
         return tuple(n for n, place in enumerate(self._places) if place.concerns(cluster, project))
@@ -177,7 +204,7 @@ class Policing:
         for trouble in troubles:
             log.warning("%s: %s cannot be used: %s", trouble.origin, trouble.policy, trouble.what)
         synced = synced_kinds([g.body for g in given])
-        return Policies(policies, waivers, troubles, any(p.mutates for p in description.policies), synced)
+        return Policies(policies, waivers, troubles, tuple(description.policies), synced)
 
     # Before the plan
 

@@ -126,9 +126,13 @@ class PolicyService:
         """Each object as the policies complete it, with what could not be told. Raises PolicyError where no worker can be had."""
         return await self._said(policies, reviews, lookups, completes=True, validates=False)
 
-    async def validate(self, policies: PolicySet, reviews: Sequence[Review], lookups: Lookups | None) -> list[Said]:
-        """What the policies say of each object as it is: failures, warnings and errors. Raises PolicyError where no worker can be had."""
-        return await self._said(policies, reviews, lookups, completes=False, validates=True)
+    async def validate(
+        self, policies: PolicySet, reviews: Sequence[Review], lookups: Lookups | None, *, without: tuple[int, ...] = ()
+    ) -> list[Said]:
+        """What the policies say of each object as it is: failures, warnings and errors. `without` are the places, in the set's description, of
+        policies that are not asked. Raises PolicyError where no worker can be had.
+        """
+        return await self._said(policies, reviews, lookups, completes=False, validates=True, without=without)
 
     async def judge(self, policies: PolicySet, reviews: Sequence[Review], lookups: Lookups | None) -> list[Said]:
         """Each object completed, and what the policies say of the result."""
@@ -142,11 +146,12 @@ class PolicyService:
         *,
         completes: bool,
         validates: bool,
+        without: tuple[int, ...] = (),
     ) -> list[Said]:
         found: list[Said | None] = [None] * len(reviews)
         open_: list[int] = []
         keys: dict[int, bytes] = {}
-        mode = bytes([completes, validates])
+        mode = packed((completes, validates, without))
         for number, review in enumerate(reviews):
             if (policies.hash, *_kind(review)) in self._not_about:
                 found[number] = Said()
@@ -159,7 +164,7 @@ class PolicyService:
                 found[number] = Said(kept)
         for first in range(0, len(open_), _AT_ONCE):
             numbers = open_[first : first + _AT_ONCE]
-            job = Judging(policies.hash, [reviews[n] for n in numbers], completes, validates)
+            job = Judging(policies.hash, [reviews[n] for n in numbers], completes, validates, without=without)
             for number, answer in zip(numbers, await self._answers(policies, job, lookups), strict=True):
                 found[number] = Said(answer.verdicts, answer.body, answer.looked)
                 self._keep(policies, reviews[number], keys[number], answer)
