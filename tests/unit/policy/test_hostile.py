@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from taut.documents import re2
 from taut.documents.yaml import load_documents
 from taut.model.errors import BadInput
 from taut.model.verdict import Outcome
-from taut.policy import re2
 from taut.policy.documents import Objects
 from taut.policy.engines import build, is_policy
 from taut.policy.judge import Judge

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from taut.policy import re2
+from taut.documents import re2
 from taut.policy.cel.errors import CelError
 from taut.policy.cel.functions import ANY, Function
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from taut.policy import re2
+from taut.documents import re2
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from taut.documents import re2
 from taut.documents.yaml import load_documents
 from taut.model.errors import BadInput, TautError, Where
 from taut.model.manifests import Body
 from taut.model.verdict import Outcome, Verdict
-from taut.policy import re2
 from taut.policy.documents import Objects
 from taut.policy.gatekeeper.build import ENGINE
 from taut.policy.review import Built, Given, Operation, Review, User

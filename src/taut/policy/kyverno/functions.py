@@ -15,9 +15,9 @@ import orjson
 from jmespath import functions as standard
 from jmespath.functions import signature
 
+from taut.documents import re2
 from taut.documents.yaml import load_documents
 from taut.model.errors import TautError
-from taut.policy import re2
 from taut.policy.kyverno.arithmetic import Arithmetic
 from taut.policy.kyverno.errors import PolicyError
 from taut.policy.kyverno.images import parse_image
