@@ -17,6 +17,7 @@ from taut.controller.clock import SteadyClock, watch
 from taut.controller.cluster_news import ClusterNews
 from taut.controller.contention import WINDOW
 from taut.controller.drift_log import DriftLog
+from taut.controller.externals import Externals
 from taut.controller.fleet import Fleet
 from taut.controller.kept import KeptRenders
 from taut.controller.kept_completions import KeptCompletions
@@ -87,7 +88,17 @@ class Controller:
         self.queue.lane_of = self.fleet.lane_of
         kept = KeptRenders(RenderCache(outside.store))
         self.policing = _policing(config, outside, self.fleet, self.queue)
-        self.wanting = Wanting(outside.sources, outside.engine, self.fleet, outside.redactor, kept, self.policing)
+        self.externals = Externals(
+            self.fleet,
+            self.queue,
+            outside.engine,
+            RenderCache(outside.store),
+            {c.name: c.external_secrets for c in config.clusters},
+            outside.store.mac,
+        )
+        self.wanting = Wanting(
+            outside.sources, outside.engine, self.fleet, outside.redactor, kept, self.policing, self.externals
+        )
         self.planner = Planner(outside.store, self.fleet, outside.redactor, self.policing)
         self.clock = SteadyClock()
         self.drift = DriftLog(outside.store, self.fleet, outside.redactor, self.clock)
@@ -146,6 +157,7 @@ class Controller:
 
     async def close(self) -> None:
         """Stop working. What is under way is continued by the next start."""
+        self.externals.close()
         await self.watch.close()
         await self.rebuilder.close()
         self._closing = True

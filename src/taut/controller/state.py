@@ -45,6 +45,8 @@ class Desired:
     """Of all objects, hooks not among them."""
     capabilities: bool = False
     """What the cluster can do is an input of the render."""
+    unresolved: tuple[str, ...] = ()
+    """Secrets whose values cannot be had now."""
 
     @property
     def revision(self) -> Revision:

@@ -109,7 +109,7 @@ def sentence(state: AppState, health: Health) -> str:
         return health.message
     if state.out_of_sync:
         return f"{len(state.out_of_sync)} objects differ from Git"
-    return ""
+    return state.desired.unresolved[0] if state.desired is not None and state.desired.unresolved else ""
 
 
 def status_of(state: AppState, look: Look) -> AppStatus:

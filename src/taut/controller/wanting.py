@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from taut.clients.urls import shown
+from taut.controller.externals import Resolution
 from taut.controller.fleet import Fleet
 from taut.controller.kept import KeptRenders
 from taut.controller.state import AppState, Desired
@@ -53,6 +54,14 @@ class Completes(Protocol):
         ...
 
 
+class Resolves(Protocol):
+    """Makes Secrets of the documents that ask for them."""
+
+    async def resolved(self, state: AppState, cluster: Cluster, manifests: tuple[Manifest, ...]) -> Resolution:
+        """The manifests with a Secret in the place of each such document."""
+        ...
+
+
 class Refused(BadInput):
     """The application's project forbids what its document asks for, or what was rendered."""
 
@@ -92,8 +101,10 @@ class Wanting:
         redactor: Redactor,
         kept: KeptRenders | None = None,
         policing: Completes | None = None,
+        externals: Resolves | None = None,
     ) -> None:
         self._policing = policing
+        self._externals = externals
         self._kept = kept
         self._sources = sources
         self._engine = engine
@@ -155,6 +166,19 @@ class Wanting:
             if manifests is not normalised.manifests:
                 normalised, scopes = await self._normalise(state, cluster, manifests)
         _refuse(check_manifests(project, state.app, ((m, scopes(m)) for m in normalised.manifests)))
+        resolution = Resolution(normalised.manifests)
+        if self._externals is not None:
+            resolution = await self._externals.resolved(state, cluster, normalised.manifests)
+            if resolution.manifests is not normalised.manifests:
+                holds, unsettled = normalised.holds, normalised.unsettled
+                normalised, scopes = await self._normalise(state, cluster, resolution.manifests)
+                normalised = replace(normalised, holds=holds, unsettled=unsettled | normalised.unsettled)
+                _refuse(check_manifests(project, state.app, ((m, scopes(m)) for m in normalised.manifests)))
+            normalised = replace(
+                normalised,
+                holds=(*normalised.holds, *resolution.holds),
+                unsettled=normalised.unsettled | resolution.unsettled,
+            )
         digest = self._content(normalised.manifests, state)
         revision = snapshots[0].revision.id
         if state.run is not None and state.run.operation.content_hash == digest:
@@ -169,7 +193,8 @@ class Wanting:
             rules=state.app.spec.ignore,
             redact=self._redactor,
         )
-        return self._desired(state, rendered, normalised, understood, snapshots, digest, revision)
+        desired = self._desired(state, rendered, normalised, understood, snapshots, digest, revision)
+        return replace(desired, unresolved=resolution.unresolved)
 
     def _desired(
         self,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, field
@@ -39,6 +39,17 @@ class ImpersonateConfig(Spec, frozen=True):
     """Extra attributes of the user."""
 
 
+class ExternalSecretsConfig(Spec, frozen=True):
+    """Who makes Secrets of ExternalSecrets."""
+
+    mode: Literal["auto", "taut", "operator"] = "auto"
+    """`taut`: taut asks the stores; `operator`: the documents are applied as they are. `auto`: the operator where the cluster serves its kinds, else taut."""
+    hosts: tuple[str, ...] = ("*",)
+    """Globs on the hosts that stores may ask. Addresses where clouds keep machines' credentials never are."""
+    aws_endpoint: str | None = None
+    """Another address of AWS's services, such as that of a private endpoint."""
+
+
 class ClusterConfig(Spec, frozen=True):
     """A cluster that applications may name as `target.cluster`."""
 
@@ -61,6 +72,8 @@ class ClusterConfig(Spec, frozen=True):
     taut's own write is waited for a fifth of this."""
     max_requests: Annotated[int, Meta(ge=1)] = 32
     """How many requests may be on their way to the API server at once."""
+    external_secrets: ExternalSecretsConfig = ExternalSecretsConfig()
+    """Who makes Secrets of ExternalSecrets."""
 
 
 class RootConfig(Spec, frozen=True):

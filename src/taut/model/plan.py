@@ -117,6 +117,7 @@ class HoldKind(StrEnum):
     ROOT_SHARE = "root-delete-share"
     RANDOM = "random-output"
     POLICY = "policy"
+    SECRET = "secret-unresolved"  # noqa: S105 (no password)
 
 
 @dataclass(frozen=True, slots=True)
