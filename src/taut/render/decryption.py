@@ -1,0 +1,210 @@
+"""What one render decrypts: files on their way in, and afterwards the traces of their values in what came out.
+
+Nothing here outlives the render, and none of it is written: the closure knows the encrypted files, results are sealed where they are kept.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from taut.model.errors import RenderError, TautError, Where
+from taut.model.manifests import Manifest, Origin
+from taut.render.protocols import Decrypter, LockedError, Opened
+
+MARK = b"ENC[AES256_GCM,"
+"""What every encrypted file holds; only files that do are looked at any further."""
+SHOWN = "•••"
+_LEAST_MASKED = 4
+_LEAST_FOUND = 8
+_LEAST_WORD = 8
+_MOST_NAMED = 5
+_WORD = re.compile(r"[^\s'\",:=\[\]{}()]+")
+_ENCODED = tuple(base64.b64encode(b"\0" * n + MARK)[-(-n * 8 // 6) : -4].decode() for n in range(3))
+"""What the mark looks like inside of base64, where it can begin at each of three places."""
+_MEANT_ENCRYPTED = frozenset({"SopsSecret"})
+
+
+@dataclass(frozen=True, slots=True)
+class DecryptedField:
+    """A field that a value of an encrypted file came to: `object` as `ObjectRef.id`, a dotted path, and the file."""
+
+    object: str
+    path: str
+    file: str
+
+
+@dataclass
+class Decryption:
+    """One render's decrypted files. Without a decrypter every file stays as it is; `keep` lets encrypted objects pass (for a look at them)."""
+
+    decrypter: Decrypter | None
+    seal: Callable[[bytes], str]
+    keep: bool = False
+    _values: dict[str, str] = field(default_factory=dict[str, str], repr=False)
+    _locked: dict[tuple[str, str], TautError] = field(default_factory=dict[tuple[str, str], TautError])
+    _used: bool = False
+
+    def read(self, data: bytes, repository: str, path: str, *, optional: bool) -> bytes:
+        """The content of a file that holds the mark: plain, or as it is when it is not encrypted after all.
+
+        One that no key opens is an error, unless it is `optional`: of a folder that is taken whole nobody may want it. Raises
+        LockedError and BadInput with the file.
+        """
+        if self.decrypter is None or (repository, path) in self._locked:
+            return data
+        try:
+            opened = self.decrypter.open(data, path)
+        except TautError as error:
+            self._used = True
+            error.where = replace(error.where, repository=repository, file=path)
+            if optional and isinstance(error, LockedError):
+                self._locked[repository, path] = error
+                return data
+            raise
+        if opened is None:
+            return data
+        self.note(opened, path)
+        return opened.text
+
+    def note(self, opened: Opened, file: str) -> None:
+        """Take over the values of a file that was opened."""
+        self._used = True
+        for value in opened.values:
+            self._values.setdefault(value, file)
+
+    def demand(self, repository: str, path: str) -> None:
+        """A file that was optional is wanted after all. Raises the error that it had."""
+        error = self._locked.get((repository, path))
+        if error is not None:
+            raise error
+
+    @property
+    def used(self) -> bool:
+        """Whether an encrypted file took part."""
+        return self._used
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What a render's key holds of this: nothing while no encrypted file took part, else a keyed hash that stands for the keys."""
+        return (self.decrypter.identity(self.seal),) if self._used and self.decrypter is not None else ()
+
+    def masked(self, text: str) -> str:
+        """`text` without any decrypted value, in whatever form a renderer may quote it."""
+        if not self._values or not text:
+            return text
+        forms = sorted({f for v in self._values for f in _forms(v)}, key=len, reverse=True)
+        for form in forms:
+            text = text.replace(form, SHOWN)
+        return _without_cut_value(text, forms)
+
+    def mask(self, error: TautError) -> None:
+        """Take decrypted values out of an error, also out of what led to it."""
+        if not self._values:
+            return
+        error.what, error.advice = self.masked(error.what), self.masked(error.advice)
+        w = error.where
+        error.where = Where(w.repository, self.masked(w.file), w.line, self.masked(w.object), self.masked(w.field))
+        error.args = (str(error),)
+        error.__cause__ = error.__context__ = None
+
+    def check(self, manifests: Iterable[Manifest]) -> None:
+        """Raises RenderError for an object that is still encrypted: nothing of it may reach a cluster."""
+        if self.keep:
+            return
+        for manifest in manifests:
+            whole = isinstance(manifest.body.get("sops"), dict) and manifest.kind not in _MEANT_ENCRYPTED
+            if whole or (self._locked and _holds_encrypted(manifest.body)):
+                raise self._encrypted(manifest)
+
+    def _encrypted(self, manifest: Manifest) -> RenderError:
+        files = [f"{path}: {error.what}" for (_, path), error in self._locked.items()][:_MOST_NAMED]
+        why = f" ({'; '.join(files)})" if files else ""
+        advice = "give taut a key of it (secrets.sops.keys in the configuration), or exclude the file"
+        return RenderError(f"{manifest} is still encrypted{why}", where=_where(manifest.origin), advice=advice)
+
+    def traces(self, manifests: Iterable[Manifest]) -> Iterator[DecryptedField]:
+        """The fields that decrypted values came to, as they are, inside a longer text, or in base64 in a Secret."""
+        values = {v: f for v, f in ((v.strip(), f) for v, f in self._values.items()) if len(v) >= _LEAST_FOUND}
+        forms = {
+            form: file for value, file in values.items() for form in (value, _base64(value), _base64(value + "\n"))
+        }
+        if not forms:
+            return
+        for manifest in manifests:
+            leaves = dict(_leaves(manifest.body))
+            together = "\0".join(leaves.values())
+            found = {form: file for form, file in forms.items() if form in together}
+            for path, text in leaves.items() if found else ():
+                file = next((f for form, f in found.items() if form in text), None)
+                if file is not None:
+                    yield DecryptedField(manifest.ref("").id, path, file)
+
+
+def warnings_of(traces: Iterable[DecryptedField], manifests: Iterable[Manifest]) -> Iterator[str]:
+    """One warning for each object that is no Secret and holds a decrypted value."""
+    kinds = {m.ref("").id: m for m in manifests}
+    places: dict[str, list[DecryptedField]] = {}
+    for trace in traces:
+        if not is_secret(kinds[trace.object]):
+            places.setdefault(trace.object, []).append(trace)
+    for name, found in places.items():
+        paths = ", ".join(t.path for t in found[:_MOST_NAMED])
+        yield (
+            f"plain value of a SOPS file lands in {kinds[name]} ({paths}; from {found[0].file}): whoever may read a {kinds[name].kind} "
+            "reads it; use a Secret"
+        )
+
+
+def is_secret(manifest: Manifest) -> bool:
+    """Whether an object is a core Secret."""
+    return manifest.kind == "Secret" and manifest.api_version == "v1"
+
+
+def _where(origin: Origin) -> Where:
+    return Where(repository=origin.source, file=origin.file, line=origin.line)
+
+
+def _forms(value: str) -> Iterator[str]:
+    """What a value may look like in a message: whole, its lines, its words, on one line, quoted, in base64."""
+    text = value.strip()
+    lines = [line.strip() for line in text.splitlines()]
+    quoted = json.dumps(text, ensure_ascii=False)[1:-1]
+    found = [text, *lines, " ".join(text.split()), quoted, quoted.replace("&", "\\u0026")]
+    found += [_base64(value), _base64(text)]
+    yield from (f for f in found if len(f) >= _LEAST_MASKED)
+    yield from (w for w in _WORD.findall(text) if len(w) >= _LEAST_WORD)
+
+
+def _without_cut_value(text: str, forms: list[str]) -> str:
+    """Messages are cut where they are long: the beginning of a value may stand at the end."""
+    body, cut = (text[:-1], "…") if text.endswith("…") else (text, "")
+    for form in forms:
+        for length in range(min(len(form) - 1, len(body)), _LEAST_MASKED - 1, -1):
+            if body.endswith(form[:length]):
+                return body[:-length] + SHOWN + cut
+    return text
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _leaves(inner, f"{path}[{number}]")
+    elif isinstance(value, str) or (isinstance(value, int | float) and not isinstance(value, bool)):
+        yield path, str(value)
+
+
+def _holds_encrypted(body: Mapping[str, Any]) -> bool:
+    marks = (MARK.decode(), *_ENCODED)
+    return any(mark in text for _, text in _leaves(body) for mark in marks)
