@@ -49,6 +49,8 @@ class _Kept(msgspec.Struct, frozen=True):
     random: tuple[tuple[str, str], ...] = ()
     identity: str = ""
     """What decides the render besides its closure (`RenderEngine.identity`); empty when it also reads what neither of them tells."""
+    decryption: str = ""
+    """`Rendered.decryption`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,7 @@ class KeptRenders:
             warnings=rendered.warnings,
             random=tuple((r.object, r.path) for r in rendered.random),
             identity=identity,
+            decryption=rendered.decryption,
         )
         self._cache.put(_place(name), msgspec.msgpack.encode(kept))
         self._remembered[name] = head
@@ -124,10 +127,15 @@ class KeptRenders:
             return None
         return _rendered(kept, Closure.from_json(kept.closure) or Closure()), [_snapshot(s) for s in kept.sources]
 
-    def recall_same(self, app: Application, identity: str, snapshots: Sequence[Snapshot]) -> Rendered | None:
-        """The last good render, if rendering these snapshots now would read and give just the same; None when that is not known."""
+    def recall_same(
+        self, app: Application, identity: str, snapshots: Sequence[Snapshot], keys: str = ""
+    ) -> Rendered | None:
+        """The last good render, if rendering these snapshots now would read and give just the same; None when that is not known.
+
+        `keys` stands for the keys that encrypted files would be opened with.
+        """
         kept = self._read(app)
-        if kept is None or not kept.identity or kept.identity != identity:
+        if kept is None or not kept.identity or kept.identity != identity or kept.decryption not in ("", keys):
             return None
         closure = Closure.from_json(kept.closure)
         if closure is None or not closure.same_in([s.tree for s in snapshots]):
@@ -154,6 +162,7 @@ def _rendered(kept: _Kept, closure: Closure) -> Rendered:
         warnings=kept.warnings,
         cached=True,
         random=tuple(RandomField(ref, path) for ref, path in kept.random),
+        decryption=kept.decryption,
     )
 
 

@@ -45,6 +45,8 @@ class Desired:
     """Of all objects, hooks not among them."""
     capabilities: bool = False
     """What the cluster can do is an input of the render."""
+    decryption: str = ""
+    """Stands for the keys that encrypted inputs were opened with (`Rendered.decryption`)."""
 
     @property
     def revision(self) -> Revision:

@@ -20,7 +20,8 @@ MARK = b"ENC[AES256_GCM,"
 """What every encrypted file holds; only files that do are looked at any further."""
 SHOWN = "•••"
 _LEAST_MASKED = 4
-_LEAST_FOUND = 8
+LEAST_FOUND = 8
+"""Shorter values may stand anywhere for another reason: they are not looked for in objects, nor masked in names."""
 _LEAST_WORD = 8
 _MOST_NAMED = 5
 _WORD = re.compile(r"[^\s'\",:=\[\]{}()]+")
@@ -93,11 +94,11 @@ class Decryption:
         """What a render's key holds of this: nothing while no encrypted file took part, else a keyed hash that stands for the keys."""
         return (self.decrypter.identity(self.seal),) if self._used and self.decrypter is not None else ()
 
-    def masked(self, text: str) -> str:
-        """`text` without any decrypted value, in whatever form a renderer may quote it."""
+    def masked(self, text: str, least: int = _LEAST_MASKED) -> str:
+        """`text` without any decrypted value, in whatever form a renderer may quote it; what is shorter than `least` stays."""
         if not self._values or not text:
             return text
-        forms = sorted({f for v in self._values for f in _forms(v)}, key=len, reverse=True)
+        forms = sorted({f for v in self._values for f in _forms(v) if len(f) >= least}, key=len, reverse=True)
         for form in forms:
             text = text.replace(form, SHOWN)
         return _without_cut_value(text, forms)
@@ -107,8 +108,13 @@ class Decryption:
         if not self._values:
             return
         error.what, error.advice = self.masked(error.what), self.masked(error.advice)
-        w = error.where
-        error.where = Where(w.repository, self.masked(w.file), w.line, self.masked(w.object), self.masked(w.field))
+        where = error.where  # the path of a file is Git's: a short value would only make it unreadable
+        error.where = replace(
+            where,
+            file=self.masked(where.file, LEAST_FOUND),
+            object=self.masked(where.object, LEAST_FOUND),
+            field=self.masked(where.field, LEAST_FOUND),
+        )
         error.args = (str(error),)
         error.__cause__ = error.__context__ = None
 
@@ -129,7 +135,7 @@ class Decryption:
 
     def traces(self, manifests: Iterable[Manifest]) -> Iterator[DecryptedField]:
         """The fields that decrypted values came to, as they are, inside a longer text, or in base64 in a Secret."""
-        values = {v: f for v, f in ((v.strip(), f) for v, f in self._values.items()) if len(v) >= _LEAST_FOUND}
+        values = {v: f for v, f in ((v.strip(), f) for v, f in self._values.items()) if len(v) >= LEAST_FOUND}
         forms = {
             form: file for value, file in values.items() for form in (value, _base64(value), _base64(value + "\n"))
         }
@@ -184,9 +190,11 @@ def _without_cut_value(text: str, forms: list[str]) -> str:
     """Messages are cut where they are long: the beginning of a value may stand at the end."""
     body, cut = (text[:-1], "…") if text.endswith("…") else (text, "")
     for form in forms:
-        for length in range(min(len(form) - 1, len(body)), _LEAST_MASKED - 1, -1):
-            if body.endswith(form[:length]):
-                return body[:-length] + SHOWN + cut
+        at = body.find(form[:_LEAST_MASKED])
+        while at >= 0:
+            if form.startswith(body[at:]):
+                return body[:at] + SHOWN + cut
+            at = body.find(form[:_LEAST_MASKED], at + 1)
     return text
 
 

@@ -27,7 +27,7 @@ from taut.prison.pool import Pool
 from taut.prison.walls import Held, Prison
 from taut.render.closure import Closure
 from taut.render.context import SourceContext, SourceResult
-from taut.render.decryption import DecryptedField, Decryption, warnings_of
+from taut.render.decryption import LEAST_FOUND, DecryptedField, Decryption, warnings_of
 from taut.render.detect import detect
 from taut.render.from_helm import HELM_VERSION, from_helm
 from taut.render.from_jsonnet import JSONNET_VERSION, from_jsonnet
@@ -201,6 +201,10 @@ class RenderEngine:
         tools = (kustomize, HELM_VERSION, JSONNET_VERSION, __version__)
         return self._keys.of("identity", tools, app, spec.target.namespace, spec.all_sources, spec.substitute)
 
+    def keys_of(self, decrypter: Decrypter) -> str:
+        """What `Rendered.decryption` is for renders with this decrypter that meet an encrypted file."""
+        return decrypter.identity(self._keys.seal)
+
     async def close(self) -> None:
         """End all workers."""
         await self._pool.close()
@@ -314,10 +318,11 @@ def is_files_only(source: Source) -> bool:
 def _traced(rendered: Rendered, decryption: Decryption) -> Rendered:
     """A render of encrypted files, with what is to be said of their values, and nothing said that holds one."""
     traces = tuple(decryption.traces(rendered.manifests))
-    warnings = (*rendered.warnings, *warnings_of(traces, rendered.manifests))
+    said = (decryption.masked(w) for w in rendered.warnings)
+    ours = (decryption.masked(w, LEAST_FOUND) for w in warnings_of(traces, rendered.manifests))
     return replace(
         rendered,
-        warnings=tuple(decryption.masked(w) for w in warnings),
+        warnings=(*said, *ours),
         decryption=next(iter(decryption.key), ""),
         decrypted=traces,
     )

@@ -42,15 +42,6 @@ class Allowed:
         return _is_bare(address) and _fits(self.vault, f"{address.rstrip('/')}/{engine}/{key}")
 
 
-def pattern_fault(pattern: str) -> str:
-    """Why a pattern is none; empty when it is one."""
-    if not pattern:
-        return "it is empty"
-    if "**" in pattern.removesuffix("**"):
-        return "** stands at the end only"
-    return ""
-
-
 def _is_bare(address: str) -> bool:
     """Whether an address is a scheme and a host, perhaps a port, and nothing that could hide another host."""
     try:

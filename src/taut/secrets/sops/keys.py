@@ -192,7 +192,8 @@ def _age(recipient: Recipient, keyring: Keyring) -> bytes:
     library: Any = pyrage
     identities = keyring.age_identities
     if not identities:
-        raise CannotUnwrapError("there is no age key (SOPS_AGE_KEY, SOPS_AGE_KEY_FILE, --key)")
+        where = " (SOPS_AGE_KEY, SOPS_AGE_KEY_FILE, --key)" if keyring.allowed is None else ""
+        raise CannotUnwrapError(f"there is no age key{where}")
     lines = str(recipient.fields.get("enc") or "").strip().splitlines()
     body = "".join(line.strip() for line in lines if not line.startswith("-----"))
     try:
@@ -225,6 +226,8 @@ def _pgp(recipient: Recipient, keyring: Keyring) -> bytes:
         if done.returncode == 0:
             return done.stdout
         raise CannotUnwrapError("gpg has no secret key for it")
+    if keyring.allowed is not None:
+        raise CannotUnwrapError("none of the PGP keys that are here fits" if keyring.pgp else "there is no PGP key")
     raise CannotUnwrapError("there is no PGP key that fits (--key), and no gpg program")
 
 
@@ -292,7 +295,7 @@ def vault_client(address: str, engine: str, key: str, keyring: Keyring) -> Any:
         raise CannotUnwrapError("the path or the name of the transit key is none")
 
     if not keyring.vault_token:
-        raise CannotUnwrapError("there is no token (VAULT_TOKEN)")
+        raise CannotUnwrapError("there is no token" + (" (VAULT_TOKEN)" if keyring.allowed is None else ""))
     if keyring.allowed is not None:
         if not keyring.allowed.has_vault(address, engine, key):
             raise CannotUnwrapError("the configuration does not allow this server and key (vault)")
