@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from taut.documents.yaml import load_documents
+from taut.model.errors import BadInput
 from taut.render.protocols import LockedError, Opened
 from taut.secrets.sops.errors import NoKeyError, SopsError
 from taut.secrets.sops.files import Format, decrypt, form_of, format_of
@@ -37,7 +40,27 @@ class SopsDecrypter:
             if format_of(path) is Format.BINARY and form is not Format.BINARY:
                 return None  # neither its name nor its content is that of an encrypted file: a text about them
             raise
-        return Opened(plain.text, plain.values)
+        public = set(_public(plain.text)) if form in (Format.YAML, Format.JSON) else set[str]()
+        return Opened(plain.text, tuple(v for v in plain.values if v not in public))
+
+
+def _public(text: bytes) -> Iterator[str]:
+    """What says which object a document is: secret to nobody, also where the whole file is encrypted."""
+    try:
+        bodies = [d.body for d in load_documents(text)]
+    except BadInput:
+        return
+    for body in bodies:
+        if isinstance(body, dict) and body.get("apiVersion") and body.get("kind"):
+            yield from _texts([body.get(k) for k in ("apiVersion", "kind", "metadata", "type")])
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _texts(inner)
+    else:
+        yield str(value)
 
 
 def of_person(keys: tuple[Path, ...] = ()) -> SopsDecrypter:

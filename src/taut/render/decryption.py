@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,6 +19,8 @@ from taut.render.protocols import Decrypter, LockedError, Opened
 MARK = b"ENC[AES256_GCM,"
 """What every encrypted file holds; only files that do are looked at any further."""
 SHOWN = "•••"
+HIDDEN = "••••••"
+_LEAST_EQUAL = 3
 _LEAST_MASKED = 4
 LEAST_FOUND = 8
 """Shorter values may stand anywhere for another reason: they are not looked for in objects, nor masked in names."""
@@ -37,6 +39,8 @@ class DecryptedField:
     object: str
     path: str
     file: str
+    short: bool = False
+    """The value is so short that it may be equal by chance."""
 
 
 @dataclass
@@ -134,21 +138,39 @@ class Decryption:
         return RenderError(f"{manifest} is still encrypted{why}", where=_where(manifest.origin), advice=advice)
 
     def traces(self, manifests: Iterable[Manifest]) -> Iterator[DecryptedField]:
-        """The fields that decrypted values came to, as they are, inside a longer text, or in base64 in a Secret."""
-        values = {v: f for v, f in ((v.strip(), f) for v, f in self._values.items()) if len(v) >= LEAST_FOUND}
-        forms = {
-            form: file for value, file in values.items() for form in (value, _base64(value), _base64(value + "\n"))
-        }
-        if not forms:
-            return
-        for manifest in manifests:
+        """The fields that decrypted values came to: as they are, inside a longer text, or in base64; short ones only as they are."""
+        values = {v.strip(): f for v, f in self._values.items()}
+        short = {v: f for v, f in values.items() if _LEAST_EQUAL <= len(v) < LEAST_FOUND}
+        long = {v: f for v, f in values.items() if len(v) >= LEAST_FOUND}
+        forms = {form: file for v, file in long.items() for form in (v, _base64(v), _base64(v + "\n"))}
+        for manifest in manifests if forms or short else ():
             leaves = dict(_leaves(manifest.body))
             together = "\0".join(leaves.values())
             found = {form: file for form, file in forms.items() if form in together}
-            for path, text in leaves.items() if found else ():
+            for path, text in leaves.items():
                 file = next((f for form, f in found.items() if form in text), None)
                 if file is not None:
                     yield DecryptedField(manifest.ref("").id, path, file)
+                elif text in short and _is_content(path):
+                    yield DecryptedField(manifest.ref("").id, path, short[text], short=True)
+
+
+def _is_content(path: str) -> bool:
+    return path not in {"apiVersion", "kind"} and not path.startswith("metadata.")
+
+
+def hidden(manifest: Manifest, paths: Collection[str]) -> dict[str, Any]:
+    """An object to show: without what is at `paths`, and without everything that a Secret holds."""
+    secret = ("data.", "stringData.") if is_secret(manifest) else ()
+
+    def shown(value: Any, path: str) -> Any:
+        if isinstance(value, Mapping):
+            return {k: shown(v, f"{path}.{k}" if path else str(k)) for k, v in value.items()}
+        if isinstance(value, list):
+            return [shown(v, f"{path}[{n}]") for n, v in enumerate(value)]
+        return HIDDEN if path in paths or (secret and path.startswith(secret)) else value
+
+    return shown(manifest.body, "")
 
 
 def warnings_of(traces: Iterable[DecryptedField], manifests: Iterable[Manifest]) -> Iterator[str]:
@@ -156,7 +178,7 @@ def warnings_of(traces: Iterable[DecryptedField], manifests: Iterable[Manifest])
     kinds = {m.ref("").id: m for m in manifests}
     places: dict[str, list[DecryptedField]] = {}
     for trace in traces:
-        if not is_secret(kinds[trace.object]):
+        if not trace.short and not is_secret(kinds[trace.object]):
             places.setdefault(trace.object, []).append(trace)
     for name, found in places.items():
         paths = ", ".join(t.path for t in found[:_MOST_NAMED])

@@ -91,12 +91,13 @@ def material(ring: Keyring) -> Iterator[bytes]:
     for one in (ring, *ring.others):
         keys = [*(t.encode() for t in one.age), *one.ssh, *one.pgp]
         yield from sorted(k.strip() for k in keys)
-        services = one.allowed or Allowed()
+        services = (
+            one.allowed or Allowed()
+        )  # tokens are no part of it: they change without any file opening differently
         yield json.dumps(
             [
                 [list(p) for p in (services.aws, services.gcp, services.azure, services.vault)],
                 [one.gpg, one.aws, one.clouds is not None, bool(one.vault_token), one.allowed is None],
-                sorted(one.aws_credentials.items()),
             ]
         ).encode()
 
