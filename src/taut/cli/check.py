@@ -198,8 +198,8 @@ def _rendering(
     reports: list[tuple[Path, Report]], keys: tuple[Path, ...] | None
 ) -> tuple[tuple[Fault, ...], list[tuple[Application, Manifest]]]:
     """The faults of rendering, and what was rendered; what is rendered from elsewhere is said, not judged. Without `keys` SOPS files stay closed."""
-    from taut.controller.decryption import of_person
     from taut.cli.working_copy import render_applications, working_copy_of
+    from taut.controller.decryption import of_person
 
     faults: list[Fault] = []
     objects: list[tuple[Application, Manifest]] = []

@@ -10,7 +10,7 @@ from typing import Any
 from taut.documents.yaml import load_documents
 from taut.model.errors import BadInput
 from taut.render.protocols import LockedError, Opened
-from taut.secrets.sops.errors import NoKeyError, SopsError
+from taut.secrets.sops.errors import NoKeyError
 from taut.secrets.sops.files import Format, decrypt, form_of, format_of
 from taut.secrets.sops.keys import Keyring
 from taut.secrets.sops.keysets import material
@@ -28,7 +28,7 @@ class SopsDecrypter:
         return seal(b"".join(len(part).to_bytes(8) + part for part in material(self.keyring)))
 
     def open(self, data: bytes, path: str) -> Opened | None:
-        """The plain file; None when sops did not make it. Raises LockedError when no key fits, SopsError when it is damaged."""
+        """The plain file; None when sops did not make it. Raises LockedError when no key fits, BadInput when it is damaged."""
         form = form_of(data, path)
         if form is None:
             return None
@@ -36,7 +36,7 @@ class SopsDecrypter:
             plain = decrypt(data, form, self.keyring)
         except NoKeyError as error:
             raise LockedError(error.what, advice=self.advice or error.advice) from None
-        except SopsError:
+        except BadInput:
             if format_of(path) is Format.BINARY and form is not Format.BINARY:
                 return None  # neither its name nor its content is that of an encrypted file: a text about them
             raise
