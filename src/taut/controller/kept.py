@@ -44,7 +44,7 @@ class _Kept(msgspec.Struct, frozen=True):
     key: str
     closure: bytes
     sources: list[_Source]
-    manifests: list[tuple[dict[str, object], str, str, int]]
+    manifests: list[tuple[dict[str, object], str, str, int, tuple[tuple[str, ...], ...]]]
     warnings: tuple[str, ...] = ()
     random: tuple[tuple[str, str], ...] = ()
     identity: str = ""
@@ -103,7 +103,9 @@ class KeptRenders:
             key=rendered.key,
             closure=rendered.closure.to_json(),
             sources=[_source(s) for s in snapshots],
-            manifests=[(m.body, m.origin.source, m.origin.file, m.origin.line) for m in rendered.manifests],
+            manifests=[
+                (m.body, m.origin.source, m.origin.file, m.origin.line, m.origin.secret) for m in rendered.manifests
+            ],
             warnings=rendered.warnings,
             random=tuple((r.object, r.path) for r in rendered.random),
             identity=identity,
@@ -156,7 +158,9 @@ class KeptRenders:
 
 def _rendered(kept: _Kept, closure: Closure) -> Rendered:
     return Rendered(
-        manifests=tuple(Manifest(body, Origin(source, file, line)) for body, source, file, line in kept.manifests),
+        manifests=tuple(
+            Manifest(body, Origin(source, file, line, secret)) for body, source, file, line, secret in kept.manifests
+        ),
         key=kept.key,
         closure=closure,
         warnings=kept.warnings,

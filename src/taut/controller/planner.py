@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from taut.controller.claims import Taken, marked
 from taut.controller.fleet import Fleet
 from taut.controller.starting import Start
-from taut.controller.state import AppState
+from taut.controller.state import AppState, redactor_of
 from taut.model.application import DeletionPolicy, IgnoreRule
 from taut.model.errors import TargetError
 from taut.model.health import HealthStatus
@@ -180,7 +180,7 @@ class Planner:
         fresh = state.desired is not None and state.desired.content_hash != state.record.content_hash
         return Circumstances(
             app=state.key,
-            redact=self._redactor,
+            redact=redactor_of(state, self._redactor),
             revision=state.desired.revision.label if state.desired else "",
             prune=_prunes(state),
             deleting=state.removed,

@@ -18,6 +18,7 @@ from taut.model.record import AppRecord
 from taut.model.refs import AppKey, KindRef, ObjectRef
 from taut.model.snapshot import Revision, Snapshot
 from taut.model.status import Problem
+from taut.planning.redact import Redactor
 from taut.planning.wanted import Wanted
 from taut.render.closure import Closure
 
@@ -188,3 +189,10 @@ class AppState:
         """Whether it has, or wants, objects in this namespace."""
         refs = self.desired.refs if self.desired is not None else ()
         return self.app.spec.target.namespace == namespace or any(ref.namespace == namespace for ref in refs)
+
+
+def redactor_of(state: AppState, redactor: Redactor) -> Redactor:
+    """What hides secret values of this application's objects: those of encrypted files too, wherever they came to."""
+    if state.desired is None or not state.desired.decryption:
+        return redactor
+    return redactor.marking(w.manifest for w in (*state.desired.objects, *state.desired.hooks))

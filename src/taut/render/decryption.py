@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -39,6 +39,8 @@ class DecryptedField:
     object: str
     path: str
     file: str
+    keys: tuple[str, ...]
+    """The keys on the way to it; positions in lists are left out."""
     short: bool = False
     """The value is so short that it may be equal by chance."""
 
@@ -144,19 +146,32 @@ class Decryption:
         long = {v: f for v, f in values.items() if len(v) >= LEAST_FOUND}
         forms = {form: file for v, file in long.items() for form in (v, _base64(v), _base64(v + "\n"))}
         for manifest in manifests if forms or short else ():
-            leaves = dict(_leaves(manifest.body))
-            together = "\0".join(leaves.values())
+            leaves = list(_leaves(manifest.body))
+            together = "\0".join(text for _, _, text in leaves)
             found = {form: file for form, file in forms.items() if form in together}
-            for path, text in leaves.items():
+            for path, keys, text in leaves:
                 file = next((f for form, f in found.items() if form in text), None)
                 if file is not None:
-                    yield DecryptedField(manifest.ref("").id, path, file)
+                    yield DecryptedField(manifest.ref("").id, path, file, keys)
                 elif text in short and _is_content(path):
-                    yield DecryptedField(manifest.ref("").id, path, short[text], short=True)
+                    yield DecryptedField(manifest.ref("").id, path, short[text], keys, short=True)
 
 
 def _is_content(path: str) -> bool:
     return path not in {"apiVersion", "kind"} and not path.startswith("metadata.")
+
+
+def marked(manifests: Sequence[Manifest], traces: Iterable[DecryptedField]) -> tuple[Manifest, ...]:
+    """The objects, each with a note in its origin of where decrypted values came to."""
+    places: dict[str, dict[tuple[str, ...], None]] = {}
+    for trace in traces:
+        places.setdefault(trace.object, {})[trace.keys] = None
+
+    def noted(manifest: Manifest) -> Manifest:
+        keys = places.get(manifest.ref("").id)
+        return Manifest(manifest.body, replace(manifest.origin, secret=tuple(keys))) if keys else manifest
+
+    return tuple(noted(m) for m in manifests)
 
 
 def hidden(manifest: Manifest, paths: Collection[str]) -> dict[str, Any]:
@@ -224,17 +239,17 @@ def _base64(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
-def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+def _leaves(value: Any, path: str = "", keys: tuple[str, ...] = ()) -> Iterator[tuple[str, tuple[str, ...], str]]:
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from _leaves(inner, f"{path}.{key}" if path else str(key))
+            yield from _leaves(inner, f"{path}.{key}" if path else str(key), (*keys, str(key)))
     elif isinstance(value, list):
         for number, inner in enumerate(value):
-            yield from _leaves(inner, f"{path}[{number}]")
+            yield from _leaves(inner, f"{path}[{number}]", keys)
     elif isinstance(value, str) or (isinstance(value, int | float) and not isinstance(value, bool)):
-        yield path, str(value)
+        yield path, keys, str(value)
 
 
 def _holds_encrypted(body: Mapping[str, Any]) -> bool:
     marks = (MARK.decode(), *_ENCODED)
-    return any(mark in text for _, text in _leaves(body) for mark in marks)
+    return any(mark in text for _, _, text in _leaves(body) for mark in marks)

@@ -27,7 +27,7 @@ from taut.prison.pool import Pool
 from taut.prison.walls import Held, Prison
 from taut.render.closure import Closure
 from taut.render.context import SourceContext, SourceResult
-from taut.render.decryption import LEAST_FOUND, DecryptedField, Decryption, warnings_of
+from taut.render.decryption import LEAST_FOUND, DecryptedField, Decryption, marked, warnings_of
 from taut.render.detect import detect
 from taut.render.from_helm import HELM_VERSION, from_helm
 from taut.render.from_jsonnet import JSONNET_VERSION, from_jsonnet
@@ -322,6 +322,7 @@ def _traced(rendered: Rendered, decryption: Decryption) -> Rendered:
     ours = (decryption.masked(w, LEAST_FOUND) for w in warnings_of(traces, rendered.manifests))
     return replace(
         rendered,
+        manifests=marked(rendered.manifests, traces),
         warnings=(*said, *ours),
         decryption=next(iter(decryption.key), ""),
         decrypted=traces,

@@ -387,7 +387,10 @@ async def test_inputs_without_the_mark_are_not_looked_at(engine: RenderEngine, p
 
 async def test_a_text_about_sops_is_no_encrypted_file(engine: RenderEngine, plant: Plant, keys: SopsDecrypter) -> None:
     about = "# How\n\nsops:\n  mac: ENC[AES256_GCM,data:x,iv:y,tag:z,type:str]\n\tand so on\n"
-    inner = f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: doc}}\ndata:\n  text: |\n    {about.splitlines()[3]}\n    sops\n"
+    inner = (
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: doc}\n"
+        "data:\n  text: ENC[AES256_GCM,data:x,iv:y,tag:z,type:str] is what sops writes\n"
+    )
     chart = {**CHART, "README.md": about, "templates/doc.yaml": inner}
     assert len((await engine.render(job(plant(chart), keys))).manifests) == 2
 
