@@ -15,6 +15,9 @@ from taut.secrets.sops.files import Format, decrypt, form_of, format_of
 from taut.secrets.sops.keys import Keyring
 from taut.secrets.sops.keysets import material
 
+_MOST_BYTES = 4 * 1024 * 1024
+"""Twice what an object may have, encrypted. Files are read before a key is tried, so a stranger can have many of them read."""
+
 
 @dataclass(frozen=True)
 class SopsDecrypter:
@@ -32,6 +35,11 @@ class SopsDecrypter:
         form = form_of(data, path)
         if form is None:
             return None
+        if len(data) > _MOST_BYTES:
+            raise BadInput(
+                f"the encrypted file has {len(data)} bytes, more than {_MOST_BYTES}",
+                advice="split it, or exclude it: nothing of that size fits into an object",
+            )
         try:
             plain = decrypt(data, form, self.keyring)
         except NoKeyError as error:

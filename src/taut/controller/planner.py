@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from taut.controller.claims import Taken, marked
 from taut.controller.fleet import Fleet
 from taut.controller.starting import Start
-from taut.controller.state import AppState, redactor_of
+from taut.controller.state import AppState, confide, redactor_of
 from taut.model.application import DeletionPolicy, IgnoreRule
 from taut.model.errors import TargetError
 from taut.model.health import HealthStatus
@@ -60,6 +60,7 @@ class Planner:
         """The plan of `state` now. With `exact` everything that is only suspected is confirmed by the server, as in every plan that is
         held or shown: its hash must not depend on who looks. Raises TargetError when the target cannot be seen well enough to plan.
         """
+        confide(state)
         cluster = self._fleet.cluster_of(state)
         await self._remember_completed(state)
         objects, hooks = self._wanted(state)

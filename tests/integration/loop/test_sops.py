@@ -133,6 +133,11 @@ async def test_a_value_in_a_config_map_is_warned_of_and_hidden_in_plans(taut: Ta
             "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: open}\n"
             "data: {url: 'postgres://me:{{ .Values.password }}@db', size: '{{ .Values.size }}'}\n"
         ),
+        "apps/bad/Chart.yaml": "apiVersion: v2\nname: bad\nversion: 1.0.0\n",
+        "apps/bad/templates/service.yaml": (
+            "apiVersion: v1\nkind: Service\nmetadata: {name: bad}\n"
+            "spec: {clusterIP: '{{ .Values.password }}', ports: [{port: 80}]}\n"
+        ),
     }
     values = "password: WORD\nsize_unencrypted: '1'\n"
 
@@ -140,8 +145,9 @@ async def test_a_value_in_a_config_map_is_warned_of_and_hidden_in_plans(taut: Ta
         return encrypt(values.replace("WORD", word), "values.yaml", own)
 
     options = {"valueFiles": ["values.yaml"]}
+    bad = application("bad", source={"path": "apps/bad", "helmOptions": {"valueFiles": ["/apps/web/values.yaml"]}})
     web = application("web", source={"path": "apps/web", "helmOptions": options}, sync={"mode": "manual"})
-    taut.declare(web, files={**chart, "apps/web/values.yaml": file(WORD)})
+    taut.declare(web, bad, files={**chart, "apps/web/values.yaml": file(WORD)})
     async with taut.run():
         await taut.until(lambda: (s := taut.state("web")) is not None and s.desired is not None)
         await taut.controller.ask_sync(taut.key("web"), by="ada")
@@ -150,8 +156,10 @@ async def test_a_value_in_a_config_map_is_warned_of_and_hidden_in_plans(taut: Ta
         state = taut.state("web")
         assert state is not None
         assert any("plain value of a SOPS file lands in ConfigMap" in w for w in state.warnings)
+        await taut.says("bad", "Invalid value")
         await taut.push({"apps/web/values.yaml": file(WORD[::-1])})
         await taut.until(lambda: (s := taut.status("web")) is not None and s.sync == "OutOfSync")
+        await taut.says("bad", "Invalid value")
         told = await shown(taut)
         assert b"data.url" in told
         assert WORD.encode() not in told

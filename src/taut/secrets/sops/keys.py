@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,8 @@ from taut.secrets.sops.shamir import combine
 _KEY_BYTES = 32
 _STEP = re.compile(r"^(?!\.{1,2}$)[A-Za-z0-9_.-]+$")
 _SECONDS = 20
+_PATIENCE = 30
+"""Seconds for one file: a stranger may list any number of recipients, and each may be a service that does not answer."""
 
 
 class CannotUnwrapError(Exception):
@@ -136,8 +139,9 @@ def data_key(metadata: Metadata, keyring: Keyring) -> bytes:
     """The key that a file's values are encrypted with. Raises SopsError that says for whom the file is, and why none of them is here."""
     parts: list[bytes] = []
     reasons: list[str] = []
+    until = time.monotonic() + _PATIENCE
     for group in metadata.groups:
-        found = _of_group(group, keyring, reasons)
+        found = _of_group(group, keyring, reasons, until)
         if found is not None:
             parts.append(found)
         if len(parts) >= metadata.threshold:
@@ -164,8 +168,11 @@ def data_key(metadata: Metadata, keyring: Keyring) -> bytes:
     return key
 
 
-def _of_group(group: Sequence[Recipient], keyring: Keyring, reasons: list[str]) -> bytes | None:
+def _of_group(group: Sequence[Recipient], keyring: Keyring, reasons: list[str], until: float) -> bytes | None:
     for recipient in group:
+        if time.monotonic() > until:
+            reasons.append(f"the others were not asked any more after {_PATIENCE} s")
+            return None
         whys: dict[str, None] = {}
         for ring in (keyring, *keyring.others):
             try:
