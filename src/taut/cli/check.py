@@ -11,6 +11,7 @@ import msgspec
 from taut.cli import policy_reports
 from taut.cli.data import say, show_data
 from taut.cli.ending import Exit
+from taut.cli.options import decrypting
 from taut.cli.policies import Row, check_policies, check_rendered, rows, tell_troubles
 from taut.dialects.problems import DocumentProblem
 from taut.dialects.working_copy import Report, check_folder
@@ -49,6 +50,7 @@ _FORMATS = click.Choice(["table", "json", "yaml", "sarif", "junit"])
 @click.option(
     "--render/--no-render", default=True, show_default=True, help="Render the applications whose sources are here."
 )
+@decrypting
 @click.option(
     "--policies", multiple=True, type=_FOLDER, metavar="PATH", help="Policies to judge by (files or folders)."
 )
@@ -72,6 +74,8 @@ def check(
     kyverno_test: tuple[Path, ...],
     gator_suite: tuple[Path, ...],
     output: str,
+    decrypt: bool,
+    keys: tuple[Path, ...],
 ) -> int:
     """Check PATHs (folders or files; default: here) of a working copy before they are pushed.
 
@@ -93,7 +97,7 @@ def check(
     faults = tuple(_fault(path, problem) for path, report in reports for problem in report.problems)
     objects: list[tuple[Application, Manifest]] = []
     if render and any(report.applications for _, report in reports):
-        more, objects = _rendering(reports)
+        more, objects = _rendering(reports, keys if decrypt else None)
         faults += more
     if policies and not objects and not faults:
         raise click.UsageError(
@@ -190,15 +194,21 @@ def _run_tests(kyverno: tuple[Path, ...], gator: tuple[Path, ...], output: str) 
     return Exit.DONE if whole.passed == whole.total else Exit.FAILED
 
 
-def _rendering(reports: list[tuple[Path, Report]]) -> tuple[tuple[Fault, ...], list[tuple[Application, Manifest]]]:
-    """The faults of rendering, and what was rendered; what is rendered from elsewhere is said, not judged."""
+def _rendering(
+    reports: list[tuple[Path, Report]], keys: tuple[Path, ...] | None
+) -> tuple[tuple[Fault, ...], list[tuple[Application, Manifest]]]:
+    """The faults of rendering, and what was rendered; what is rendered from elsewhere is said, not judged. Without `keys` SOPS files stay closed."""
     from taut.cli.working_copy import render_applications, working_copy_of
+    from taut.controller.decryption import of_person
 
     faults: list[Fault] = []
     objects: list[tuple[Application, Manifest]] = []
+    decrypter = of_person(keys) if keys is not None else None
     for path, report in reports:
         if report.applications:
-            done = asyncio.run(render_applications(path, report.applications))
+            done = asyncio.run(render_applications(path, report.applications, decrypter=decrypter))
+            for warning in done.warnings:
+                click.echo(f"warning: {warning}", err=True)
             root, _ = working_copy_of(path)
             faults += [_fault(root, problem) for problem in done.problems]
             objects += done.objects

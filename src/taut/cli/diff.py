@@ -9,7 +9,7 @@ import click
 
 from taut.cli.data import show_data
 from taut.cli.ending import Exit
-from taut.cli.options import application, output, server_options
+from taut.cli.options import application, decrypting, output, server_options
 from taut.cli.planview import show_plan
 from taut.model.errors import BadInput
 from taut.server.views import PlanView
@@ -23,6 +23,7 @@ from taut.server.views import PlanView
 )
 @click.option("--context", help="With PATH: the context in the kubeconfig.")
 @click.option("--namespace", "-n", help="With PATH: the target's namespace.  [default: the document's, else default]")
+@decrypting
 @output
 def diff(
     *,
@@ -33,13 +34,18 @@ def diff(
     kubeconfig: Path | None,
     context: str | None,
     namespace: str | None,
+    decrypt: bool,
+    keys: tuple[Path, ...],
 ) -> int:
     """Show what a sync of an application would change, or what the folder PATH of a working copy would change in a cluster.
 
     An argument that is a folder and holds a slash (./web, apps/web, .) is a PATH. When the working copy has an Application document for that
     folder, its options, ignore rules and namespace count. Ends with 3 when there is a difference.
     """
-    plan = _local(Path(name), kubeconfig, context, namespace) if _is_path(name) else _running(name, server, token_file)
+    if _is_path(name):
+        plan = _local(Path(name), kubeconfig, context, namespace, keys if decrypt else None)
+    else:
+        plan = _running(name, server, token_file)
     if output == "table":
         show_plan(plan)
     else:
@@ -64,9 +70,15 @@ def _running(name: str, server: str | None, token_file: Path | None) -> PlanView
     return Client(url, token).get(app_path(name, "plan"), PlanView)
 
 
-def _local(path: Path, kubeconfig: Path | None, context: str | None, namespace: str | None) -> PlanView:
+def _local(
+    path: Path, kubeconfig: Path | None, context: str | None, namespace: str | None, keys: tuple[Path, ...] | None
+) -> PlanView:
+    """The plan for a folder; with `keys` (perhaps none besides the environment's) SOPS files are opened."""
     from taut.cli.working_copy import application_for
+    from taut.controller.decryption import of_person
     from taut.controller.local import local_plan
 
+    decrypter = of_person(keys) if keys is not None else None
     app, root, repository = application_for(path, namespace)
-    return PlanView.of(asyncio.run(local_plan(app, root, repository, kubeconfig=kubeconfig, context=context)))
+    plan = local_plan(app, root, repository, kubeconfig=kubeconfig, context=context, decrypter=decrypter)
+    return PlanView.of(asyncio.run(plan))

@@ -33,6 +33,25 @@ def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return server(token(command))
 
 
+def decrypting(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say with which keys SOPS files in a working copy are opened, passed as `decrypt` and `keys`."""
+    switch = click.option(
+        "--decrypt/--no-decrypt",
+        default=True,
+        show_default=True,
+        help="Open SOPS files in what is rendered, with the keys that taut decrypt finds. No value is printed.",
+    )
+    keys = click.option(
+        "--key",
+        "keys",
+        multiple=True,
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="A file with a private key of age or PGP, for SOPS files.",
+    )
+    return switch(keys(command))
+
+
 def connected(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options that say which taut to talk to, and a `client` as its first argument."""
 

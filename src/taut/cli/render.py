@@ -10,11 +10,15 @@ from typing import Any
 import click
 import orjson
 
+from taut.cli.options import decrypting
+from taut.controller.decryption import of_person
 from taut.documents.yaml import dump_all, load_one
 from taut.model.application import HelmOptions, HelmParameter, Renderer, Source
-from taut.model.errors import BadInput, Where
+from taut.model.errors import BadInput, TautError, Where
 from taut.model.live import Capabilities
+from taut.render.decryption import MARK, hidden
 from taut.render.engine import Rendered, RenderEngine, RenderJob, RenderSource
+from taut.render.protocols import Decrypter, Opened
 from taut.render.reach import normal
 from taut.render.values import merge
 from taut.render.worktree import snapshot
@@ -64,6 +68,7 @@ _DEFAULT_NAME = "release"
 @click.option(
     "--kustomize", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="The kustomize program to use."
 )
+@decrypting
 def render(
     *,
     path: Path,
@@ -76,15 +81,19 @@ def render(
     namespace: str,
     renderer: str,
     kustomize: Path | None,
+    decrypt: bool,
+    keys: tuple[Path, ...],
 ) -> None:
     """Render PATH, a folder or file of the working copy, and print the objects.
 
-    The repository that PATH is in is what it may refer to; without one, the current folder. Exit codes: 0 done, 1 it does not render,
+    Where SOPS files are among the inputs, their values, and all that Secrets hold, are printed as ••••••. The repository that PATH is in is what it may refer to; without one, the current folder. Exit codes: 0 done, 1 it does not render,
     2 bad input.
     """
     root, inside = _split(path)
+    decrypter = of_person(keys) if decrypt else None
+    opened: list[Opened] = []
     options = (
-        HelmOptions(values=_values(values), parameters=tuple(_parameter(p) for p in parameters))
+        HelmOptions(values=_values(values, decrypter, opened), parameters=tuple(_parameter(p) for p in parameters))
         if values or parameters
         else None
     )
@@ -92,16 +101,34 @@ def render(
     capabilities = Capabilities(
         kube_version or Capabilities().kube_version, tuple(v for text in api_versions for v in text.split(",") if v)
     )
-    job = RenderJob(name or _name(path), namespace, (RenderSource(source, snapshot(root)),), capabilities=capabilities)
+    job = RenderJob(
+        name or _name(path),
+        namespace,
+        (RenderSource(source, snapshot(root)),),
+        capabilities=capabilities,
+        decrypter=decrypter,
+        keep_encrypted=not decrypt,
+        opened=tuple(opened),
+    )
     rendered = asyncio.run(_render(job, kustomize))
     for warning in rendered.warnings:
         click.echo(f"warning: {warning}", err=True)
-    _print([m.body for m in rendered.manifests], output)
+    _print(_bodies(rendered), output)
 
 
 async def _render(job: RenderJob, kustomize: Path | None) -> Rendered:
     async with RenderEngine(kustomize=kustomize, workers=1) as engine:
         return await engine.render(job)
+
+
+def _bodies(rendered: Rendered) -> list[dict[str, Any]]:
+    """The objects, without a value of an encrypted file."""
+    if not rendered.decryption:
+        return [m.body for m in rendered.manifests]
+    paths: dict[str, set[str]] = {}
+    for found in rendered.decrypted:
+        paths.setdefault(found.object, set()).add(found.path)
+    return [hidden(m, paths.get(m.ref("").id, ())) for m in rendered.manifests]
 
 
 def _print(bodies: list[dict[str, Any]], output: str) -> None:
@@ -128,10 +155,20 @@ def _name(path: Path) -> str:
     return text or _DEFAULT_NAME
 
 
-def _values(files: tuple[Path, ...]) -> dict[str, Any]:
+def _values(files: tuple[Path, ...], decrypter: Decrypter | None, opened: list[Opened]) -> dict[str, Any]:
+    """The values of files together; what was encrypted among them goes to `opened`."""
     result: dict[str, Any] = {}
     for file in files:
-        body = load_one(file.read_bytes(), file=str(file))
+        data = file.read_bytes()
+        try:
+            found = decrypter.open(data, file.name) if decrypter is not None and MARK in data else None
+        except TautError as error:
+            error.where = Where(file=str(file))
+            raise
+        if found is not None:
+            opened.append(found)
+            data = found.text
+        body = load_one(data, file=str(file))
         if body is not None and not isinstance(body, dict):
             raise BadInput("values must be a mapping", where=Where(file=str(file)))
         result = merge(result, body or {})

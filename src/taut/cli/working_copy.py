@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +16,9 @@ from taut.model.application import Application, ApplicationSpec, Source, Target
 from taut.model.errors import TautError
 from taut.model.manifests import Manifest
 from taut.model.refs import AppKey
-from taut.render.engine import RenderEngine, RenderJob, RenderSource
+from taut.render.decryption import hidden, warnings_of
+from taut.render.engine import Rendered, RenderEngine, RenderJob, RenderSource
+from taut.render.protocols import Decrypter
 from taut.render.worktree import snapshot
 from taut.sources.webhook import same_repository
 
@@ -61,18 +63,24 @@ class Rendering:
     elsewhere: tuple[str, ...]
     problems: tuple[DocumentProblem, ...]
     objects: tuple[tuple[Application, Manifest], ...] = ()
+    warnings: tuple[str, ...] = ()
+    """Where values of encrypted files came to."""
 
 
 async def render_applications(
-    path: Path, applications: Iterable[Application], kustomize: Path | None = None
+    path: Path, applications: Iterable[Application], kustomize: Path | None = None, decrypter: Decrypter | None = None
 ) -> Rendering:
-    """Render every application whose sources are all in the working copy around `path`, with the controller's own engine."""
+    """Render every application whose sources are all in the working copy around `path`, with the controller's own engine.
+
+    `decrypter` opens encrypted files, whose values are hidden in the objects; without one what is encrypted stays so.
+    """
     root, _ = working_copy_of(path)
     every = list(applications)
     own = _own_addresses(root, every)
     problems: list[DocumentProblem] = []
     elsewhere: list[str] = []
     objects: list[tuple[Application, Manifest]] = []
+    warnings: list[str] = []
     rendered = 0
     async with RenderEngine(kustomize=kustomize, workers=2) as engine:
         for app in every:
@@ -82,14 +90,34 @@ async def render_applications(
                 continue
             here = snapshot(root)
             pairs = tuple(RenderSource(s, here) for s in sources)
-            job = RenderJob(app.key.name, app.spec.target.namespace, pairs, substitute=app.spec.substitute)
+            job = RenderJob(
+                app.key.name,
+                app.spec.target.namespace,
+                pairs,
+                substitute=app.spec.substitute,
+                decrypter=decrypter,
+                keep_encrypted=decrypter is None,
+            )
             try:
-                objects += ((app, m) for m in (await engine.render(job, None)).manifests)
+                found = await engine.render(job, None)
+                objects += ((app, m) for m in without_values(found))
+                warnings += (f"{app.key.name}: {w}" for w in warnings_of(found.decrypted, found.manifests))
                 rendered += 1
             except TautError as error:
                 where = replace(error.where, repository="", file=error.where.file or app.origin_file)
                 problems.append(DocumentProblem(f"{app.key.name} does not render: {error.what}", where, error.advice))
-    return Rendering(rendered, tuple(elsewhere), tuple(problems), tuple(objects))
+    return Rendering(rendered, tuple(elsewhere), tuple(problems), tuple(objects), tuple(warnings))
+
+
+def without_values(rendered: Rendered) -> Iterator[Manifest]:
+    """The objects as what judges them may see them: a policy's message may quote any field."""
+    paths: dict[str, set[str]] = {}
+    for found in rendered.decrypted:
+        if not found.short:
+            paths.setdefault(found.object, set()).add(found.path)
+    for manifest in rendered.manifests:
+        places = paths.get(manifest.ref("").id)
+        yield Manifest(hidden(manifest, places), manifest.origin) if places else manifest
 
 
 def _own_addresses(root: Path, applications: Iterable[Application]) -> frozenset[str]:

@@ -29,6 +29,7 @@ from taut.controller.queue import Reason, WorkQueue
 from taut.controller.rebuild import Rebuilder
 from taut.controller.reconcile import Parts, Reconciler
 from taut.controller.roots import Roots, restored, watched
+from taut.controller.sops_keys import SopsKeys
 from taut.controller.state import AppState, Asked
 from taut.controller.triggers import SourceWatch
 from taut.controller.wanting import Wanting
@@ -64,6 +65,7 @@ class Outside:
     engine: RenderEngine
     clusters: Mapping[str, Cluster]
     redactor: Redactor
+    sops: SopsKeys
     policies: PolicyService | None = None
     """Judges by policies; needed when the configuration names some."""
 
@@ -97,7 +99,14 @@ class Controller:
             outside.store.mac,
         )
         self.wanting = Wanting(
-            outside.sources, outside.engine, self.fleet, outside.redactor, kept, self.policing, self.externals
+            outside.sources,
+            outside.engine,
+            self.fleet,
+            outside.redactor,
+            kept,
+            outside.sops.of,
+            self.policing,
+            self.externals,
         )
         self.planner = Planner(outside.store, self.fleet, outside.redactor, self.policing)
         self.clock = SteadyClock()
@@ -170,6 +179,18 @@ class Controller:
         for key, state in self.fleet.states.items():
             if state.waiting:
                 self.queue.add(key, Reason.TIMER)
+
+    def keys_changed(self) -> None:
+        """There are other keys for encrypted files: what was opened with those from before, or could not be rendered, is rendered again."""
+        known: dict[str, str] = {}
+        for key, state in self.fleet.states.items():
+            project = state.app.spec.project
+            if project not in known:
+                known[project] = self.wanting.keys_of(project)
+            used = state.desired.decryption if state.desired is not None else ""
+            if state.failed is not None or used not in ("", known[project]):
+                state.mark_stale()
+                self.queue.add(key, Reason.PUSH)
 
     async def _gone(self, state: AppState) -> None:
         self._track()

@@ -9,7 +9,7 @@ from dataclasses import replace
 from taut.controller.contention import HEALS
 from taut.controller.fleet import Fleet
 from taut.controller.planner import Planned
-from taut.controller.state import AppState
+from taut.controller.state import AppState, redactor_of
 from taut.model.application import SyncMode
 from taut.model.drift import DriftOutcome, DriftRecord
 from taut.model.manifests import Body
@@ -107,7 +107,8 @@ class DriftLog:
             return (DriftFinding("", missing=True),)
         wanted = next((w for w in state.desired.objects if w.ref == change.ref), None) if state.desired else None
         ignore = resolve(wanted.rules, change.desired.body, body) if wanted else NOTHING
-        found = find_drift(change.desired.body, body, redact=self._redactor, ignore=ignore).findings
+        redact = redactor_of(state, self._redactor)
+        found = find_drift(change.desired.body, body, redact=redact, ignore=ignore).findings
         confirmed = {f.path: f for f in change.fields}
         named = [f for f in found if f.path in confirmed] or list(found)
         return named or [_from_plan(f) for f in change.fields]

@@ -45,11 +45,13 @@ class _Kept(msgspec.Struct, frozen=True):
     key: str
     closure: bytes
     sources: list[_Source]
-    manifests: list[tuple[dict[str, object], str, str, int]]
+    manifests: list[tuple[dict[str, object], str, str, int, tuple[tuple[str, ...], ...]]]
     warnings: tuple[str, ...] = ()
     random: tuple[tuple[str, str], ...] = ()
     identity: str = ""
     """What decides the render besides its closure (`RenderEngine.identity`); empty when it also reads what neither of them tells."""
+    decryption: str = ""
+    """`Rendered.decryption`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +104,13 @@ class KeptRenders:
             key=rendered.key,
             closure=rendered.closure.to_json(),
             sources=[_source(s) for s in snapshots],
-            manifests=[(m.body, m.origin.source, m.origin.file, m.origin.line) for m in rendered.manifests],
+            manifests=[
+                (m.body, m.origin.source, m.origin.file, m.origin.line, m.origin.secret) for m in rendered.manifests
+            ],
             warnings=rendered.warnings,
             random=tuple((r.object, r.path) for r in rendered.random),
             identity=identity,
+            decryption=rendered.decryption,
         )
         self._cache.put(_place(name), msgspec.msgpack.encode(kept))
         self._remembered[name] = head
@@ -125,10 +130,15 @@ class KeptRenders:
             return None
         return _rendered(kept, Closure.from_json(kept.closure) or Closure()), [_snapshot(s) for s in kept.sources]
 
-    def recall_same(self, app: Application, identity: str, snapshots: Sequence[Snapshot]) -> Rendered | None:
-        """The last good render, if rendering these snapshots now would read and give just the same; None when that is not known."""
+    def recall_same(
+        self, app: Application, identity: str, snapshots: Sequence[Snapshot], keys: str = ""
+    ) -> Rendered | None:
+        """The last good render, if rendering these snapshots now would read and give just the same; None when that is not known.
+
+        `keys` stands for the keys that encrypted files would be opened with.
+        """
         kept = self._read(app)
-        if kept is None or not kept.identity or kept.identity != identity:
+        if kept is None or not kept.identity or kept.identity != identity or kept.decryption not in ("", keys):
             return None
         closure = Closure.from_json(kept.closure)
         if closure is None or not (
@@ -162,12 +172,15 @@ def _untouched(kept: _Kept, closure: Closure, snapshots: Sequence[Snapshot]) -> 
 
 def _rendered(kept: _Kept, closure: Closure) -> Rendered:
     return Rendered(
-        manifests=tuple(Manifest(body, Origin(source, file, line)) for body, source, file, line in kept.manifests),
+        manifests=tuple(
+            Manifest(body, Origin(source, file, line, secret)) for body, source, file, line, secret in kept.manifests
+        ),
         key=kept.key,
         closure=closure,
         warnings=kept.warnings,
         cached=True,
         random=tuple(RandomField(ref, path) for ref, path in kept.random),
+        decryption=kept.decryption,
     )
 
 

@@ -27,6 +27,7 @@ from taut.model.snapshot import Snapshot
 from taut.planning.ownership import owner_app
 from taut.planning.redact import Redactor
 from taut.render.engine import RenderEngine
+from taut.render.protocols import Decrypter
 from taut.render.worktree import snapshot
 from taut.sources.credentials import NoCredentials
 from taut.sources.service import Sources
@@ -53,12 +54,18 @@ class WorkingCopy:
 
 
 async def local_plan(
-    app: Application, root: Path, repository: str, *, kubeconfig: Path | None = None, context: str | None = None
+    app: Application,
+    root: Path,
+    repository: str,
+    *,
+    kubeconfig: Path | None = None,
+    context: str | None = None,
+    decrypter: Decrypter | None = None,
 ) -> Plan:
     """The plan of `app` with the working copy `root` in place of `repository`.
 
     The objects' owner in the cluster is found from their mark, so what the folder no longer has is shown as a deletion, and nothing is
-    held only because the running taut knows the application by another name. Raises TautError.
+    held only because the running taut knows the application by another name. `decrypter` opens encrypted files. Raises TautError.
     """
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="taut-diff-")))
@@ -76,7 +83,9 @@ async def local_plan(
         fleet.projects = {app.spec.project: Project(name=app.spec.project)}
         redactor = Redactor(key=store.mac(b"redaction").encode())
         state = AppState(app=app, record=AppRecord(key=str(app.key)))
-        wanting = Wanting(WorkingCopy(root, repository, sources), engine, fleet, redactor)
+        wanting = Wanting(
+            WorkingCopy(root, repository, sources), engine, fleet, redactor, decrypter_of=lambda _: decrypter
+        )
         planner = Planner(store, fleet, redactor)
         fleet.want(state, await wanting.find(state))
         owner = await _owner(state, cluster)

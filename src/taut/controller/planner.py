@@ -10,7 +10,7 @@ from typing import Protocol
 from taut.controller.claims import Taken, marked
 from taut.controller.fleet import Fleet
 from taut.controller.starting import Start
-from taut.controller.state import AppState
+from taut.controller.state import AppState, confide, redactor_of
 from taut.model.application import DeletionPolicy, IgnoreRule
 from taut.model.errors import TargetError
 from taut.model.health import HealthStatus
@@ -72,6 +72,7 @@ class Planner:
         """The plan of `state` now. With `exact` everything that is only suspected is confirmed by the server, as in every plan that is
         held or shown: its hash must not depend on who looks. Raises TargetError when the target cannot be seen well enough to plan.
         """
+        confide(state)
         cluster = self._fleet.cluster_of(state)
         await self._remember_completed(state)
         objects, hooks = self._wanted(state)
@@ -194,7 +195,7 @@ class Planner:
         fresh = state.desired is not None and state.desired.content_hash != state.record.content_hash
         return Circumstances(
             app=state.key,
-            redact=self._redactor,
+            redact=redactor_of(state, self._redactor),
             revision=state.desired.revision.label if state.desired else "",
             prune=_prunes(state),
             deleting=state.removed,

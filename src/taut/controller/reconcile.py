@@ -20,7 +20,7 @@ from taut.controller.pins import Pins
 from taut.controller.planner import Planned, Planner
 from taut.controller.queue import Reason, WorkQueue
 from taut.controller.starting import Decision, Facts, Nothing, NotNow, Start, decide
-from taut.controller.state import AppState, Desired, Failed
+from taut.controller.state import AppState, Desired, Failed, confide
 from taut.controller.status import app_health, problem_of
 from taut.controller.wanting import Refused, StillReading, Wanting
 from taut.model.errors import BadInput, RenderError, TargetError, TautError
@@ -73,6 +73,7 @@ class Reconciler:
 
     async def run(self, state: AppState) -> None:
         """Take the next step of `state`. Problems end up in its status, never in the caller."""
+        confide(state)
         try:
             await self._p.fleet.pay()
             await self._step(state)
@@ -175,6 +176,7 @@ class Reconciler:
             [w.run_key for w in desired.hooks if await self._p.store.run_result(w.run_key) == StepState.DONE]
         )
         self._p.fleet.want(state, desired)
+        confide(state)
         state.warnings = desired.warnings
 
     def _supersede(self, state: AppState) -> None:

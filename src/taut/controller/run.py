@@ -19,6 +19,7 @@ from taut.controller import footprint
 from taut.controller.adapters import RenderCache
 from taut.controller.controller import Controller, Outside
 from taut.controller.sign_in import SecretCredentials
+from taut.controller.sops_keys import SopsKeys
 from taut.dialects.config import ClusterConfig, Config
 from taut.dialects.config import load_config as read_config
 from taut.health.assess import assess, needs_body
@@ -123,9 +124,13 @@ async def running(config: Config) -> AsyncGenerator[Controller]:
         policies = PolicyService() if config.policies else None
         if policies is not None:
             stack.push_async_callback(policies.close)
-        controller = Controller(config, Outside(store, sources, engine, clusters, redactor, policies))
-        events += [controller.on_event, credentials.on_event]
-        news += [controller, credentials]
+        sops = SopsKeys(config.secrets.sops.keys, clusters)
+        stack.push_async_callback(sops.close)
+        controller = Controller(config, Outside(store, sources, engine, clusters, redactor, sops, policies))
+        events += [controller.on_event, credentials.on_event, sops.on_event]
+        news += [controller, credentials, sops]
+        sops.on_change = controller.keys_changed
+        controller.before_start.append(sops.load)
         credentials.on_change = controller.watch.poke_failing
         controller.before_start.append(credentials.load)
         yield controller

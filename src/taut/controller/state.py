@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from taut.clients.kubernetes.client import CONFIDENTIAL
 from taut.controller.carry_out import Run
 from taut.controller.contention import Contention
 from taut.controller.haste import Haste
@@ -18,6 +19,7 @@ from taut.model.record import AppRecord
 from taut.model.refs import AppKey, KindRef, ObjectRef
 from taut.model.snapshot import Revision, Snapshot
 from taut.model.status import Problem
+from taut.planning.redact import Redactor
 from taut.planning.wanted import Wanted
 from taut.render.closure import Closure
 
@@ -47,6 +49,8 @@ class Desired:
     """What the cluster can do is an input of the render."""
     unresolved: tuple[str, ...] = ()
     """Secrets whose values cannot be had now."""
+    decryption: str = ""
+    """Stands for the keys that encrypted inputs were opened with (`Rendered.decryption`)."""
 
     @property
     def revision(self) -> Revision:
@@ -188,3 +192,20 @@ class AppState:
         """Whether it has, or wants, objects in this namespace."""
         refs = self.desired.refs if self.desired is not None else ()
         return self.app.spec.target.namespace == namespace or any(ref.namespace == namespace for ref in refs)
+
+
+def redactor_of(state: AppState, redactor: Redactor) -> Redactor:
+    """What hides secret values of this application's objects: those of encrypted files too, wherever they came to."""
+    if state.desired is None or not state.desired.decryption:
+        return redactor
+    return redactor.marking(w.manifest for w in (*state.desired.objects, *state.desired.hooks))
+
+
+def confide(state: AppState) -> None:
+    """From here on, in this task, errors of clusters quote nothing if objects of this application hold decrypted values."""
+    desired = state.desired
+    CONFIDENTIAL.set(
+        desired is not None
+        and bool(desired.decryption)
+        and any(w.manifest.origin.secret for w in (*desired.objects, *desired.hooks))
+    )

@@ -26,6 +26,7 @@ from taut.planning.prepare import wanted_hash
 from taut.planning.redact import Redactor
 from taut.planning.wanted import Interpreted, interpret
 from taut.render.engine import Rendered, RenderEngine, RenderJob, RenderSource
+from taut.render.protocols import Decrypter
 from taut.targets.kubernetes.cluster import Cluster
 
 SOURCE_PATIENCE = 10.0
@@ -90,6 +91,10 @@ class StillReading(SourceError):
         reading.add_done_callback(lambda r: r.cancelled() or r.exception())  # nobody may be there to take it
 
 
+def _no_keys(_: str) -> Decrypter | None:
+    return None
+
+
 class Wanting:
     """Answers what an application's desired state is."""
 
@@ -100,12 +105,14 @@ class Wanting:
         fleet: Fleet,
         redactor: Redactor,
         kept: KeptRenders | None = None,
+        decrypter_of: Callable[[str], Decrypter | None] = _no_keys,
         policing: Completes | None = None,
         externals: Resolves | None = None,
     ) -> None:
         self._policing = policing
         self._externals = externals
         self._kept = kept
+        self._decrypter_of = decrypter_of
         self._sources = sources
         self._engine = engine
         self._fleet = fleet
@@ -125,7 +132,7 @@ class Wanting:
         if (
             self._kept is not None and state.desired is None
         ):  # a start: what was rendered before need not be looked for again
-            kept = self._kept.recall_same(state.app, identity, snapshots)
+            kept = self._kept.recall_same(state.app, identity, snapshots, self.keys_of(project.name))
             if kept is not None:
                 return await self._understand(state, project, cluster, kept, snapshots)
         rendered = await self._render(state, project, cluster, snapshots)
@@ -134,6 +141,11 @@ class Wanting:
         if self._kept is not None:
             self._kept.remember(app, rendered, desired.snapshots, identity)
         return desired
+
+    def keys_of(self, project: str) -> str:
+        """A keyed hash that stands for the keys with which encrypted files of a project are opened; empty when there are none."""
+        decrypter = self._decrypter_of(project)
+        return self._engine.keys_of(decrypter) if decrypter is not None else ""
 
     async def last_good(self, state: AppState) -> Desired | None:
         """What was found last, perhaps by an earlier process, as far as the project still allows it; None when there is none."""
@@ -215,6 +227,7 @@ class Wanting:
             closure=rendered.closure,
             snapshots=tuple(snapshots),
             capabilities=rendered.capabilities,
+            decryption=rendered.decryption,
             warnings=(*rendered.warnings, *normalised.warnings, *understood.warnings),
             holds=(*normalised.holds, *_random_holds(state, rendered, understood)),
             unsettled=normalised.unsettled,
@@ -248,6 +261,7 @@ class Wanting:
             substitute=spec.substitute,
             capabilities=await cluster.capabilities(),
             allowed=lambda url: repository_allowed(project, url),
+            decrypter=self._decrypter_of(project.name),
         )
         rendered = await self._engine.render(job, ClusterData(cluster))
         self.renders += not rendered.cached

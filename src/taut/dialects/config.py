@@ -6,6 +6,7 @@ Relative paths in it are relative to the file. Secrets are never in it: it names
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -172,6 +173,61 @@ class CredentialsConfig(Spec, frozen=True):
     """A Secret in a cluster instead of files."""
 
 
+class SopsKeyType(StrEnum):
+    """What a key file holds."""
+
+    AUTO = "auto"
+    AGE = "age"
+    SSH = "ssh"
+    PGP = "pgp"
+
+
+class SopsKeyConfig(Spec, frozen=True):
+    """One source of keys for SOPS files: a file, a Secret, taut's environment, or services that hold keys and never give them away.
+
+    A file of SOPS says itself which service to ask. So services are asked only for keys that a pattern here fits: `*` is any run up to the next
+    `/` or `:`, `**` at the end is everything below. taut signs in as its environment says (workload identity, `VAULT_TOKEN`), or with what `secret` holds.
+    """
+
+    file: str | None = None
+    """A file with private keys of age, a private SSH key, or an armoured PGP key. It is read anew when it changes."""
+    type: SopsKeyType = SopsKeyType.AUTO
+    """What the file holds; auto: told by its content."""
+    secret: SecretRef | None = None
+    """A Secret with entries as Flux names them: `*.agekey`, `*.asc`, `sops.vault-token`, `sops.aws-kms`, `sops.gcp-kms`, `sops.azure-kv`."""
+    environment: bool = False
+    """The keys that taut's environment names, as for `taut decrypt`: `SOPS_AGE_KEY`, `SOPS_AGE_KEY_FILE`, SSH keys, gpg."""
+    aws_kms: tuple[str, ...] = ()
+    """ARNs of keys of AWS KMS, and of roles that a file may have taut take."""
+    gcp_kms: tuple[str, ...] = ()
+    """Keys of Google Cloud KMS (`projects/…/locations/…/keyRings/…/cryptoKeys/…`)."""
+    azure_key_vault: tuple[str, ...] = ()
+    """Keys of Azure Key Vault (`https://<vault>.vault.azure.net/<key>`)."""
+    vault: tuple[str, ...] = ()
+    """Transit keys of Vault or OpenBao (`https://vault.example.com/<engine>/<key>`). The token is sent to no other server."""
+    projects: tuple[PlainName, ...] = ()
+    """The projects whose applications may use it. Empty: all."""
+
+    @property
+    def services(self) -> bool:
+        """Whether it lets services be asked."""
+        return bool(self.aws_kms or self.gcp_kms or self.azure_key_vault or self.vault)
+
+
+class SopsConfig(Spec, frozen=True):
+    """How SOPS files in what is rendered are decrypted."""
+
+    keys: tuple[SopsKeyConfig, ...] = ()
+    """Where keys are. A file is opened with the first that fits."""
+
+
+class SecretsConfig(Spec, frozen=True):
+    """Secrets in Git."""
+
+    sops: SopsConfig = SopsConfig()
+    """SOPS files."""
+
+
 class ProjectConfig(Spec, frozen=True):
     """A project, declared where no root can change it."""
 
@@ -226,6 +282,8 @@ class Config(Spec, frozen=True):
     """The signed webhook."""
     render: RenderConfig = RenderConfig()
     """What a render may cost."""
+    secrets: SecretsConfig = SecretsConfig()
+    """With which keys encrypted files are opened."""
     token_file: str | None = None
     """The file of the token that the API asks for; it is made, with mode 0600, when it does not exist. Default: beside the store."""
     max_operations: Annotated[int, Meta(ge=1)] = 16
@@ -291,6 +349,7 @@ def absolute(config: Config, folder: Path) -> Config:
         )
         for c in config.credentials
     )
+    keys = tuple(msgspec.structs.replace(k, file=at(k.file)) for k in config.secrets.sops.keys)
     roots = tuple(msgspec.structs.replace(root, git=_absolute_git(root.git, folder)) for root in config.roots)
     policies = tuple(msgspec.structs.replace(p, git=_absolute_git(p.git, folder)) for p in config.policies)
     return msgspec.structs.replace(
@@ -302,6 +361,7 @@ def absolute(config: Config, folder: Path) -> Config:
         policies=policies,
         webhook=WebhookConfig(secret_file=at(config.webhook.secret_file)),
         render=msgspec.structs.replace(config.render, kustomize=at(config.render.kustomize)),
+        secrets=SecretsConfig(sops=SopsConfig(keys=keys)),
         token_file=at(config.token_file),
     )
 
@@ -348,6 +408,8 @@ def _findings(config: Config) -> Iterator[Finding]:
         yield from (finding.under("policies", number) for finding in _policies(policies, config))
     for number, credentials in enumerate(config.credentials):
         yield from (finding.under("credentials", number) for finding in _credentials(credentials, config))
+    for number, key in enumerate(config.secrets.sops.keys):
+        yield from (finding.under("secrets", "sops", "keys", number) for finding in _sops_key(key, config))
     for number, project in enumerate(config.projects):
         yield from (finding.under("projects", number) for finding in project_findings(project.spec))
 
@@ -411,6 +473,27 @@ def _credentials(credentials: CredentialsConfig, config: Config) -> Iterator[Fin
     if credentials.secret and credentials.secret.cluster not in names:
         what = f"there is no cluster {credentials.secret.cluster!r}"
         yield Finding(("secret", "cluster"), what, one_of(credentials.secret.cluster, names))
+
+
+def _sops_key(key: SopsKeyConfig, config: Config) -> Iterator[Finding]:
+    sources = [name for name in ("file", "secret", "environment") if getattr(key, name)]
+    if len(sources) > 1:
+        yield Finding((sources[1],), f"{sources[0]} and {sources[1]} exclude each other", "write two entries")
+    if not sources and not key.services:
+        yield Finding((), "there is no key in it", "add file, secret, environment, or the keys of a service")
+    if key.file and key.services:
+        yield Finding(("file",), "a file holds nothing to sign in to a service with", "write two entries")
+    if key.type is not SopsKeyType.AUTO and not key.file:
+        yield Finding(("type",), "type is about a file", "add file, or remove type")
+    names = [cluster.name for cluster in config.clusters]
+    if key.secret and key.secret.cluster not in names:
+        what = f"there is no cluster {key.secret.cluster!r}"
+        yield Finding(("secret", "cluster"), what, one_of(key.secret.cluster, names))
+    for name in ("aws_kms", "gcp_kms", "azure_key_vault", "vault"):
+        for number, pattern in enumerate(getattr(key, name)):
+            if not pattern or "**" in pattern.removesuffix("**"):
+                field = name.split("_")[0] + "".join(part.title() for part in name.split("_")[1:])
+                yield Finding((field, number), f"{pattern!r} is no pattern", "** stands at the end only")
 
 
 def _twice(part: str, names: list[str]) -> Iterator[Finding]:

@@ -122,6 +122,12 @@ credentials:
     urlPrefix: https://git.example.com/
     username: taut
     passwordFile: secrets/forge-token
+secrets:
+  sops:
+    keys:
+      - {file: secrets/age.key}
+      - {secret: {cluster: local, namespace: taut, name: sops-team-a}, projects: [team-a]}
+      - {vault: [https://vault.example.com/transit/*], projects: [team-b]}
 webhook:
   secretFile: secrets/webhook
 """

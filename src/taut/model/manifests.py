@@ -22,6 +22,8 @@ class Origin:
     source: str = ""
     file: str = ""
     line: int = 0
+    secret: tuple[tuple[str, ...], ...] = ()
+    """The keys on the way to fields whose value is from an encrypted file; positions in lists are left out."""
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,9 @@ def wanted_hash(manifest: Manifest, rules_hash: str = "", redact: Redactor | Non
     """What an inventory remembers as applied: the manifest's hash, and the ignore rules where there are any.
 
     With another rule the same manifest is another desired state: a field comes under taut's care, or leaves it. With
-    `redact` a Secret's hash is keyed: it is kept, and from a plain hash a short password could be found by trying.
+    `redact` the hash of a Secret, and of what holds a decrypted value, is keyed: it is kept, and from a plain hash a short password
+    could be found by trying.
     """
-    content = redact.digest(manifest.body) if redact is not None and is_secret(manifest.body) else manifest.hash
+    keyed = redact is not None and (is_secret(manifest.body) or manifest.origin.secret)
+    content = redact.digest(manifest.body) if redact is not None and keyed else manifest.hash
     return content_hash([content, rules_hash]) if rules_hash else content

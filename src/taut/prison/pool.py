@@ -68,7 +68,8 @@ class Worker:
         work = "" if prison.work else _work_folder()
         try:
             await nursery.prepare()
-            prison = msgspec.structs.replace(prison, work=prison.work or work, parent=nursery.pid)
+            place = prison.work or work
+            prison = msgspec.structs.replace(prison, work=place, in_memory=is_in_memory(place), parent=nursery.pid)
             process = await nursery.fork(msgspec.json.encode(prison).decode())
         except OSError as error:
             raise trade.error(f"a {trade.worker} did not start", advice=str(error)) from None
@@ -279,9 +280,25 @@ def proportional(pid: int) -> int:
 
 def _work_folder() -> str:
     """A private folder in memory, used where a worker cannot have a file system of its own."""
-    base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir()  # noqa: S108 (mkdtemp makes it private)
+    places = ("/dev/shm", f"/run/user/{os.geteuid()}")  # noqa: S108 (mkdtemp makes it private)
+    base = next((p for p in places if os.access(p, os.W_OK) and is_in_memory(p)), tempfile.gettempdir())
     _sweep(Path(base))
     return tempfile.mkdtemp(prefix=f"{_WORK}{_pid_namespace()}-{os.getpid()}-", dir=base)
+
+
+def is_in_memory(folder: str) -> bool:
+    """Whether a folder is on a file system that has no disk; False where the system does not tell."""
+    real = os.path.realpath(folder)
+    found, kind = "", ""
+    try:
+        lines = Path("/proc/self/mounts").read_text().splitlines()
+    except OSError:
+        return False
+    for line in lines:
+        _, at, type_, *_ = line.split(" ")
+        if (real == at or real.startswith(at.rstrip("/") + "/")) and len(at) >= len(found):
+            found, kind = at, type_
+    return kind in {"tmpfs", "ramfs"}
 
 
 @cache

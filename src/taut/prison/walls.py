@@ -22,13 +22,16 @@ TOOLS = "/taut.tools"
 
 
 class Prison(msgspec.Struct, frozen=True, kw_only=True):
-    """How a prison is built. `tools` are programs that can be run inside, by name; `work` is the folder used without namespaces."""
+    """How a prison is built. `tools` are programs that can be run inside, by name; `work` is the folder used without namespaces, and
+    `in_memory` whether it is in memory.
+    """
 
     limits: Limits = Limits()
     tools: dict[str, str] = {}
     namespaces: bool = True
     landlock: bool = True
     work: str = ""
+    in_memory: bool = False
     parent: int = 0
 
 
@@ -41,6 +44,8 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
     refused: tuple[str, ...] = ()
     work: str = WORK
     tools: dict[str, str] = {}
+    in_memory: bool = False
+    """Whether nothing that is written in the work folder can reach a disk."""
 
     @property
     def network(self) -> str:
@@ -125,7 +130,15 @@ def _confine(prison: Prison, spaces: tuple[str, ...], work: str, tools: dict[str
     if not spaces and os.geteuid() == 0:
         refused.append("number of processes: root is exempt, they are watched from outside")
     os.chdir(work)
-    return Held(namespaces=spaces, landlock=abi, user=os.geteuid(), refused=tuple(refused), work=work, tools=tools)
+    return Held(
+        namespaces=spaces,
+        landlock=abi,
+        user=os.geteuid(),
+        refused=tuple(refused),
+        work=work,
+        tools=tools,
+        in_memory=bool(spaces) or prison.in_memory,
+    )
 
 
 def limit(limits: Limits) -> None:

@@ -13,6 +13,7 @@ from taut.model.errors import BadInput, RenderError, TautError, Where
 from taut.model.live import Capabilities
 from taut.model.manifests import Manifest, Origin
 from taut.prison.limits import Limits
+from taut.render.decryption import Decryption
 from taut.render.keys import Keys
 from taut.render.protocols import Allowed, Cache, Fetcher
 from taut.render.reach import Reach
@@ -68,6 +69,7 @@ class SourceContext:
     limits: Limits
     run: Run
     read: Read
+    decryption: Decryption
 
     async def kept(self, key: str, make: Callable[[], Awaitable[Raw]]) -> SourceResult:
         """The result for `key`: from the cache, or made now and kept."""

@@ -28,6 +28,7 @@ from taut.prison.pool import Pool
 from taut.prison.walls import Held, Prison
 from taut.render.closure import Closure
 from taut.render.context import SourceContext, SourceResult
+from taut.render.decryption import LEAST_FOUND, DecryptedField, Decryption, marked, warnings_of
 from taut.render.detect import detect
 from taut.render.from_helm import HELM_VERSION, from_helm
 from taut.render.from_jsonnet import JSONNET_VERSION, from_jsonnet
@@ -35,7 +36,7 @@ from taut.render.from_kustomize import from_kustomize
 from taut.render.keys import Keys
 from taut.render.normalise import normalise
 from taut.render.plain import render_plain
-from taut.render.protocols import Allowed, Cache, Fetcher, NoCache, TargetReader
+from taut.render.protocols import Allowed, Cache, Decrypter, Fetcher, NoCache, Opened, TargetReader
 from taut.render.reach import Reach
 from taut.render.substitute import checked, substitute
 from taut.render.target_values import TargetRead, TargetValues
@@ -62,7 +63,11 @@ class RenderSource:
 
 @dataclass(frozen=True)
 class RenderJob:
-    """What to render. `allowed` tells which remote addresses (bases, dependencies) the project lists; by default none."""
+    """What to render. `allowed` tells which remote addresses (bases, dependencies) the project lists; by default none.
+
+    `decrypter` opens encrypted files; without one they stay as they are, and an object that is still encrypted is refused unless
+    `keep_encrypted`. `opened` are files of this kind whose values the options hold already.
+    """
 
     app: str
     namespace: str
@@ -70,6 +75,9 @@ class RenderJob:
     substitute: Substitute | None = None
     capabilities: Capabilities = field(default_factory=Capabilities)
     allowed: Allowed = _nothing_is_allowed
+    decrypter: Decrypter | None = None
+    keep_encrypted: bool = False
+    opened: tuple[Opened, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +102,10 @@ class Rendered:
     random: tuple[RandomField, ...] = ()
     capabilities: bool = False
     """Whether a source asked what the target can do (its version, its kinds): then a change of that may change what comes out."""
+    decryption: str = ""
+    """A keyed hash that stands for the keys that encrypted files were opened with; empty when no such file took part."""
+    decrypted: tuple[DecryptedField, ...] = ()
+    """Where values of encrypted files came to."""
 
 
 def closure_of(error: BaseException) -> Closure | None:
@@ -138,26 +150,38 @@ class RenderEngine:
         SourceError for what cannot be fetched, TargetError for what cannot be read. An empty result is no error.
         `closure_of` an error tells what was read until then.
         """
-        reaches = [Reach(s.snapshot.tree, s.snapshot.url or s.spec.url, self._limits) for s in job.sources]
+        decryption = Decryption(job.decrypter, self._keys.seal, job.keep_encrypted)
+        for opened in job.opened:
+            decryption.note(opened, "the options")
+        reaches = [
+            Reach(s.snapshot.tree, s.snapshot.url or s.spec.url, self._limits, decryption=decryption)
+            for s in job.sources
+        ]
         try:
-            return await self._all(job, reaches, TargetValues(target, job.namespace, self._keys.seal))
+            rendered = await self._all(job, reaches, TargetValues(target, job.namespace, self._keys.seal), decryption)
+            return _traced(rendered, decryption) if decryption.used else rendered
         except TautError as error:
+            decryption.mask(error)
             setattr(error, _CLOSURE, Closure(tuple(r.closure() for r in reaches)))
             raise
 
-    async def _all(self, job: RenderJob, reaches: list[Reach], values: TargetValues) -> Rendered:
+    async def _all(
+        self, job: RenderJob, reaches: list[Reach], values: TargetValues, decryption: Decryption
+    ) -> Rendered:
         others = {s.spec.name: r for s, r in zip(job.sources, reaches, strict=True) if s.spec.name}
         results: list[SourceResult] = []
         for source, reach in zip(job.sources, reaches, strict=True):
             if not is_files_only(source.spec):
-                results.append(await self._source(job, source.spec, reach, others, values))
+                results.append(await self._source(job, source.spec, reach, others, values, decryption))
         manifests = tuple(m for result in results for m in result.manifests)
         variables = checked(await values.variables(job.substitute)) if job.substitute else {}
         if job.substitute:
             manifests = tuple(substitute(m, variables, strict=job.substitute.strict) for m in manifests)
         key = self._keys.of([r.key for r in results], variables, job.substitute)
+        normalised = normalise(manifests)
+        decryption.check(normalised)
         return Rendered(
-            manifests=normalise(manifests),
+            manifests=normalised,
             key=key,
             closure=Closure(tuple(r.closure() for r in reaches)),
             warnings=tuple(w for r in results for w in r.warnings),
@@ -183,6 +207,10 @@ class RenderEngine:
         tools = (kustomize, HELM_VERSION, JSONNET_VERSION, __version__)
         return self._keys.of("identity", tools, app, spec.target.namespace, spec.all_sources, spec.substitute)
 
+    def keys_of(self, decrypter: Decrypter) -> str:
+        """What `Rendered.decryption` is for renders with this decrypter that meet an encrypted file."""
+        return decrypter.identity(self._keys.seal)
+
     async def close(self) -> None:
         """End all workers."""
         await self._pool.close()
@@ -195,7 +223,13 @@ class RenderEngine:
         await self.close()
 
     async def _source(
-        self, job: RenderJob, source: Source, reach: Reach, others: dict[str, Reach], values: TargetValues
+        self,
+        job: RenderJob,
+        source: Source,
+        reach: Reach,
+        others: dict[str, Reach],
+        values: TargetValues,
+        decryption: Decryption,
     ) -> SourceResult:
         context = SourceContext(
             app=job.app,
@@ -212,6 +246,7 @@ class RenderEngine:
             limits=self._limits,
             run=partial(run_job, self._pool),
             read=_Reading(self._readers, [reach, *others.values()], self._limits.wall_seconds),
+            decryption=decryption,
         )
         try:
             return await self._rendered(context)
@@ -232,7 +267,8 @@ class RenderEngine:
             case _:
                 options = context.source.plain or PlainOptions()
                 plain = await context.read(lambda: render_plain(context.reach, context.source.path, options))
-                key = context.keys.of("plain", options, context.source.path, plain.closure.to_json())
+                parts = (options, context.source.path, plain.closure.to_json())
+                key = context.keys.of("plain", *parts, *context.decryption.key)
                 return SourceResult(plain.manifests, key, plain.warnings, cached=True)
 
     def _tool(self) -> Kustomize:
@@ -283,6 +319,20 @@ def is_files_only(source: Source) -> bool:
         return source.files_only
     options = source.plain or source.kustomize or source.helm_options or source.jsonnet
     return source.path in {"", "."} and not source.chart and source.renderer is Renderer.AUTO and options is None
+
+
+def _traced(rendered: Rendered, decryption: Decryption) -> Rendered:
+    """A render of encrypted files, with what is to be said of their values, and nothing said that holds one."""
+    traces = tuple(decryption.traces(rendered.manifests))
+    said = (decryption.masked(w) for w in rendered.warnings)
+    ours = (decryption.masked(w, LEAST_FOUND) for w in warnings_of(traces, rendered.manifests))
+    return replace(
+        rendered,
+        manifests=marked(rendered.manifests, traces),
+        warnings=(*said, *ours),
+        decryption=next(iter(decryption.key), ""),
+        decrypted=traces,
+    )
 
 
 def _random(results: list[SourceResult]) -> list[RandomField]:

@@ -28,13 +28,14 @@ async def from_helm(context: SourceContext) -> SourceResult:
     chart = await context.read(lambda: _taken(reach, context.source.path))
     complete, warnings = await _with_dependencies(context, chart)
     inputs = await context.read(lambda: resolve_chart(complete, chart, schema=not options.skip_schema_validation))
+    layers = tuple(await _layers(context, chart, options))
     task = HelmTask(
         folder=chart,
         release=options.release_name or context.app,
         namespace=options.namespace or context.namespace,
         kube_version=options.kube_version or context.capabilities.kube_version,
         api_versions=tuple(options.api_versions or context.capabilities.api_versions),
-        layers=tuple(await _layers(context, chart, options)),
+        layers=layers,
         crds=not options.skip_crds,
         schema=not options.skip_schema_validation,
     )
@@ -43,10 +44,10 @@ async def from_helm(context: SourceContext) -> SourceResult:
     asking = await context.read(lambda: asks(texts))
     # A kind that comes or goes must not have every chart rendered anew: only those that ask for it.
     known = task if asking else msgspec.structs.replace(task, kube_version="", api_versions=())
-    key = context.keys.of("helm", HELM_VERSION, known, reach.closure().to_json(), content)
+    key = context.keys.of("helm", HELM_VERSION, known, reach.closure().to_json(), content, *context.decryption.key)
 
     async def make() -> Raw:
-        reply = await context.done(Job(inputs.files, inputs.links, task, context.limits))
+        reply = await context.done(Job(inputs.files, inputs.links, task, context.limits, context.decryption.used))
         return Raw(reply.documents, reply.warnings, reply.random)
 
     result = await context.kept(key, make)
@@ -71,16 +72,16 @@ async def _with_dependencies(context: SourceContext, chart: str) -> tuple[Reach,
         reach.tree, chart, allowed=context.allowed, credentials=context.source.credentials
     )
     reach.remember(f"dependencies of {chart or '.'}", entry_hash(filled.tree, chart) or "")
-    return Reach(filled.tree, reach.repository, reach.limits), filled.warnings
+    return Reach(filled.tree, reach.repository, reach.limits, decryption=reach.decryption), filled.warnings
 
 
 async def _layers(context: SourceContext, chart: str, options: HelmOptions) -> list[ValuesLayer]:
     """All values, in the order of HelmOptions: files, from the target, inline, files of parameters, parameters."""
-    layers = values_layers(context.reach, chart, options, context.others)
+    layers = await context.read(lambda: values_layers(context.reach, chart, options, context.others))
     layers += await context.target.layers(options)
     if options.values:
         layers.append(ValuesLayer(dump(options.values).encode(), "values of the application"))
-    layers += file_parameters(context.reach, chart, options, context.others)
+    layers += await context.read(lambda: file_parameters(context.reach, chart, options, context.others))
     for parameter in options.parameters:
         how = "text" if parameter.force_string else "set"
         layers.append(ValuesLayer(parameter.value.encode(), f"parameter {parameter.name}", parameter.name, how))

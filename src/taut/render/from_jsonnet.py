@@ -28,10 +28,10 @@ async def from_jsonnet(context: SourceContext) -> SourceResult:
         tuple((v.name, v.value, v.code) for v in options.ext_vars),
         tuple((v.name, v.value, v.code) for v in options.tlas),
     )
-    key = context.keys.of("jsonnet", JSONNET_VERSION, task, context.reach.closure().to_json())
+    key = context.keys.of("jsonnet", JSONNET_VERSION, task, context.reach.closure().to_json(), *context.decryption.key)
 
     async def make() -> Raw:
-        reply = await context.done(Job(inputs.files, inputs.links, task, context.limits))
+        reply = await context.done(Job(inputs.files, inputs.links, task, context.limits, context.decryption.used))
         return Raw(reply.documents, reply.warnings)
 
     return await context.kept(key, make)

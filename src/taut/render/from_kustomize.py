@@ -49,7 +49,8 @@ async def _kept(
     context: SourceContext, tool: Kustomize, options: KustomizeOptions, inputs: KustomizeInputs
 ) -> SourceResult | str:
     """The result for these inputs; or the path of a file that the tool asked for in vain although the repository has it."""
-    key = context.keys.of("kustomize", tool.version, options, context.source.path, inputs.closure.to_json())
+    parts = (tool.version, options, context.source.path, inputs.closure.to_json())
+    key = context.keys.of("kustomize", *parts, *context.decryption.key)
     try:
         return await context.kept(key, lambda: _build(context, tool, inputs))
     except TautError as error:
@@ -77,7 +78,8 @@ async def _resolved(context: SourceContext, options: KustomizeOptions, remotes: 
 
 
 async def _build(context: SourceContext, tool: Kustomize, inputs: KustomizeInputs) -> Raw:
-    job = Job(inputs.files, inputs.links, KustomizeTask(inputs.folder, tool.tool), context.limits)
+    task = KustomizeTask(inputs.folder, tool.tool)
+    job = Job(inputs.files, inputs.links, task, context.limits, context.decryption.used)
     reply = await context.done(job)
     documents = [
         OutDocument(d.file.removeprefix(MAIN).removeprefix(MAIN.rstrip("/")), d.line, d.body) for d in reply.documents

@@ -159,9 +159,9 @@ class _Resolver:
             return None
         key = f"{remote.snapshot.url}@{remote.snapshot.revision.id}"
         if key not in self.places:
-            self.places[key] = _Place(
-                Reach(remote.snapshot.tree, remote.snapshot.url, place.reach.limits), f"remote/{len(self.places)}/"
-            )
+            known = place.reach
+            reach = Reach(remote.snapshot.tree, remote.snapshot.url, known.limits, decryption=known.decryption)
+            self.places[key] = _Place(reach, f"remote/{len(self.places)}/")
         other = self.places[key]
         self.main.reach.remember(text, remote.snapshot.revision.id)
         found = other.reach.find(remote.path)

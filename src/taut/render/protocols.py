@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from taut.model.errors import RenderError
 from taut.model.snapshot import Snapshot, Tree
 
 type Allowed = Callable[[str], bool]
@@ -16,6 +18,34 @@ class TargetReader(Protocol):
 
     async def read(self, kind: str, namespace: str, name: str) -> dict[str, bytes] | None:
         """The decoded data of a ConfigMap or Secret; None when there is none. Raises TargetError when it cannot be told."""
+        ...
+
+
+class LockedError(RenderError):
+    """A file that is encrypted, and no key is here that opens it. Another key may come: the render is worth another try."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A decrypted file. Both are secret, and live as long as one render does."""
+
+    text: bytes = field(repr=False)
+    values: tuple[str, ...] = field(repr=False)
+    """Every value in it that was encrypted."""
+
+
+class Decrypter(Protocol):
+    """Opens encrypted files with the keys that one project may use."""
+
+    def identity(self, seal: Callable[[bytes], str]) -> str:
+        """What stands for these keys, made with `seal` (a keyed hash): other keys, another text."""
+        ...
+
+    def open(self, data: bytes, path: str) -> Opened | None:
+        """The plain file; None when the file is not encrypted after all.
+
+        Raises LockedError when no key fits, BadInput when the file is damaged; neither holds a value, nor the place.
+        """
         ...
 
 

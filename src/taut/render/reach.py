@@ -14,6 +14,7 @@ from taut.model.errors import BadInput, RenderError, Where
 from taut.model.snapshot import Entry, EntryKind, Tree
 from taut.prison.limits import Limits
 from taut.render.closure import IS_FILE, IS_FOLDER, SourceClosure, is_every, listing_hash, marked_hash
+from taut.render.decryption import MARK, Decryption
 from taut.render.wire import InFile, InLink
 
 _MAX_LINKS = 40
@@ -65,6 +66,8 @@ class Reach:
     limits: Limits = field(default_factory=Limits)
     until: float = math.inf
     """When reading has to be over, by the monotonic clock."""
+    decryption: Decryption | None = None
+    """What opens encrypted files as they are taken; None: they stay as they are."""
     _files: dict[str, Entry] = field(default_factory=dict[str, Entry])
     _links: dict[str, Entry] = field(default_factory=dict[str, Entry])
     _absent: set[str] = field(default_factory=set[str])
@@ -161,13 +164,19 @@ class Reach:
         return found is not None and found.is_folder
 
     def take(self, path: str) -> bytes | None:
-        """The content of the file at `path`, which becomes an input; None when there is no file. Raises RenderError as `find`, and for its size."""
+        """The content of the file at `path`, which becomes an input; None when there is no file. An encrypted one comes out plain.
+
+        Raises RenderError as `find`, for a file that no key opens, and BadInput for its size.
+        """
         found = self.find(path)
         if found is None or not found.is_file or found.entry is None:
             return None
-        return self._take(found.path, found.entry)
+        data = self._take(found.path, found.entry)
+        if self.decryption is not None:
+            self.decryption.demand(self.repository, found.path)
+        return data
 
-    def _take(self, path: str, entry: Entry) -> bytes:
+    def _take(self, path: str, entry: Entry, *, optional: bool = False) -> bytes:
         self._files[path] = entry  # also when it is refused: another file in its place may be taken
         self._in_time(path)
         if path not in self._content:
@@ -185,7 +194,10 @@ class Reach:
                     where=self._where(posixpath.dirname(path)),
                     advice="name a smaller folder as the path, or exclude some",
                 )
-            self._content[path] = self.tree.read(path)
+            data = self.tree.read(path)
+            if self.decryption is not None and MARK in data:
+                data = self.decryption.read(data, self.repository, path, optional=optional)
+            self._content[path] = data
         return self._content[path]
 
     def listing(self, path: str, *, every: bool = False) -> tuple[Entry, ...]:
@@ -238,14 +250,16 @@ class Reach:
             elif entry.kind is EntryKind.SYMLINK:
                 self._walk_link(path, above)
             elif entry.kind is not EntryKind.SUBMODULE:
-                self._take(path, entry)
+                self._take(path, entry, optional=True)
 
     def _walk_link(self, path: str, above: tuple[str, ...]) -> None:
         found = self.find(path)
         if found is None:
             return
-        if not found.is_folder:
-            self.take(found.path)
+        if found.is_file and found.entry is not None:
+            self._take(found.path, found.entry, optional=True)
+        elif not found.is_folder:
+            return
         elif found.path in above or any(a.startswith(found.path + "/") for a in above) or not found.path:
             raise RenderError(
                 "the symbolic link leads in a circle",

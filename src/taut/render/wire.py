@@ -69,6 +69,8 @@ class Job(msgspec.Struct, frozen=True):
     links: list[InLink]
     task: KustomizeTask | HelmTask | JsonnetTask
     limits: Limits
+    secret: bool = False
+    """Plain texts of encrypted files are among the files: they may lie in memory only."""
 
 
 class OutDocument(msgspec.Struct, frozen=True, array_like=True):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from taut.model.errors import BadInput, TautError
+from taut.model.errors import BadInput, RenderError, TautError
 from taut.prison import walls
 from taut.prison.limits import GO_THREADS
 from taut.prison.serving import Ask, packed, serve
@@ -36,6 +36,11 @@ def _answer(job: Job, held: walls.Held) -> Reply:
     root = Path(held.work, "job")
     shutil.rmtree(root, ignore_errors=True)
     try:
+        if job.secret and not held.in_memory:
+            raise RenderError(
+                "the decrypted inputs would lie on a disk: this machine has no folder in memory for them",
+                advice="mount a tmpfs at /dev/shm, or let taut make namespaces",
+            )
         _materialise(job, root)
         return _run(job, root, held)
     except TautError as error:

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taut.model.application import IgnoreRule
+from taut.model.manifests import Manifest, Origin
 from taut.planning.diff import Comparison, compare, confirm, exact_changes, unowned
 from taut.planning.ignore import resolve
+from taut.planning.prepare import wanted_hash
 from taut.planning.redact import DIFFERS, HIDDEN, Redactor, redacted
 
 REDACT = Redactor(b"key")
@@ -209,7 +211,10 @@ def test_secret_values_are_told_apart_and_not_shown() -> None:
 def test_whole_secret_data_and_marked_values_are_hidden_too() -> None:
     change = compare(secret({"a": "eA=="}), {**secret({}), "data": None}, redact=REDACT).changes[0]
     assert change.after == DIFFERS or change.after == HIDDEN
-    marked = Redactor(b"key", frozenset({("f:data", "f:a")}))
+    maps = [Manifest(config_map({"a": "x"}), Origin(secret=(("data", "a"),)))]
+    marked = Redactor(b"key").marking(maps)
+    assert Redactor(b"key").marking([Manifest(config_map({}))]) == Redactor(b"key")
+    assert wanted_hash(maps[0], redact=marked) != wanted_hash(maps[0])
     shown = compare(config_map({"a": "x", "b": "y"}), config_map({"a": "1", "b": "2"}), redact=marked).changes
     assert [(c.path, c.secret) for c in shown] == [("data.a", True), ("data.b", False)]
     assert redacted(secret({"a": "eA=="}), REDACT)["data"] == {"a": HIDDEN}

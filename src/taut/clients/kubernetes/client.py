@@ -8,6 +8,7 @@ import random
 import ssl
 import time
 from collections.abc import AsyncGenerator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -53,6 +54,10 @@ class Answer:
     body: Any
     warnings: tuple[str, ...] = ()
     etag: str = ""
+
+
+CONFIDENTIAL: ContextVar[bool] = ContextVar("confidential", default=False)
+"""Whether what is sent holds secret values although it is no Secret: then errors quote nothing of it."""
 
 
 class KubernetesClient:
@@ -134,7 +139,7 @@ class KubernetesClient:
             data=None if body is None else body if isinstance(body, bytes) else canonical(body),
             impersonate=impersonate,
             subject=subject or f"{method} {path}",
-            secret="/secrets" in path,
+            secret="/secrets" in path or CONFIDENTIAL.get(),
             repeatable=_repeatable(method, content_type, body),
             limits=aiohttp.ClientTimeout(total=seconds or self._timeout, sock_connect=CONNECT_TIMEOUT),
             raw=raw,

@@ -14,7 +14,7 @@ from taut.secrets.sops.errors import NoKeyError, SopsError
 from taut.secrets.sops.keys import Keyring, data_key
 from taut.secrets.sops.metadata import Metadata, parse, unflattened
 from taut.secrets.sops.trees import Branch, Selection, mac_of, mapped
-from taut.secrets.sops.values import decrypt_leaf, is_encrypted_leaf
+from taut.secrets.sops.values import decrypt_leaf, is_encrypted_leaf, plain_of
 
 _MOST_BYTES = 16 * 1024 * 1024
 
@@ -42,6 +42,43 @@ def is_encrypted(data: bytes) -> bool:
     return b"ENC[AES256_GCM," in data and b"sops" in data
 
 
+_MARKS = (
+    (Format.JSON, re.compile(rb'"sops"\s*:\s*\{')),
+    (Format.DOTENV, re.compile(rb"^sops_(?:mac|version|lastmodified)\s*=", re.MULTILINE)),
+    (Format.INI, re.compile(rb"^\[sops\]\s*$", re.MULTILINE)),
+    (Format.YAML, re.compile(rb"""^["']?sops["']?\s*:(?:\s|$)""", re.MULTILINE)),
+)
+_OF_AN_OPERATOR = re.compile(rb"^kind:\s*SopsSecret\s*$", re.MULTILINE)
+
+
+def form_of(data: bytes, name: str) -> Format | None:
+    """How an encrypted file is written, by its metadata and then its name; None for one that sops did not make.
+
+    A file of a name that tells nothing is binary when sops would have made it so: JSON with `data` alone. The SopsSecret of an operator
+    counts as none: it is meant to reach the cluster encrypted.
+    """
+    if not is_encrypted(data) or _OF_AN_OPERATOR.search(data):
+        return None
+    written = [form for form, mark in _MARKS if mark.search(data)]
+    if not written:
+        return None
+    named = format_of(name)
+    if named in written:
+        return named
+    if data.lstrip().startswith(b"{") and Format.JSON in written:
+        # YAML is a superset, and what was encrypted as binary is JSON whatever its name.
+        return Format.YAML if named is Format.YAML else _json_or_binary(data)
+    return next((form for form in written if form is not Format.JSON), None)
+
+
+def _json_or_binary(data: bytes) -> Format:
+    try:
+        keys = json.loads(data).keys()
+    except (ValueError, RecursionError, AttributeError):
+        return Format.JSON
+    return Format.BINARY if keys == {"data", "sops"} else Format.JSON
+
+
 @dataclass(frozen=True)
 class Plain:
     """A decrypted file. Never printed by itself: `text` is secret."""
@@ -49,6 +86,8 @@ class Plain:
     text: bytes = field(repr=False)
     metadata: Metadata = field(repr=False)
     documents: tuple[Any, ...] = field(default=(), repr=False)
+    values: tuple[str, ...] = field(default=(), repr=False)
+    """What was encrypted in it, comments too, as text; switches (true, false) are not told."""
 
 
 def decrypt(data: bytes, form: Format, keyring: Keyring | bytes) -> Plain:
@@ -116,6 +155,7 @@ class _Opened:
     metadata: Metadata
     key: bytes = field(repr=False)
     selection: Selection
+    found: list[Any] = field(default_factory=list[Any], repr=False)
 
     @staticmethod
     def of(fields: Any, keyring: Keyring | bytes) -> _Opened:
@@ -127,8 +167,15 @@ class _Opened:
     def leaf(self, value: Any, path: str, chosen: bool) -> Any:
         """A leaf's plain value. What should be encrypted and is not is passed on, as sops does: the MAC tells."""
         if is_encrypted_leaf(value) and (chosen or self._by_comment):
-            return decrypt_leaf(value, self.key, path)
+            plain = decrypt_leaf(value, self.key, path)
+            self.found.append(plain)
+            return plain
         return value
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """All that was decrypted, as text."""
+        return tuple(dict.fromkeys(_as_text(v) for v in self.found if not isinstance(v, bool)))
 
     def counts(self, value: Any, plain: Any) -> bool:
         """Whether a leaf goes into the MAC; which leaves a comment chose is told by what was encrypted."""
@@ -148,7 +195,9 @@ class _Opened:
         failed: SopsError | None = None
         for owner in owners:
             try:
-                return str(decrypt_leaf(text, self.key, ":".join(owner) + ":"))
+                plain = str(decrypt_leaf(text, self.key, ":".join(owner) + ":"))
+                self.found.append(plain)
+                return plain
             except SopsError as error:
                 failed = failed or error
         raise failed or SopsError("a comment belongs to nothing")
@@ -167,6 +216,12 @@ class _Opened:
                 "the MAC does not fit: values were added, removed, moved or changed after the file was encrypted",
                 advice="restore the file from Git, or look at the values and encrypt the file again",
             )
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return plain_of(value)[0].decode()
 
 
 def sops_moment(text: str) -> str:
@@ -198,7 +253,7 @@ def _yaml(data: bytes, keyring: Keyring | bytes) -> Plain:
         ]
     )
     text = yaml_text.replaced(source, values, opened.comment)
-    return Plain(text.encode(), opened.metadata)
+    return Plain(text.encode(), opened.metadata, values=opened.values)
 
 
 def _path(steps: tuple[str, ...]) -> str:
@@ -217,9 +272,11 @@ def _json(data: bytes, keyring: Keyring | bytes, *, binary: bool) -> Plain:
     opened.check([plain])
     if binary:
         value = plain.get("data")
-        return Plain(value if isinstance(value, bytes) else str(value).encode(), opened.metadata, (plain,))
+        text = value if isinstance(value, bytes) else str(value).encode()
+        return Plain(text, opened.metadata, (plain,), opened.values)
     whole = mapped(plain, lambda leaf, *_: _whole(leaf), opened.selection)
-    return Plain((json.dumps(whole, indent="\t", ensure_ascii=False) + "\n").encode(), opened.metadata, (plain,))
+    text = json.dumps(whole, indent="\t", ensure_ascii=False) + "\n"
+    return Plain(text.encode(), opened.metadata, (plain,), opened.values)
 
 
 def _whole(value: Any) -> Any:
@@ -251,7 +308,7 @@ def _dotenv(text: str, keyring: Keyring | bytes) -> Plain:
         plain.append((key, found if key == "#" else opened.leaf(value, f"{key}:", chosen)))
     opened.check([Branch(tuple(((k,), v) for k, v in plain if k != "#"))])
     lines = [f"#{v}" if k == "#" else f"{k}={_one_line(v)}" for k, v in plain]
-    return Plain(("\n".join(lines) + "\n").encode(), opened.metadata)
+    return Plain(("\n".join(lines) + "\n").encode(), opened.metadata, values=opened.values)
 
 
 def _one_line(value: Any) -> str:
@@ -275,7 +332,7 @@ def _ini(text: str, keyring: Keyring | bytes) -> Plain:
             pairs.append(((where, key), plain))
             done.append(f"{key} = {plain}")
     opened.check([Branch(tuple(pairs))])
-    return Plain(("\n".join(done).strip("\n") + "\n").encode(), opened.metadata)
+    return Plain(("\n".join(done).strip("\n") + "\n").encode(), opened.metadata, values=opened.values)
 
 
 def ini_lines(text: str) -> tuple[list[tuple[str, str, str]], dict[str, str]]:

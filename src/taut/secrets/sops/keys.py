@@ -8,11 +8,13 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from taut.secrets.sops.allowed import Allowed
 from taut.secrets.sops.clouds import CloudError, Clouds
 from taut.secrets.sops.errors import NoKeyError, SopsError
 from taut.secrets.sops.metadata import Metadata, Recipient
@@ -21,6 +23,8 @@ from taut.secrets.sops.shamir import combine
 _KEY_BYTES = 32
 _STEP = re.compile(r"^(?!\.{1,2}$)[A-Za-z0-9_.-]+$")
 _SECONDS = 20
+_PATIENCE = 30
+"""Seconds for one file: a stranger may list any number of recipients, and each may be a service that does not answer."""
 
 
 class CannotUnwrapError(Exception):
@@ -42,6 +46,12 @@ class Keyring:
     aws: bool = False
     clouds: Clouds | None = field(default=None, repr=False)
     """Google's and Azure's; None: they are not asked."""
+    allowed: Allowed | None = None
+    """Which keys of services may be asked for; None: a person's own environment, which a person answers for."""
+    aws_credentials: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    """Those of boto3's client, in place of what the environment has."""
+    others: Sequence[Keyring] = field(default=(), repr=False)
+    """Further keyrings, each with its own credentials, asked one after the other."""
 
     @staticmethod
     def of_environment(environment: Mapping[str, str] | None = None, files: Sequence[Path] = ()) -> Keyring:
@@ -129,8 +139,9 @@ def data_key(metadata: Metadata, keyring: Keyring) -> bytes:
     """The key that a file's values are encrypted with. Raises SopsError that says for whom the file is, and why none of them is here."""
     parts: list[bytes] = []
     reasons: list[str] = []
+    until = time.monotonic() + _PATIENCE
     for group in metadata.groups:
-        found = _of_group(group, keyring, reasons)
+        found = _of_group(group, keyring, reasons, until)
         if found is not None:
             parts.append(found)
         if len(parts) >= metadata.threshold:
@@ -157,16 +168,29 @@ def data_key(metadata: Metadata, keyring: Keyring) -> bytes:
     return key
 
 
-def _of_group(group: Sequence[Recipient], keyring: Keyring, reasons: list[str]) -> bytes | None:
+def _of_group(group: Sequence[Recipient], keyring: Keyring, reasons: list[str], until: float) -> bytes | None:
     for recipient in group:
-        try:
-            unwrap = _UNWRAP.get(recipient.kind)
-            if unwrap is None:
-                raise CannotUnwrapError("keys of this kind are not supported")
-            return unwrap(recipient, keyring)
-        except CannotUnwrapError as why:
-            reasons.append(f"{recipient.name}: {why}")
+        if time.monotonic() > until:
+            reasons.append(f"the others were not asked any more after {_PATIENCE} s")
+            return None
+        whys: dict[str, None] = {}
+        for ring in (keyring, *keyring.others):
+            try:
+                unwrap = _UNWRAP.get(recipient.kind)
+                if unwrap is None:
+                    raise CannotUnwrapError("keys of this kind are not supported")
+                return unwrap(recipient, ring)
+            except CannotUnwrapError as why:
+                whys[str(why)] = None
+        reasons.append(f"{recipient.name}: {', '.join(_told(list(whys)))}")
     return None
+
+
+def _told(whys: list[str]) -> list[str]:
+    """Why none of several keyrings opens it: that one has no key at all says nothing beside what another one found."""
+    return [
+        w for w in whys if not w.startswith(("there is no", "AWS is not", "Google Cloud is not", "Azure is not"))
+    ] or whys[:1]
 
 
 def _age(recipient: Recipient, keyring: Keyring) -> bytes:
@@ -175,7 +199,8 @@ def _age(recipient: Recipient, keyring: Keyring) -> bytes:
     library: Any = pyrage
     identities = keyring.age_identities
     if not identities:
-        raise CannotUnwrapError("there is no age key (SOPS_AGE_KEY, SOPS_AGE_KEY_FILE, --key)")
+        where = " (SOPS_AGE_KEY, SOPS_AGE_KEY_FILE, --key)" if keyring.allowed is None else ""
+        raise CannotUnwrapError(f"there is no age key{where}")
     lines = str(recipient.fields.get("enc") or "").strip().splitlines()
     body = "".join(line.strip() for line in lines if not line.startswith("-----"))
     try:
@@ -208,18 +233,23 @@ def _pgp(recipient: Recipient, keyring: Keyring) -> bytes:
         if done.returncode == 0:
             return done.stdout
         raise CannotUnwrapError("gpg has no secret key for it")
+    if keyring.allowed is not None:
+        raise CannotUnwrapError("none of the PGP keys that are here fits" if keyring.pgp else "there is no PGP key")
     raise CannotUnwrapError("there is no PGP key that fits (--key), and no gpg program")
 
 
-def kms_client(fields: Mapping[str, Any]) -> Any:
-    """A client for a key's region, with its profile and role. Raises what boto3 does, and ValueError for what is no ARN of KMS."""
+def kms_client(fields: Mapping[str, Any], own: Mapping[str, str] | None = None) -> Any:
+    """A client for a key's region, with its profile and role, signing in with `own` credentials or those of the environment.
+
+    Raises what boto3 does, and ValueError for what is no ARN of KMS.
+    """
     import boto3
     from botocore.config import Config
 
     parts = str(fields.get("arn") or "").split(":")
     if len(parts) < 6 or parts[2] != "kms":
         raise ValueError("the ARN is none of KMS")
-    session = boto3.Session(profile_name=fields.get("aws_profile") or None, region_name=parts[3])
+    session = boto3.Session(profile_name=fields.get("aws_profile") or None, region_name=parts[3], **(own or {}))
     options = Config(connect_timeout=5, read_timeout=10, retries={"max_attempts": 2})
     credentials: dict[str, Any] = {}
     if fields.get("role"):
@@ -243,9 +273,16 @@ def _kms(recipient: Recipient, keyring: Keyring) -> bytes:
     if not isinstance(given, dict):
         raise CannotUnwrapError("the encryption context is no mapping")
     context = {str(k): str(v) for k, v in given.items()}
+    if keyring.allowed is not None:
+        arns = [str(fields.get("arn") or ""), *([str(fields["role"])] if fields.get("role") else [])]
+        if fields.get("aws_profile"):
+            raise CannotUnwrapError("a file does not choose the profile here")
+        if not all(keyring.allowed.has_kms(arn) for arn in arns):
+            raise CannotUnwrapError("the configuration does not allow this key, or the role (awsKms)")
     try:
         blob = base64.b64decode(str(fields.get("enc") or ""), validate=True)
-        answer = kms_client(fields).decrypt(CiphertextBlob=blob, EncryptionContext=context, KeyId=fields["arn"])
+        client = kms_client(fields, keyring.aws_credentials)
+        answer = client.decrypt(CiphertextBlob=blob, EncryptionContext=context, KeyId=fields["arn"])
         return bytes(answer["Plaintext"])
     except ClientError as error:
         raise CannotUnwrapError(f"KMS refused: {error.response.get('Error', {}).get('Code', 'unknown')}") from None
@@ -265,8 +302,11 @@ def vault_client(address: str, engine: str, key: str, keyring: Keyring) -> Any:
         raise CannotUnwrapError("the path or the name of the transit key is none")
 
     if not keyring.vault_token:
-        raise CannotUnwrapError("there is no token (VAULT_TOKEN)")
-    if address.rstrip("/") not in keyring.vault_addresses:
+        raise CannotUnwrapError("there is no token" + (" (VAULT_TOKEN)" if keyring.allowed is None else ""))
+    if keyring.allowed is not None:
+        if not keyring.allowed.has_vault(address, engine, key):
+            raise CannotUnwrapError("the configuration does not allow this server and key (vault)")
+    elif address.rstrip("/") not in keyring.vault_addresses:
         raise CannotUnwrapError("this server is not one that the token may be sent to (VAULT_ADDR names it)")
     return hvac.Client(url=address, token=keyring.vault_token, timeout=_SECONDS)
 
@@ -292,6 +332,8 @@ def _vault(recipient: Recipient, keyring: Keyring) -> bytes:
 def _gcp(recipient: Recipient, keyring: Keyring) -> bytes:
     if keyring.clouds is None:
         raise CannotUnwrapError("Google Cloud is not asked here")
+    if keyring.allowed is not None and not keyring.allowed.has_gcp(str(recipient.fields.get("resource_id"))):
+        raise CannotUnwrapError("the configuration does not allow this key (gcpKms)")
     try:
         return keyring.clouds.gcp_decrypt(str(recipient.fields.get("resource_id")), str(recipient.fields.get("enc")))
     except CloudError as why:
@@ -302,6 +344,8 @@ def _azure(recipient: Recipient, keyring: Keyring) -> bytes:
     if keyring.clouds is None:
         raise CannotUnwrapError("Azure is not asked here")
     vault, name, version, enc = (str(recipient.fields.get(k)) for k in ("vault_url", "name", "version", "enc"))
+    if keyring.allowed is not None and not keyring.allowed.has_azure(vault, name):
+        raise CannotUnwrapError("the configuration does not allow this key (azureKeyVault)")
     try:
         return keyring.clouds.azure_decrypt(vault, name, version, enc)
     except CloudError as why:
