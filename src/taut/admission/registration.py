@@ -94,7 +94,9 @@ def _recording(wish: Wish) -> list[dict[str, Any]]:
 def _conditions(own_user: str) -> list[dict[str, str]]:
     """What the API server looks at before it asks who changes something: most changes in a cluster are of objects that taut has nothing to do with."""
     mark = json.dumps(OWNER)
-    marked = f"[object, oldObject].exists(o, o != null && has(o.metadata.annotations) && {mark} in o.metadata.annotations)"
+    marked = (
+        f"[object, oldObject].exists(o, o != null && has(o.metadata.annotations) && {mark} in o.metadata.annotations)"
+    )
     conditions = [
         # The object of a request for a subresource carries no annotations of what it belongs to.
         {"name": "managed", "expression": f'(has(request.subResource) && request.subResource != "") || {marked}'}

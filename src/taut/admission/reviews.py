@@ -108,7 +108,9 @@ def read(data: bytes) -> Question:
     except (msgspec.DecodeError, RecursionError):
         raise BadInput("the body is no JSON that can be read") from None
     if (envelope.api_version, envelope.kind) != (_API, "AdmissionReview"):
-        raise BadInput(f"this is {envelope.kind[:80]!r} of {envelope.api_version[:80]!r}, not an AdmissionReview of {_API!r}")
+        raise BadInput(
+            f"this is {envelope.kind[:80]!r} of {envelope.api_version[:80]!r}, not an AdmissionReview of {_API!r}"
+        )
     if envelope.request is None:
         raise BadInput("the AdmissionReview has no request")
     request = envelope.request
@@ -120,7 +122,11 @@ def read(data: bytes) -> Question:
 def _told(error: Exception) -> str:
     """What does not fit, and where. Of a text that is no operation msgspec quotes the text: only the place is told then."""
     text = str(error)
-    return text if isinstance(error, msgspec.ValidationError) and "Invalid" not in text else f"a value cannot stand{_place(text)}"
+    return (
+        text
+        if isinstance(error, msgspec.ValidationError) and "Invalid" not in text
+        else f"a value cannot stand{_place(text)}"
+    )
 
 
 def _place(text: str) -> str:
@@ -137,9 +143,7 @@ def _question(request: _Request) -> Question:
         object=_body(request.object, request),
         old_object=_body(request.old_object, request),
         operation=request.operation,
-        user=User(
-            name=who.username, groups=who.groups, uid=who.uid, extra=who.extra or {}, known=True
-        ),
+        user=User(name=who.username, groups=who.groups, uid=who.uid, extra=who.extra or {}, known=True),
         resource="/".join(filter(None, (resource.group, resource.version, resource.resource))),
         subresource=request.sub_resource,
         namespaced=in_namespace,

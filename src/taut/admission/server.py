@@ -136,9 +136,7 @@ def bind(listen: str) -> socket.socket:
 
 
 @web.middleware
-async def _catch_bugs(
-    request: web.Request, handler: Callable[[web.Request], object]
-) -> web.StreamResponse:
+async def _catch_bugs(request: web.Request, handler: Callable[[web.Request], object]) -> web.StreamResponse:
     """A fault of taut's is a 500 in a sentence; the log gets where it happened, and never a text that may hold a value."""
     try:
         return await handler(request)  # pyright: ignore[reportGeneralTypeIssues, reportUnknownVariableType]

@@ -91,4 +91,3 @@ def without_reviewer(reason: str, *, closed: bool) -> Answer:
         message = f"taut could not judge this, and policies that fail closed are about it: {reason}; try again later"
         return Answer(False, message, code=500)
     return Answer(True, warnings=[f"taut could not judge this, and lets it pass: {reason}"])
-

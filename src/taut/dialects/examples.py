@@ -124,6 +124,9 @@ credentials:
     passwordFile: secrets/forge-token
 webhook:
   secretFile: secrets/webhook
+admission:
+  listen: 127.0.0.1:9443
+  exemptNamespaces: [monitoring]
 """
 
 EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {

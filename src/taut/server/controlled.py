@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from taut.admission.decision import Policies
+from taut.admission.service import admitting
 from taut.controller.controller import Controller
 from taut.controller.roots import RootState
 from taut.controller.status import object_statuses, problem_of
@@ -269,14 +271,19 @@ class ControllerBackend:
 
 @asynccontextmanager
 async def serve_controller(
-    controller: Controller, *, listen: str, store: Path, webhook_secret: bytes | None, token_file: Path | None = None
+    controller: Controller,
+    *,
+    listen: str,
+    store: Path,
+    webhook_secret: bytes | None,
+    token_file: Path | None = None,
+    policies: Policies | None = None,
 ) -> AsyncGenerator[Serving]:
-    """Serve a controller's API for as long as the context is open."""
+    """Serve a controller's API, and its admission webhook if it is configured, for as long as the context is open."""
     backend = ControllerBackend(controller)
-    async with serving(
-        backend, listen=listen, store=store, webhook_secret=webhook_secret, token_file=token_file
-    ) as api:
-        yield api
+    api = serving(backend, listen=listen, store=store, webhook_secret=webhook_secret, token_file=token_file)
+    async with admitting(controller, policies), api as served:
+        yield served
 
 
 def _means(ref: ObjectRef, kind: str, name: str) -> bool:
