@@ -123,7 +123,7 @@ class ClusterDoor:
     async def _until_known(self) -> None:
         loop = asyncio.get_running_loop()
         end = loop.time() + START
-        while self._controller.starting and loop.time() < end:
+        while self._controller.starting and loop.time() < end:  # noqa: ASYNC110 (a start of seconds tells nobody of its end)
             await asyncio.sleep(0.05)
 
     async def _something_new(self) -> None:

@@ -47,6 +47,9 @@ class Interests:
     closed: tuple[Rule, ...] = ()
 
 
+NOTHING = Interests()
+
+
 class Policies(Protocol):
     """The policies of all clusters, as the webhook needs them. Both reviewers may be one; each is asked about its own door."""
 
@@ -84,7 +87,7 @@ class NoPolicies:
 
     async def interests(self, cluster: str) -> Interests:
         """Nothing is of interest."""
-        return Interests()
+        return NOTHING
 
 
 def joined(rules: Sequence[Rule]) -> tuple[Rule, ...]:

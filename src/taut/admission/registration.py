@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from taut.admission.decision import Interests, Rule, joined
+from taut.admission.decision import NOTHING, Interests, Rule, joined
 from taut.clients.kubernetes.client import APPLY, KubernetesClient, segment
 from taut.model.errors import BadInput, TargetError
 from taut.model.live import OWNER
@@ -45,7 +45,7 @@ class Wish:
     cluster: str
     reach: str | Service
     bundle: bytes
-    interests: Interests = Interests()
+    interests: Interests = NOTHING
     managed: tuple[Rule, ...] = ()
     own_user: str = ""
     exempt: tuple[str, ...] = ()
