@@ -60,7 +60,8 @@ class ClusterDoor:
         self._runs = -1
         self._managed: frozenset[KindRef] = frozenset()
         self._kinds: dict[tuple[str, str], KindRef] = {}
-        self._told = ""
+        self.trouble = ""
+        """Why the configuration cannot be kept right now; empty when it is."""
         self._noted = ""
         self.writes = 0
         """How often the configuration had to be written."""
@@ -149,7 +150,7 @@ class ClusterDoor:
         except Exception as error:  # noqa: BLE001 (one cluster's odd answer must not end what keeps it right)
             self._say(f"cluster {self._cluster.name}: admission cannot be set up ({type(error).__name__})")
             return None
-        self._told = ""
+        self.trouble = ""
         self.writes += wrote
         return wrote
 
@@ -165,9 +166,9 @@ class ClusterDoor:
         self._noted = instance
 
     def _say(self, text: str) -> None:
-        if text != self._told:
+        if text != self.trouble:
             log.warning("%s", text)
-        self._told = text
+        self.trouble = text
 
     async def _wish(self) -> Wish:
         config = self._running.config

@@ -135,6 +135,7 @@ async def test_a_certificate_is_swapped_while_the_listener_stays() -> None:
     first = renewed(None, ("127.0.0.1",), time.time())
     second = renewed(None, ("127.0.0.1",), time.time())
     context = server_context(first)
+    assert context.minimum_version is ssl.TLSVersion.TLSv1_2
 
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.readline():

@@ -216,17 +216,6 @@ async def test_a_large_object_is_judged() -> None:
         assert (await client.ask("/admit/local/open", review(large, oldObject=large)))["allowed"] is False
 
 
-async def test_old_tls_is_not_spoken() -> None:
-    async with served(Judged()) as client:
-        old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
-        old.set_ciphers("ALL:@SECLEVEL=0")
-        old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
-        host, port = client.url.removeprefix("https://").split(":")
-        with pytest.raises((ssl.SSLError, ConnectionError)):
-            await asyncio.open_connection(host, int(port), ssl=old)
-
-
 def test_an_address_that_is_taken_is_said() -> None:
     with bind("127.0.0.1:0") as first:
         first.listen()
