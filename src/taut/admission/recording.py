@@ -14,7 +14,9 @@ OBJECTS = 10_000
 CHANGES = 8
 """How many changes of one object are kept."""
 CLOSE = 10.0
-"""Seconds between a time in managedFields and a request that may be the same change: clocks differ, and those times are whole seconds."""
+"""Seconds between a time in managedFields and a request that may be the same change: clocks differ."""
+SECOND = 1.5
+"""Times in managedFields are whole seconds, and the question comes a moment after the time was taken."""
 RECENT = 600.0
 """How long a change is taken for the cause of a drift that has no time of its own."""
 
@@ -66,4 +68,8 @@ class Recorder:
             recent = [c for c in named if self._clock() - c.at <= RECENT]
             return recent[-1].user if recent else None
         close = [c for c in named if abs(c.at - around_time) <= CLOSE]
-        return min(close, key=lambda c: abs(c.at - around_time)).user if close else None
+        # The time is that of the manager's last change, cut to the second before it: of several in that second it was the last.
+        until = [c for c in close if c.at < around_time + SECOND]
+        if until:
+            return until[-1].user
+        return min(close, key=lambda c: c.at).user if close else None

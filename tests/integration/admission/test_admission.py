@@ -36,6 +36,11 @@ async def test_a_write_that_breaks_a_policy_is_refused_and_told_why(scene: Scene
         assert "secret-teams/team" in await scene.refused("Secret", "open.admission.taut.dev")
         assert "created" in await scene.write("ConfigMap", "good", team=True, dry=False)
         assert "created" in await scene.write("Secret", "good", team=True, dry=False)
+        body = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "x"}}
+        path = f"/api/v1/namespaces/{scene.taut.namespace}/serviceaccounts"
+        answer = await scene.taut.controller.fleet.clusters[CLUSTER].client.send("POST", path, body=body)
+        assert len(answer.warnings) == 1
+        assert answer.warnings[0].startswith("service-teams/team: validation error: every ServiceAccount has a team.")
         status, answer = await asyncio.to_thread(  # taut answers in this thread
             scene.taut.api.request,
             "PATCH",
@@ -229,8 +234,32 @@ async def test_who_changed_a_managed_object_is_in_the_drift_record(scene: Scene)
         assert "ada (kubectl-patch) changed data.a" in said
         assert "dan removed the whole object" in said
         users = {c.user for ref in (cm, web) for c in admission.recorder.changes(ref)}
-        assert {"ada", "eve", "bob", "dan"} <= users
-        assert not any(name.startswith(("admin", "taut")) for name in users), "taut's own writes are not recorded"
+        assert users == {"probe", "ada", "eve", "bob", "dan"}, "taut's own writes are not recorded"
+
+
+async def test_who_it_was_is_not_forgotten_by_a_restart(scene: Scene) -> None:
+    taut = scene.taut
+    taut.declare(application("web", sync={"heal": False}), files={"apps/web/x.yaml": yaml(config_map("cm"))})
+    async with scene.run() as admission:
+        await taut.synced("web")
+        cm = ObjectRef(CLUSTER, "", "ConfigMap", taut.namespace, "cm")
+        patch = ("patch", "cm/cm", "--type=merge", "-p")
+
+        async def heard() -> bool:
+            stamp = json.dumps({"metadata": {"annotations": {"seen": str(time.monotonic())}}})
+            await kubectl(taut.plane.kubeconfig, "-n", taut.namespace, *AS, "probe", *patch, stamp)
+            return bool(admission.recorder.changes(cm))
+
+        await eventually(heard, "the API server tells of changes")
+        await kubectl(taut.plane.kubeconfig, "-n", taut.namespace, *AS, "ada", *patch, '{"data":{"a":"9"}}')
+        (record,) = await eventually(lambda: taut.drift("web"), "the drift is recorded")
+        assert (record.user, record.outcome) == ("ada", "reported")
+    async with scene.run() as admission:
+        await taut.until(lambda: (s := taut.status("web")) is not None and s.sync == "OutOfSync", "it is looked at")
+        await taut.push({"apps/web/y.yaml": yaml(config_map("other"))})
+        await taut.until(lambda: taut.get("configmaps", "other") is not None, "it is synced again")
+        assert admission.recorder.who(cm, "", 0) is None
+        assert [(r.user, r.path) for r in await taut.drift("web")] == [("ada", "data.a")]
 
 
 async def test_switched_off_it_is_taken_down(scene: Scene) -> None:

@@ -56,6 +56,21 @@ def test_the_time_tells_two_changes_by_one_program_apart(recorder: Recorder, clo
     assert recorder.who(WEB, "kubectl-edit", 0) == "bob"
 
 
+def test_of_two_changes_in_one_second_the_time_is_that_of_the_last(recorder: Recorder, clock: Clock) -> None:
+    """The API server writes whole seconds, that of the manager's last change."""
+    second = clock.now
+    clock.now = second + 0.1
+    recorder.note(WEB, "ada", Operation.UPDATE, manager="kubectl-patch")
+    clock.now = second + 0.9
+    recorder.note(WEB, "bob", Operation.UPDATE, manager="kubectl-patch")
+    assert recorder.who(WEB, "kubectl-patch", second) == "bob"
+    clock.now = second + 4
+    recorder.note(WEB, "eve", Operation.UPDATE, manager="kubectl-patch")
+    assert recorder.who(WEB, "kubectl-patch", second) == "bob", "who came later cannot have done it"
+    assert recorder.who(WEB, "kubectl-patch", second + 4) == "eve"
+    assert recorder.who(WEB, "kubectl-patch", second - 2) == "ada", "a clock that is ahead"
+
+
 def test_a_client_that_names_no_manager_may_be_any(recorder: Recorder, clock: Clock) -> None:
     recorder.note(WEB, "ada", Operation.UPDATE)
     assert recorder.who(WEB, "python-requests", clock.now) == "ada"
