@@ -14,7 +14,7 @@ from taut.admission.reviews import Question
 from taut.controller.controller import Controller
 from taut.dialects.config import AdmissionConfig
 from taut.model.errors import StoreError, TautError
-from taut.model.live import FIELD_MANAGER, KindInfo
+from taut.model.live import FIELD_MANAGER
 from taut.model.refs import KindRef, ObjectRef
 from taut.targets.kubernetes.cluster import Cluster, Event
 
@@ -61,7 +61,7 @@ class ClusterDoor:
         self._managed: frozenset[KindRef] = frozenset()
         self._kinds: dict[tuple[str, str], KindRef] = {}
         self.trouble = ""
-        """Why the configuration cannot be kept right now; empty when it is."""
+        """Why the configuration cannot be kept right; empty when it is."""
         self._noted = ""
         self.writes = 0
         """How often the configuration had to be written."""
@@ -93,6 +93,8 @@ class ClusterDoor:
         user = question.review.user.name
         if user == self._own_user:
             return True
+        if not self._own_user:
+            return question.manager.startswith(FIELD_MANAGER)
         fleet = self._controller.fleet
         owner = fleet.owner(ref)
         state = fleet.states.get(owner) if owner is not None else None
@@ -108,7 +110,13 @@ class ClusterDoor:
     async def stay_told(self) -> None:
         """Keep the configuration right, until cancelled."""
         self._cluster.attend(self._ref)
-        await self._until_known()
+        try:
+            await self._until_known()
+            await self._keep()
+        finally:
+            self._cluster.neglect(self._ref)
+
+    async def _keep(self) -> None:
         loop, pause, last = asyncio.get_running_loop(), CALM, -QUIET
         while True:
             self._news.clear()
@@ -134,13 +142,16 @@ class ClusterDoor:
                 async with asyncio.timeout(TICK):
                     await self._news.wait()
             except TimeoutError:
-                if self._controller.runs != self._runs and self._managed_kinds() != self._managed:
+                if self._controller.runs == self._runs:
+                    continue
+                self._runs = self._controller.runs
+                if self._managed_kinds() != self._managed:
                     return
 
     async def _tell(self) -> bool | None:
         """Whether the cluster had to be told something; None when it could not be."""
         try:
-            await self._cluster.watch_kinds([KIND])
+            blind = (await self._cluster.watch_kinds([KIND])).get(KIND)
             wish = await self._wish()
             await self._write_ahead()
             wrote = await self._registration.keep(wanted(wish))
@@ -150,7 +161,12 @@ class ClusterDoor:
         except Exception as error:  # noqa: BLE001 (one cluster's odd answer must not end what keeps it right)
             self._say(f"cluster {self._cluster.name}: admission cannot be set up ({type(error).__name__})")
             return None
-        self.trouble = ""
+        if blind is not None:
+            self._say(
+                f"cluster {self._cluster.name}: changes of the admission webhook by hand are not noticed: {blind}"
+            )
+        else:
+            self.trouble = ""
         self.writes += wrote
         return wrote
 
@@ -177,7 +193,8 @@ class ClusterDoor:
         interests = await self._running.policies.interests(self._cluster.name)
         self._runs = self._controller.runs
         self._managed = self._managed_kinds()
-        infos = [info for kind in sorted(self._managed) if (info := await self._info(kind)) is not None]
+        found = [await self._cluster.kind(kind) for kind in sorted(self._managed)]
+        infos = [info for info in found if info is not None]
         self._kinds = resources(infos)
         return Wish(
             instance=config.instance,
@@ -190,9 +207,6 @@ class ClusterDoor:
             exempt=self._exempt,
             timeout=config.timeout_seconds,
         )
-
-    async def _info(self, kind: KindRef) -> KindInfo | None:
-        return await self._cluster.kind(kind)
 
     def _managed_kinds(self) -> frozenset[KindRef]:
         name = self._cluster.name

@@ -150,10 +150,12 @@ class Registration:
     async def keep(self, body: Body | None) -> bool:
         """Have the cluster's configuration be `body` (None: there is none). Whether something had to be written is the answer.
 
-        Raises BadInput when a configuration of this name exists that is not taut's.
+        Raises BadInput when there is to be one, and one of this name exists that is not taut's.
         """
         live = await self._read()
         if live is not None and not _is_ours(live):
+            if body is None:
+                return False
             raise BadInput(
                 f"{self._subject} exists, and is not taut's",
                 advice="give this taut another name (admission.instance), or delete that configuration",

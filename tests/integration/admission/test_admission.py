@@ -262,6 +262,44 @@ async def test_who_it_was_is_not_forgotten_by_a_restart(scene: Scene) -> None:
         assert [(r.user, r.path) for r in await taut.drift("web")] == [("ada", "data.a")]
 
 
+async def test_what_taut_writes_as_a_service_account_is_not_recorded(scene: Scene) -> None:
+    """A person who acts as that account is: only what taut writes as it is taut's own."""
+    taut, space = scene.taut, scene.taut.namespace
+    user = f"system:serviceaccount:{space}:deployer"
+    binding = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": "deployer"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "admin"},
+        "subjects": [{"kind": "ServiceAccount", "name": "deployer", "namespace": space}],
+    }
+    taut.api.apply(f"/apis/rbac.authorization.k8s.io/v1/namespaces/{space}/rolebindings/deployer", binding)
+    deployer = application("web", target={"serviceAccount": "deployer"})
+    taut.declare(deployer, files={"apps/web/x.yaml": yaml(config_map("cm"))})
+    cm = ObjectRef(CLUSTER, "", "ConfigMap", space, "cm")
+    async with scene.run() as admission:
+        await taut.synced("web")
+
+        async def as_deployer(value: str) -> None:
+            change = json.dumps({"data": {"a": value}})
+            await kubectl(
+                taut.plane.kubeconfig, "-n", space, "--as", user, "patch", "cm/cm", "--type=merge", "-p", change
+            )
+
+        async def heard() -> bool:
+            await as_deployer(str(time.monotonic()))
+            return bool(admission.recorder.changes(cm))
+
+        await eventually(heard, "the API server tells of changes")
+        await taut.synced("web")
+        changes = admission.recorder.changes(cm)
+        await as_deployer("9")
+        await taut.until(lambda: len(admission.recorder.changes(cm)) > len(changes), "it is recorded")
+        await taut.until(lambda: (taut.get("configmaps", "cm") or {})["data"] == {"a": "1"}, "it is healed")
+        await taut.synced("web")
+        assert {(c.user, c.manager) for c in admission.recorder.changes(cm)} == {(user, "kubectl-patch")}
+
+
 async def test_switched_off_it_is_taken_down(scene: Scene) -> None:
     scene.closed = [policy("teams", "ConfigMap")]
     async with scene.run():
