@@ -56,7 +56,8 @@ class ClusterDoor:
         self._registration = Registration(cluster.client, running.config.instance)
         self._ref = _configuration(cluster.name, running.config.instance)
         self._news = asyncio.Event()
-        self._own_user: str | None = None
+        self.own_user: str | None = None
+        """The user that taut is to this cluster: None until it was asked, empty when it does not tell."""
         self._runs = -1
         self._managed: frozenset[KindRef] = frozenset()
         self._kinds: dict[tuple[str, str], KindRef] = {}
@@ -91,9 +92,9 @@ class ClusterDoor:
     def is_taut(self, question: Question, ref: ObjectRef) -> bool:
         """Whether it is taut that writes: as itself, or as the account that the object's application has it write as."""
         user = question.review.user.name
-        if user == self._own_user:
+        if user == self.own_user:
             return True
-        if not self._own_user:
+        if not self.own_user:
             return question.manager.startswith(FIELD_MANAGER)
         fleet = self._controller.fleet
         owner = fleet.owner(ref)
@@ -188,8 +189,8 @@ class ClusterDoor:
 
     async def _wish(self) -> Wish:
         config = self._running.config
-        if self._own_user is None:
-            self._own_user = await _who_am_i(self._cluster)
+        if self.own_user is None:
+            self.own_user = await _who_am_i(self._cluster)
         interests = await self._running.policies.interests(self._cluster.name)
         self._runs = self._controller.runs
         self._managed = self._managed_kinds()
@@ -203,7 +204,7 @@ class ClusterDoor:
             bundle=self._running.bundle,
             interests=interests,
             managed=rules_for_managed(infos),
-            own_user=self._own_user,
+            own_user=self.own_user,
             exempt=self._exempt,
             timeout=config.timeout_seconds,
         )

@@ -16,9 +16,11 @@ from integration.loop.harness import CLUSTER, application, config_map, deploymen
 from support.kubernetes import eventually, kubectl
 from taut.admission.certificates import CA_LIFE, DAY
 from taut.admission.cluster import remove_all
+from taut.admission.reviews import read
 from taut.model.drift import DriftRecord
 from taut.model.refs import ObjectRef
 from taut.server.controlled import serve_controller
+from unit.admission.questions import review
 
 pytestmark = pytest.mark.integration
 
@@ -138,6 +140,7 @@ async def test_certificates_change_while_requests_go_on(scene: Scene) -> None:
         moment[0] = now - 20 * DAY - 60
         await admission.renew()
         await scene.refused("ConfigMap", "teams/team")
+        await asyncio.sleep(2)  # by then nothing is looked at any more because of the first write
         answers: list[str] = []
         done = asyncio.Event()
         load = asyncio.create_task(_load(scene, answers, done))
@@ -235,6 +238,14 @@ async def test_who_changed_a_managed_object_is_in_the_drift_record(scene: Scene)
         assert "dan removed the whole object" in said
         users = {c.user for ref in (cm, web) for c in admission.recorder.changes(ref)}
         assert users == {"probe", "ada", "eve", "bob", "dan"}, "taut's own writes are not recorded"
+        before = admission.recorder.changes(web)
+        own = admission.doors[CLUSTER].own_user
+        assert own
+        for user, more in ((own, {}), ("ada", {"dryRun": True}), ("ada", {"name": "", "object": None})):
+            # A server that knows no match conditions asks about taut itself, too.
+            body = {**deployment("web"), "metadata": {"name": "web", "namespace": taut.namespace}}
+            admission.record(CLUSTER, read(review(body, "deployments", userInfo={"username": user}, **more)))
+        assert admission.recorder.changes(web) == before
 
 
 async def test_who_it_was_is_not_forgotten_by_a_restart(scene: Scene) -> None:

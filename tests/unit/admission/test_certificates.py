@@ -97,6 +97,8 @@ def test_a_ca_is_in_the_bundle_before_it_signs() -> None:
     assert len(both.authorities) == 2
     assert both.leaf == current.leaf
     assert trusts(current.bundle, both, day)
+    early = renewed(both, (*NAMES, "other"), day + OVERLAP - 1)
+    assert trusts(current.bundle, early, day + OVERLAP), "who has not heard of the new CA is served by the old one"
     later = renewed(both, NAMES, both.leaf.renew_at)
     assert later.signer == 1
     assert len(later.authorities) == 2
