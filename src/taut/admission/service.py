@@ -111,12 +111,13 @@ class Admission:
         stack.callback(sock.close)
         host, port = sock.getsockname()[:2]
         self.url = self.config.url or (f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}")
-        service = self.config.service
-        reach = self.url if service is None else Service(service.namespace, service.name, service.port)
-        self._names = _names(reach)
+        clusters = self._controller.fleet.clusters
+        inside = {c.name for c in self._controller.config.clusters if c.in_cluster}
+        found = {name: reach(self.config, self.url, inside=name in inside) for name in clusters}
+        self._names = tuple(n for each in dict.fromkeys(found.values()) for n in names_of(each)) or names_of(self.url)
         await self.renew()
-        for name, cluster in self._controller.fleet.clusters.items():
-            self.doors[name] = ClusterDoor(self._controller, cluster, self, reach, own_namespaces(self.config))
+        for name, cluster in clusters.items():
+            self.doors[name] = ClusterDoor(self._controller, cluster, self, found[name], own_namespaces(self.config))
         server = AdmissionServer(
             self.doors.keys(), self.policies, self.record, timeout=float(self.config.timeout_seconds)
         )
@@ -162,11 +163,19 @@ async def _at_work(jobs: Sequence[Callable[[], Awaitable[None]]]) -> AsyncGenera
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _names(reach: str | Service) -> tuple[str, ...]:
+def reach(config: AdmissionConfig, url: str, *, inside: bool) -> str | Service:
+    """How a cluster's API server finds taut: by the Service where taut runs in that cluster (or nothing else is known), else by `url`."""
+    service = config.service
+    if service is None or (config.url is not None and not inside):
+        return url
+    return Service(service.namespace, service.name, service.port)
+
+
+def names_of(found: str | Service) -> tuple[str, ...]:
     """The names that the certificate is for: those by which API servers call taut."""
-    if isinstance(reach, Service):
-        return (f"{reach.name}.{reach.namespace}.svc", f"{reach.name}.{reach.namespace}.svc.cluster.local")
-    return (urlsplit(reach).hostname or "localhost",)
+    if isinstance(found, Service):
+        return (f"{found.name}.{found.namespace}.svc", f"{found.name}.{found.namespace}.svc.cluster.local")
+    return (urlsplit(found).hostname or "localhost",)
 
 
 def own_namespaces(config: AdmissionConfig) -> tuple[str, ...]:

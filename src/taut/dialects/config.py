@@ -192,9 +192,9 @@ class AdmissionConfig(Spec, frozen=True):
     listen: str = "127.0.0.1:9443"
     """Where the webhook listens, over TLS with a certificate that taut makes and renews; port 0 takes a free one."""
     url: str | None = None
-    """The address (https) at which API servers outside of taut's cluster find it; default: `https://` and `listen`."""
+    """The address (https) at which API servers find taut; default: `https://` and `listen`."""
     service: AdmissionServiceConfig | None = None
-    """The Service by which the API server of taut's own cluster finds it."""
+    """The Service by which the API server of taut's own cluster finds it. With `url` as well it is for clusters with `inCluster` only."""
     timeout_seconds: Annotated[int, Meta(ge=1, le=30)] = 5
     """How long the API server waits for an answer."""
     exempt_namespaces: tuple[PlainName, ...] = ()
@@ -357,8 +357,6 @@ def _admission(admission: AdmissionConfig) -> Iterator[Finding]:
     elif host.strip("[]") in {"0.0.0.0", "::"} and not (admission.url or admission.service):  # noqa: S104 (it is asked for, not done)
         what = "API servers are not told how to find taut"
         yield Finding(("listen",), what, "add url or service, or listen on one address")
-    if admission.url and admission.service:
-        yield Finding(("service",), "url and service exclude each other", "keep one of them")
     if admission.url is not None and _webhook_url_fault(admission.url):
         yield Finding(("url",), _webhook_url_fault(admission.url), "write it like https://taut.example.com:9443")
 

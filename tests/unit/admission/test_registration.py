@@ -11,6 +11,8 @@ import pytest
 from taut.admission.decision import Interests, Rule
 from taut.admission.interests import rules_about, rules_for_managed
 from taut.admission.registration import Service, Wish, same, wanted
+from taut.admission.service import names_of, own_namespaces, reach
+from taut.dialects.config import AdmissionConfig, AdmissionServiceConfig
 from taut.model.live import KindInfo
 from taut.model.refs import KindRef
 from taut.policy.engines import build
@@ -107,6 +109,34 @@ def test_where_taut_is() -> None:
     inside = entries(replace(ALL, cluster="b", reach=Service("taut", "hook", 8443)))["closed"]["clientConfig"]
     assert inside["service"] == {"namespace": "taut", "name": "hook", "port": 8443, "path": "/admit/b/closed"}
     assert "url" not in inside
+
+
+INSIDE = AdmissionServiceConfig(namespace="taut", name="hook", port=8443)
+
+
+@pytest.mark.parametrize(
+    ("config", "inside", "expected"),
+    [
+        (AdmissionConfig(), False, "https://127.0.0.1:9443"),
+        (AdmissionConfig(), True, "https://127.0.0.1:9443"),
+        (AdmissionConfig(service=INSIDE), True, Service("taut", "hook", 8443)),
+        (AdmissionConfig(service=INSIDE), False, Service("taut", "hook", 8443)),
+        (AdmissionConfig(service=INSIDE, url="https://taut"), True, Service("taut", "hook", 8443)),
+        (AdmissionConfig(service=INSIDE, url="https://taut"), False, "https://taut"),
+    ],
+)
+def test_a_cluster_is_told_the_way_that_is_its_own(config: AdmissionConfig, inside: bool, expected: Any) -> None:
+    assert reach(config, config.url or "https://127.0.0.1:9443", inside=inside) == expected
+
+
+def test_the_certificate_is_for_the_names_that_are_called() -> None:
+    assert names_of("https://taut.example.com:9443/x") == ("taut.example.com",)
+    assert names_of("https://[::1]:9443") == ("::1",)
+    assert names_of(Service("taut", "hook"))[0] == "hook.taut.svc"
+
+
+def test_namespaces_that_are_taken_out() -> None:
+    assert own_namespaces(AdmissionConfig(exempt_namespaces=("a", "taut"), service=INSIDE))[:2] == ("a", "taut")
 
 
 def test_what_is_recorded() -> None:

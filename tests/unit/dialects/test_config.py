@@ -125,12 +125,6 @@ def test_several_faults_are_all_told(tmp_path: Path):
         ("admission:\n  url: https://a:b@taut/x", 2, "admission.url", "no user"),
         ("admission:\n  url: https://taut:99999", 2, "admission.url", "no address"),
         ("admission:\n  url: https://taut/x?y=1", 2, "admission.url", "no query"),
-        (
-            "admission:\n  url: https://taut\n  service: {namespace: a, name: b}",
-            3,
-            "admission.service",
-            "exclude each other",
-        ),
         ("admission: {timeoutSeconds: 31}", 1, "admission.timeoutSeconds", "out of range"),
         ("admission: {failurePolicy: maybe}", 1, "admission.failurePolicy", "'maybe' is not allowed"),
         ("admission: {exemptNamespaces: [A_b]}", 1, "admission.exemptNamespaces[0]", "not allowed"),
