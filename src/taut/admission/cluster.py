@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from taut.admission.decision import Policies
+from taut.admission.decision import Interests, Policies
 from taut.admission.interests import resources, rules_for_managed
 from taut.admission.registration import KIND, Registration, Service, Wish, name_of, wanted
 from taut.admission.reviews import Question
@@ -64,6 +64,8 @@ class ClusterDoor:
         self.trouble = ""
         """Why the configuration cannot be kept right; empty when it is."""
         self._noted = ""
+        self._about: Interests | None = None
+        self._unsure = False
         self.writes = 0
         """How often the configuration had to be written."""
 
@@ -166,7 +168,7 @@ class ClusterDoor:
             self._say(
                 f"cluster {self._cluster.name}: changes of the admission webhook by hand are not noticed: {blind}"
             )
-        else:
+        elif not self._unsure:
             self.trouble = ""
         self.writes += wrote
         return wrote
@@ -191,7 +193,7 @@ class ClusterDoor:
         config = self._running.config
         if self.own_user is None:
             self.own_user = await _who_am_i(self._cluster)
-        interests = await self._running.policies.interests(self._cluster.name)
+        interests = await self._interests()
         self._runs = self._controller.runs
         self._managed = self._managed_kinds()
         found = [await self._cluster.kind(kind) for kind in sorted(self._managed)]
@@ -208,6 +210,19 @@ class ClusterDoor:
             exempt=self._exempt,
             timeout=config.timeout_seconds,
         )
+
+    async def _interests(self) -> Interests:
+        """What the policies are about; what they were about last while that cannot be told: a new CA has to reach the cluster all the same."""
+        try:
+            self._about = await self._running.policies.interests(self._cluster.name)
+        except TautError as error:
+            if self._about is None:
+                raise
+            self._say(f"cluster {self._cluster.name}: what the policies are about cannot be told: {error}")
+            self._unsure = True
+        else:
+            self._unsure = False
+        return self._about
 
     def _managed_kinds(self) -> frozenset[KindRef]:
         name = self._cluster.name

@@ -64,7 +64,7 @@ class Policies(Protocol):
         ...
 
     async def interests(self, cluster: str) -> Interests:
-        """What they are about. May raise TautError when it cannot be told now: what is registered stays meanwhile."""
+        """What they are about. May raise TautError when it cannot be told now: what is registered stays, until `Admission.refresh` is called."""
         ...
 
 

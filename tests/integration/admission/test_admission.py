@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from integration.admission.conftest import CONFIGURATIONS, Scene, policy
+from integration.admission.scene import CONFIGURATIONS, Both, Door, Scene, policy
 from integration.loop.harness import CLUSTER, application, config_map, deployment, yaml
 from support.kubernetes import eventually, kubectl
 from taut.admission.certificates import CA_LIFE, DAY
@@ -71,6 +71,29 @@ async def test_taut_is_down(scene: Scene) -> None:
         assert admission.bundle == bundle
         await scene.refused("ConfigMap", "teams/team")
         assert "created" in await scene.write("ConfigMap", "good", team=True)
+
+
+async def test_policies_come_and_go(scene: Scene) -> None:
+    """An entry that no policy needs is removed, and with the last one the configuration; what is not known changes nothing."""
+    scene.closed, scene.open = [policy("teams", "ConfigMap")], [policy("secret-teams", "Secret")]
+    async with scene.run() as admission:
+        await eventually(lambda: scene.entries().keys() == {"open", "closed"}, "both entries are there")
+        policies = admission.policies
+        assert isinstance(policies, Both)
+        before, policies.unknown = scene.entries(), "the policies are being read"
+        policies.doors = (Door([]), Door([]))
+        admission.refresh()
+        await eventually(lambda: "being read" in admission.doors[CLUSTER].trouble, "it is said")
+        assert scene.entries() == before
+        policies.unknown = ""
+        policies.doors = (Door([policy("account-teams", "ServiceAccount")]), Door([]))
+        admission.refresh()
+        await eventually(lambda: scene.entries().keys() == {"open"}, "the other entry goes")
+        assert [r["resources"] for r in scene.entries()["open"]["rules"]] == [["serviceaccounts"]]
+        assert not admission.doors[CLUSTER].trouble
+        policies.doors = (Door([]), Door([]))
+        admission.refresh()
+        await eventually(lambda: scene.configuration() is None, "the configuration goes")
 
 
 async def test_exempt_namespaces_are_not_judged(scene: Scene, plane_api: Any) -> None:
