@@ -4,6 +4,7 @@ usage: python -m bench [run] [--sets kustomize,helm] [--sizes 100,500,1000,2000]
        python -m bench targets [--from FILE]         measure what the targets are about, and exit with 1 when one is missed
        python -m bench compare OLD NEW
        python -m bench chart RESULT SVG              draw how one commit's cost grows
+       python -m bench admission [--policies N] [--matching N] [--rate N] [--seconds N] [--json [FILE]]
        python -m bench profile SIZE                  what a cold sync spends its time on, by py-spy
 """
 
@@ -17,7 +18,7 @@ from typing import Any
 
 import orjson
 
-from bench import chart, profile, report, targets
+from bench import admission, chart, profile, report, targets
 from bench.measure import Bench
 
 FOLDER = Path(__file__).parent.parent / ".bench"
@@ -68,14 +69,30 @@ def _parser() -> argparse.ArgumentParser:
     drawn = commands.add_parser("chart", help="draw how the cost of one commit grows")
     drawn.add_argument("result", type=Path)
     drawn.add_argument("svg", type=Path)
+    asked = commands.add_parser("admission", help="what a question at admission costs")
+    asked.add_argument("--policies", type=int, default=100)
+    asked.add_argument("--matching", type=int, default=20, help="how many of them are about Pods")
+    asked.add_argument("--rate", type=float, default=50.0, help="questions a second")
+    asked.add_argument("--seconds", type=float, default=30.0)
+    asked.add_argument("--json", nargs="?", const="-", help="as JSON, into a file if one is named")
     spied = commands.add_parser("profile", help="what a cold sync spends its time on")
     spied.add_argument("size", type=int)
     return parser
 
 
+def _admission(chosen: argparse.Namespace) -> None:
+    result = admission.measure(chosen.policies, chosen.matching, chosen.rate, chosen.seconds, _say)
+    if chosen.json is None:
+        _print(admission.table(result))
+    elif chosen.json == "-":
+        _print([admission.as_json(result).decode()])
+    else:
+        Path(chosen.json).write_bytes(admission.as_json(result) + b"\n")
+
+
 def main(arguments: list[str]) -> int:
     """Returns the exit code: 0, or 1 when a target was missed."""
-    known = {"run", "targets", "compare", "chart", "profile", "-h", "--help"}
+    known = {"run", "targets", "compare", "chart", "profile", "admission", "-h", "--help"}
     chosen = _parser().parse_args(arguments if arguments and arguments[0] in known else ["run", *arguments])
     match chosen.command:
         case "compare":
@@ -84,6 +101,8 @@ def main(arguments: list[str]) -> int:
             chosen.svg.write_text(chart.growth(_read(chosen.result)))
         case "profile":
             _print(profile.cold(FOLDER / "profile", chosen.size, _say))
+        case "admission":
+            _admission(chosen)
         case "targets":
             results = _read(chosen.source) if chosen.source else _measure(targets.SIZES, chosen.json, chosen.rest)
             found = targets.verdicts(results)

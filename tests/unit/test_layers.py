@@ -25,6 +25,7 @@ LAYERS = {
     "dialects": 2,
     "targets": 3,
     "controller": 4,
+    "admission": 5,
     "server": 6,
     "cli": 7,
 }

@@ -11,6 +11,7 @@ import msgspec
 from taut.cli.policies import Found, Outcome
 from taut.model import verdict as model
 from taut.model.visible import clean, one_line
+from taut.policy.waiving import way_out
 
 _LEVELS = {model.Enforcement.DENY: "error", model.Enforcement.WARN: "warning", model.Enforcement.AUDIT: "note"}
 _BAD = frozenset({model.Outcome.FAIL, model.Outcome.ERROR, model.Outcome.WARN})
@@ -121,9 +122,7 @@ def _follows(verdict: model.Verdict) -> str:
 
 def _way_out(verdict: model.Verdict) -> str:
     """How to leave an object as it is, where that is taut's to say."""
-    if verdict.engine != "taut" or not verdict.denies:
-        return ""
-    return f"to leave it as it is, annotate the object: checks.taut.dev/{verdict.policy}: the reason"
+    return f"to leave it as it is, {way_out(verdict)}" if verdict.engine == "taut" and verdict.denies else ""
 
 
 def _difference(verdict: model.Verdict) -> str:

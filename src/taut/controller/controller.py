@@ -127,6 +127,8 @@ class Controller:
         self.fleet.on_removed = self._gone
         self._pins = pins
         self._news = ClusterNews(self.fleet, self.queue)
+        self.listeners: list[Callable[[Event], None]] = []
+        """Who else hears of changed objects, after the applications."""
         self.before_start: list[Callable[[], Awaitable[None]]] = []
         """What must be ready before the first source is read, and needs the clusters (credentials in Secrets)."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -413,6 +415,8 @@ class Controller:
     def on_event(self, event: Event) -> None:
         """News from a cluster."""
         self._news.on_event(event)
+        for listener in self.listeners:
+            listener(event)
 
     def on_state(self, cluster: str, kind: KindState) -> None:
         """A kind's watch is complete, fails, or works again: those who have objects of the kind are looked at."""

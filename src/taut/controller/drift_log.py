@@ -23,6 +23,9 @@ from taut.planning.redact import Redactor
 from taut.store.records import DriftEnd
 from taut.store.store import Store
 
+type UserOf = Callable[[ObjectRef, str, float], str | None]
+"""The user behind a field manager's change of an object at a time (Unix seconds, 0 when unknown); None when nobody knows."""
+
 
 class DriftLog:
     """Keeps the open drift records of applications, in memory and in the store alike."""
@@ -40,6 +43,8 @@ class DriftLog:
         self._redactor = redactor
         self._steady = steady
         self._clock = clock
+        self.user_of: UserOf = lambda _ref, _manager, _time: None
+        """Tells whose change it was, where somebody listens to admission."""
 
     async def note(self, state: AppState, planned: Planned, *, fresh: bool) -> None:
         """Compare what has drifted now with the open records: new ones are stored, those that are no more are settled.
@@ -59,7 +64,7 @@ class DriftLog:
         for record in await self._store.add_drift(new) if new else ():
             state.drift[(record.ref, record.path)] = record
             what = record.path or "the whole object"
-            text = f"{record.who or 'somebody'} changed {what}" if not record.missing else f"{what} was removed"
+            text = f"{_author(record)} changed {what}" if not record.missing else _removal(record, what)
             await self._store.add_event(state.key, record.noticed_at, "drift", text, object=str(record.ref))
 
     async def _settle_gone(self, state: AppState, plan: Plan, gone: list[DriftRecord], fresh: bool) -> None:
@@ -92,6 +97,7 @@ class DriftLog:
                 who=f.owner.manager,
                 operation=f.owner.operation,
                 changed_at=unix_seconds(f.owner.time),
+                user=self.user_of(change.ref, f.owner.manager, unix_seconds(f.owner.time)) or "",
                 noticed_at=now,
                 outcome=prospects[f.path][0],
                 reason=prospects[f.path][1],
@@ -182,8 +188,19 @@ def _from_plan(change: FieldChange) -> DriftFinding:
 
 
 def _differs(known: DriftRecord | None, found: DriftRecord) -> bool:
-    """Whether `found` says something that the open record does not say yet."""
+    """Whether `found` says something that the open record does not say yet. Who it was is known for a while only: that it is no more is no news."""
     if known is None:
         return True
     same = replace(found, id=known.id, noticed_at=known.noticed_at, outcome=known.outcome, reason=known.reason)
-    return same != known
+    return replace(same, user=known.user) != known
+
+
+def _author(record: DriftRecord) -> str:
+    """The user with the program, or whichever of both is known."""
+    if record.user and record.who:
+        return f"{record.user} ({record.who})"
+    return record.user or record.who or "somebody"
+
+
+def _removal(record: DriftRecord, what: str) -> str:
+    return f"{record.user} removed {what}" if record.user else f"{what} was removed"

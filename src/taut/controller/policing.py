@@ -44,6 +44,7 @@ _OPERATIONS = {
 }
 _MOST_TOLD = 10
 _NAMESPACES_KEPT = 500
+_UNWATCHED_SECONDS = 10
 
 
 @dataclass
@@ -172,6 +173,17 @@ class Policing:
         )
         return await self._policies(numbers) if numbers else None
 
+    async def anywhere_in(self, cluster: str) -> Policies | None:
+        """Everything that may be asked about objects of a cluster, whichever project they belong to. As `in_cluster` otherwise."""
+        places = enumerate(self._places)
+        numbers = tuple(n for n, place in places if any(match_name(p, cluster) for p in place.config.clusters))
+        return await self._policies(numbers) if numbers else None
+
+    @property
+    def now(self) -> float:
+        """Unix seconds: waivers run out."""
+        return self._clock()
+
     @property
     def service(self) -> PolicyService:
         """Who judges."""
@@ -277,17 +289,16 @@ class Policing:
             operation=operation,
             resource=f"{version}/{info.plural}" if info else "",
             namespaced=info.namespaced if info else None,
-            namespace_object=await self._namespace(cluster, namespace) if namespace else None,
+            namespace_object=await self.namespace(cluster, namespace) if namespace else None,
         )
 
-    async def _namespace(self, cluster: Cluster, name: str) -> Body | None:
-        """The namespace as it was read last, as long as the watch has seen no other version of it."""
+    async def namespace(self, cluster: Cluster, name: str) -> Body | None:
+        """The namespace as it was read last, as long as the watch has seen no other version of it; one that is not watched for some seconds."""
         ref = ObjectRef(cluster.name, NAMESPACE.group, NAMESPACE.kind, "", name)
         live = cluster.get(ref)
-        if live is None:
-            return None
+        version = live.resource_version if live is not None else f"unwatched {int(self._clock() / _UNWATCHED_SECONDS)}"
         kept = self._namespaces.get(ref)
-        if kept is not None and kept[0] == live.resource_version:
+        if kept is not None and kept[0] == version:
             return kept[1]
         try:
             body = await cluster.read(ref, "v1")
@@ -296,7 +307,7 @@ class Policing:
         if body is not None:
             if len(self._namespaces) >= _NAMESPACES_KEPT:
                 self._namespaces.clear()
-            self._namespaces[ref] = (live.resource_version, body)
+            self._namespaces[ref] = (version, body)
         return body
 
 

@@ -130,6 +130,9 @@ secrets:
       - {vault: [https://vault.example.com/transit/*], projects: [team-b]}
 webhook:
   secretFile: secrets/webhook
+admission:
+  listen: 127.0.0.1:9443
+  exemptNamespaces: [monitoring]
 """
 
 EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {

@@ -92,7 +92,7 @@ class About(msgspec.Struct, frozen=True):
     engine: str
     hash: str
     mutates: bool
-    fails_open: bool
+    fails_open: bool | None
     kinds: list[int]
 
 

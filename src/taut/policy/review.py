@@ -130,8 +130,8 @@ class Policy(Protocol):
         ...
 
     @property
-    def fails_open(self) -> bool:
-        """Whether the target may go on without it where it cannot be asked, as the policy says; by default it may not."""
+    def fails_open(self) -> bool | None:
+        """Whether the target may go on without it where it cannot be asked; None: the policy does not say."""
         ...
 
     def concerns(self, api_version: str, kind: str) -> bool:

@@ -8,9 +8,13 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from taut.admission.decision import Policies
+from taut.admission.judging import PolicedAdmission
+from taut.admission.service import admitting
 from taut.controller.controller import Controller
 from taut.controller.roots import RootState
 from taut.controller.status import object_statuses, problem_of
+from taut.dialects.config import FailurePolicy
 from taut.model.drift import DriftRecord
 from taut.model.errors import BadInput, TautError, Where
 from taut.model.live import LiveObject
@@ -269,14 +273,29 @@ class ControllerBackend:
 
 @asynccontextmanager
 async def serve_controller(
-    controller: Controller, *, listen: str, store: Path, webhook_secret: bytes | None, token_file: Path | None = None
+    controller: Controller,
+    *,
+    listen: str,
+    store: Path,
+    webhook_secret: bytes | None,
+    token_file: Path | None = None,
+    policies: Policies | None = None,
 ) -> AsyncGenerator[Serving]:
-    """Serve a controller's API for as long as the context is open."""
+    """Serve a controller's API, and its admission webhook if it is configured, for as long as the context is open."""
     backend = ControllerBackend(controller)
-    async with serving(
-        backend, listen=listen, store=store, webhook_secret=webhook_secret, token_file=token_file
-    ) as api:
-        yield api
+    api = serving(backend, listen=listen, store=store, webhook_secret=webhook_secret, token_file=token_file)
+    async with admitting(controller, policies or _policed(controller)) as admission, api as served:
+        if admission is not None and controller.policing is not None:
+            controller.policing.on_changed.append(admission.refresh)
+        yield served
+
+
+def _policed(controller: Controller) -> Policies | None:
+    config = controller.config.admission
+    if controller.policing is None or config is None:
+        return None
+    lenient = config.failure_policy is FailurePolicy.IGNORE
+    return PolicedAdmission(controller.policing, controller.fleet, lenient=lenient)
 
 
 def _means(ref: ObjectRef, kind: str, name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -301,6 +302,16 @@ class Store:
     async def noted(self, name: str) -> str | None:
         """The word that was remembered under a name."""
         return await self.run(partial(journal.get_note, name=name))
+
+    async def keep_secret(self, name: str, value: bytes | None) -> None:
+        """Remember a secret under a name, sealed; None forgets it."""
+        sealed = None if value is None else base64.b64encode(self._keyring.seal(value, f"secret {name}")).decode()
+        await self.note(f"secret {name}", sealed)
+
+    async def kept_secret(self, name: str) -> bytes | None:
+        """The secret that was remembered under a name."""
+        sealed = await self.noted(f"secret {name}")
+        return None if sealed is None else self._keyring.unseal(base64.b64decode(sealed), f"secret {name}")
 
     # Sealed cache, and comparing secrets; synchronous
 

@@ -2,7 +2,14 @@ from pathlib import Path
 
 import pytest
 
-from taut.dialects.config import Config, load_config, read_config
+from taut.dialects.config import (
+    AdmissionConfig,
+    AdmissionServiceConfig,
+    Config,
+    FailurePolicy,
+    load_config,
+    read_config,
+)
 from taut.model.errors import BadInput
 
 FULL = """
@@ -122,6 +129,17 @@ def test_several_faults_are_all_told(tmp_path: Path):
         ),
         ("projects:\n- {name: a, spec: {repositories: ['[']}}", 2, "projects[0].spec.repositories[0]", "no glob"),
         ("render: {workers: 0}", 1, "render.workers", "out of range"),
+        ("admission: {listen: 9443}", 1, "admission.listen", "cannot stand here"),
+        ("admission: {listen: abc}", 1, "admission.listen", "no address"),
+        ("admission:\n  listen: 0.0.0.0:9443", 2, "admission.listen", "not told how to find taut"),
+        ("admission:\n  url: http://taut:9443", 2, "admission.url", "over https only"),
+        ("admission:\n  url: https://", 2, "admission.url", "no host"),
+        ("admission:\n  url: https://a:b@taut/x", 2, "admission.url", "no user"),
+        ("admission:\n  url: https://taut:99999", 2, "admission.url", "no address"),
+        ("admission:\n  url: https://taut/x?y=1", 2, "admission.url", "no query"),
+        ("admission: {timeoutSeconds: 31}", 1, "admission.timeoutSeconds", "out of range"),
+        ("admission: {failurePolicy: maybe}", 1, "admission.failurePolicy", "'maybe' is not allowed"),
+        ("admission: {exemptNamespaces: [A_b]}", 1, "admission.exemptNamespaces[0]", "not allowed"),
     ],
 )
 def test_faults_have_line_and_field(text: str, line: int, field: str, what: str):
@@ -131,7 +149,27 @@ def test_faults_have_line_and_field(text: str, line: int, field: str, what: str)
     assert "hunter2" not in str(problems)
 
 
+def test_admission_as_it_is_written():
+    text = b"""
+admission:
+  listen: 0.0.0.0:9443
+  service: {namespace: taut, name: hook}
+  timeoutSeconds: 3
+  exemptNamespaces: [monitoring]
+  failurePolicy: fail
+"""
+    config, problems = read_config(text, "taut.yaml")
+    assert not problems
+    assert config is not None
+    assert config.admission is not None
+    assert config.admission.service == AdmissionServiceConfig(namespace="taut", name="hook", port=443)
+    assert config.admission.failure_policy is FailurePolicy.FAIL
+    assert (config.admission.timeout_seconds, config.admission.exempt_namespaces) == (3, ("monitoring",))
+    assert AdmissionConfig().listen == "127.0.0.1:9443"
+
+
 def test_the_defaults_are_safe():
     config = Config()
+    assert config.admission is None
     assert config.listen.startswith("127.0.0.1:")
     assert not config.webhook.secret_file

@@ -278,3 +278,23 @@ async def test_a_closed_store_says_so(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="closed"):
         await store.apps()
     assert store.blob_get("x") is None
+
+
+async def test_a_secret_is_kept_sealed(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "taut.db")
+    assert await store.kept_secret("key") is None
+    await store.keep_secret("key", SECRET_TEXT)
+    await store.keep_secret("other", b"\x00\xff")
+    await store.close()
+    kept = b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
+    assert SECRET_TEXT not in kept
+    store = Store.open(tmp_path / "taut.db")
+    assert await store.kept_secret("key") == SECRET_TEXT
+    assert await store.kept_secret("other") == b"\x00\xff"
+    moved = await store.noted("secret key")
+    await store.note("secret other", moved)
+    with pytest.raises(StoreError):
+        await store.kept_secret("other")
+    await store.keep_secret("key", None)
+    assert await store.kept_secret("key") is None
+    await store.close()

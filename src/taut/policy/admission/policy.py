@@ -67,9 +67,9 @@ class AdmissionPolicy:
         return self.document.get("kind") == "MutatingAdmissionPolicy"
 
     @property
-    def fails_open(self) -> bool:
+    def fails_open(self) -> bool | None:
         """As `failurePolicy` says."""
-        return self._spec.get("failurePolicy") == "Ignore"
+        return {"Ignore": True, "Fail": False}.get(str(self._spec.get("failurePolicy")))
 
     def concerns(self, api_version: str, kind: str) -> bool:
         """By the names of the resources in its rules."""

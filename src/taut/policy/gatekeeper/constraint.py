@@ -69,9 +69,9 @@ class Constraint:
         return False
 
     @property
-    def fails_open(self) -> bool:
-        """Gatekeeper's own webhook does, by default, for all constraints."""
-        return True
+    def fails_open(self) -> bool | None:
+        """Gatekeeper has this in its own webhook, and not in documents."""
+        return None
 
     def concerns(self, api_version: str, kind: str) -> bool:
         """By its kinds, and those that expand into them."""

@@ -72,9 +72,9 @@ class Mutators:
         return True
 
     @property
-    def fails_open(self) -> bool:
-        """Gatekeeper's own webhook does."""
-        return True
+    def fails_open(self) -> bool | None:
+        """Gatekeeper has this in its own webhook, and not in documents."""
+        return None
 
     def concerns(self, api_version: str, kind: str) -> bool:
         """Any kind may be."""

@@ -97,11 +97,11 @@ class KyvernoPolicy:
         return any(rule.mutates for rule in self.rules)
 
     @property
-    def fails_open(self) -> bool:
+    def fails_open(self) -> bool | None:
         """As `webhookConfiguration.failurePolicy` says, or the older `failurePolicy`."""
         webhook = self._spec.get("webhookConfiguration")
         newer = webhook.get("failurePolicy") if isinstance(webhook, dict) else None
-        return (newer or self._spec.get("failurePolicy")) == "Ignore"
+        return {"Ignore": True, "Fail": False}.get(str(newer or self._spec.get("failurePolicy")))
 
     def concerns(self, api_version: str, kind: str) -> bool:
         """Whether a rule may be about a kind."""

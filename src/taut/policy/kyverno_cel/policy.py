@@ -89,9 +89,9 @@ class CelPolicy:
         return self.document.get("kind") in MUTATING
 
     @property
-    def fails_open(self) -> bool:
+    def fails_open(self) -> bool | None:
         """As `failurePolicy` says."""
-        return self._own.get("failurePolicy") == "Ignore"
+        return {"Ignore": True, "Fail": False}.get(str(self._own.get("failurePolicy")))
 
     def concerns(self, api_version: str, kind: str) -> bool:
         """By the names of the resources in its rules."""

@@ -97,6 +97,11 @@ class Cluster:
         """The kind as it is served, None when it is not. Raises TargetError when the cluster cannot be asked."""
         return await self._kinds.info(ref)
 
+    async def kinds(self) -> Sequence[KindInfo]:
+        """Every kind that the cluster serves. Raises TargetError when the cluster cannot be asked."""
+        await self._discovery.capabilities()
+        return tuple(self._discovery.known.values())
+
     # What is there, from memory
 
     async def watch_kinds(
