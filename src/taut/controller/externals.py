@@ -20,6 +20,7 @@ from taut.controller.queue import Reason, WorkQueue
 from taut.controller.state import AppState
 from taut.dialects.config import ExternalSecretsConfig
 from taut.model.errors import TautError, Where
+from taut.model.live import KindInfo
 from taut.model.manifests import Body, Manifest, content_hash
 from taut.model.plan import Hold, HoldKind
 from taut.model.refs import AppKey, KindRef, ObjectRef
@@ -29,7 +30,7 @@ from taut.planning.rolling import rolled
 from taut.render.engine import RenderEngine
 from taut.render.protocols import Cache
 from taut.secrets.external.asking import Rules
-from taut.secrets.external.documents import GROUP, is_external, read_external
+from taut.secrets.external.documents import GROUP, KINDS, is_external, read_external
 from taut.secrets.external.resolve import Needs, Resolved, Wanted, expand, secret, values
 from taut.secrets.external.stores import StoreDocument
 from taut.targets.kubernetes.cluster import Cluster
@@ -122,6 +123,12 @@ class Externals:
         self._again(state, one.due.seconds)
         made = rolled(tuple(found), self._mac)
         return Resolution(made, tuple(one.holds), frozenset(one.unsettled), tuple(one.unresolved))
+
+    async def understood(self, cluster: Cluster, kind: KindRef) -> KindInfo | None:
+        """What is known of a kind that taut resolves itself, and the cluster need not serve; None for any other."""
+        if kind.group != GROUP or kind.kind not in KINDS or not await self._is_ours(cluster):
+            return None
+        return KindInfo(kind, kind.kind.lower() + "s", not kind.kind.startswith("Cluster"), ("v1", "v1beta1"))
 
     async def _is_ours(self, cluster: Cluster) -> bool:
         """By default the operator does it where its kinds are served: two would write one Secret."""
@@ -221,7 +228,7 @@ class _One:
         try:
             bodies = await self._bodies(manifest)
         except TautError as error:
-            self._held(manifest, (), str(error))
+            self._held(manifest, (), error)
             return
         for body in bodies:
             made = await self._secret(Manifest(body, manifest.origin))
@@ -250,7 +257,7 @@ class _One:
             body = await secret(wanted, found.data, self._needs)
             return await self._as_created(wanted, ref, body)
         except TautError as error:
-            self._held(manifest, (ref,), str(error))
+            self._held(manifest, (ref,), error)
             return None
 
     async def _values(self, wanted: Wanted, ref: ObjectRef) -> Resolved | None:
@@ -268,7 +275,7 @@ class _One:
             if kept is None:
                 raise
             self.unresolved.append(
-                f"the values of {rfc3339(kept.at)} stay in Secret {ref.namespace}/{ref.name}: {error}"
+                f"the values of {rfc3339(kept.at)} stay in Secret {ref.namespace}/{ref.name}: {_short(error)}"
             )
             return Resolved(kept.data, kept.missing)
         self._externals.remember(ref, _Kept(spec, now, dict(found.data), found.missing))
@@ -302,18 +309,26 @@ class _One:
         annotations = {**(metadata.get("annotations") or {}), PRUNE: "false", DELETE: "false"}
         return {**body, "metadata": {**metadata, "annotations": annotations}}
 
-    def _held(self, manifest: Manifest, refs: tuple[ObjectRef, ...], why: str) -> None:
+    def _held(self, manifest: Manifest, refs: tuple[ObjectRef, ...], error: TautError) -> None:
         self.due.soon(_LONGEST_RETRY)
+        where = _where(manifest)
+        place = ", ".join(filter(None, (f"{where.file}:{where.line}" if where.file else "", error.where.field)))
+        why = f"{where.object} ({place}) cannot be resolved: {_short(error)}"
         for ref in refs:
-            self._held_ref(ref, f"{manifest.kind} {manifest.namespace}/{manifest.name} cannot be resolved: {why}")
+            self._held_ref(ref, why)
         if not refs:
-            self.holds.append(Hold(HoldKind.SECRET, f"{manifest.kind} {manifest.name}: {why}", approvable=False))
+            self.holds.append(Hold(HoldKind.SECRET, why, approvable=False))
 
     def _held_ref(self, ref: ObjectRef, why: str) -> None:
         """It is neither written nor taken for removed; everything else goes on."""
         self.unsettled.add(ref)
         self.unresolved.append(why)
         self.holds.append(Hold(HoldKind.SECRET, why, (ref,), approvable=False))
+
+
+def _short(error: TautError) -> str:
+    """Without its place, which is told already."""
+    return f"{error.what} ({error.advice})" if error.advice else error.what
 
 
 def _where(manifest: Manifest) -> Where:

@@ -58,6 +58,10 @@ class Completes(Protocol):
 class Resolves(Protocol):
     """Makes Secrets of the documents that ask for them."""
 
+    async def understood(self, cluster: Cluster, kind: KindRef) -> KindInfo | None:
+        """What is known of a kind that the cluster need not serve."""
+        ...
+
     async def resolved(self, state: AppState, cluster: Cluster, manifests: tuple[Manifest, ...]) -> Resolution:
         """The manifests with a Secret in the place of each such document."""
         ...
@@ -272,6 +276,9 @@ class Wanting:
     ) -> tuple[Normalised, Callable[[Manifest], bool | None]]:
         kinds = {KindRef(m.group, m.kind) for m in _flat(manifests)}
         known: dict[KindRef, KindInfo | None] = {kind: await cluster.kind(kind) for kind in kinds}
+        if self._externals is not None:
+            for kind in [k for k, info in known.items() if info is None]:
+                known[kind] = await self._externals.understood(cluster, kind)
         result = normalise(manifests, cluster=cluster.name, namespace=state.app.spec.target.namespace, kinds=known.get)
 
         def scope(manifest: Manifest) -> bool | None:
