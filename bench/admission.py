@@ -26,10 +26,9 @@ from bench.report import markdown
 from taut.admission.certificates import renewed, server_context
 from taut.admission.decision import NOTHING, Decision, Interests, Reviewer
 from taut.admission.server import AdmissionServer, bind, listening
-from taut.model.verdict import Enforcement, Outcome
-from taut.policy.engines import build
-from taut.policy.judge import Judge
-from taut.policy.review import Given, Nothing, Review
+from taut.model.verdict import Enforcement
+from taut.policy.review import Given, Review
+from taut.policy.service import PolicyService, PolicySet
 
 CLUSTER = "bench"
 OTHERS = ("Service", "Ingress", "ConfigMap", "PersistentVolumeClaim", "NetworkPolicy", "Role", "Secret", "Namespace")
@@ -167,14 +166,12 @@ def question(number: int, generator: random.Random) -> bytes:
     return orjson.dumps({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request})
 
 
-class InProcess:
-    """Judges in the server's own process: the least that any reviewer costs."""
+class InWorkers:
+    """Judges as a running taut does: in a worker, in its prison."""
 
     def __init__(self, given: Sequence[dict[str, Any]]) -> None:
-        built = build([Given(d) for d in given])
-        if built.troubles:
-            raise SystemExit(f"bench: {built.troubles[0].policy}: {built.troubles[0].what}")
-        self._judge = Judge(built.policies)
+        self._set = PolicySet.of(Given(d) for d in given)
+        self._service = PolicyService(workers=1)
 
     @property
     def open(self) -> Reviewer:
@@ -188,21 +185,34 @@ class InProcess:
         return NOTHING
 
     async def review(self, cluster: str, review: Review) -> Decision:
-        verdicts = self._judge.judge(review, Nothing()).verdicts
-        bad = [v for v in verdicts if v.result in (Outcome.FAIL, Outcome.WARN, Outcome.ERROR)]
+        (said,) = await self._service.validate(self._set, [review], None)
+        bad = said.verdicts
         return Decision(tuple(v for v in bad if v.denies), tuple(v for v in bad if v.enforcement is Enforcement.WARN))
+
+    async def ready(self) -> None:
+        """Have a worker with the policies compiled, as it has after the first question."""
+        described = await self._service.describe(self._set)
+        if described.troubles:
+            raise SystemExit(f"bench: {described.troubles[0].policy}: {described.troubles[0].what}")
+
+    async def close(self) -> None:
+        """End the worker."""
+        await self._service.close()
 
 
 def _serve(pipe: Connection, total: int, matching: int) -> None:
     """The server's process: it says where it listens, and ends when the pipe does."""
 
     async def main() -> None:
-        server = AdmissionServer([CLUSTER], InProcess(documents(total, matching)), lambda _c, _q: None, timeout=10)
+        policies = InWorkers(documents(total, matching))
+        await policies.ready()
+        server = AdmissionServer([CLUSTER], policies, lambda _c, _q: None, timeout=10)
         made = renewed(None, ("127.0.0.1",), time.time())
         sock = bind("127.0.0.1:0")
         async with listening(server, sock, server_context(made)):
             pipe.send((f"https://127.0.0.1:{sock.getsockname()[1]}", made.bundle))
             await asyncio.to_thread(_until_closed, pipe)
+        await policies.close()
 
     asyncio.run(main())
 
@@ -234,7 +244,7 @@ class Server:
 
     @property
     def cpu(self) -> float:
-        """CPU seconds of its process."""
+        """CPU seconds of its process, and of the worker below it."""
         return cpu_of(self._process.pid or 0)
 
     def session(self) -> aiohttp.ClientSession:
@@ -279,7 +289,7 @@ async def _at_rate(server: Server, rate: float, seconds: float) -> tuple[list[fl
 async def _saturated(server: Server) -> float:
     """Questions a second with more clients than it can serve."""
     generator = random.Random(7)
-    questions = [question(n, generator) for n in range(200)]
+    questions = [question(n, generator) for n in range(5_000)]  # each is another: no answer is one that was kept
     count, end = 0, time.perf_counter() + _SATURATION_SECONDS
     async with server.session() as session:
 

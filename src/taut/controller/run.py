@@ -121,7 +121,7 @@ async def running(config: Config) -> AsyncGenerator[Controller]:
         engine = _engine(config, store, sources)
         stack.push_async_callback(engine.close)
         redactor = Redactor(key=store.mac(b"redaction").encode())
-        policies = PolicyService() if config.policies else None
+        policies = PolicyService(idle_seconds=_policy_idle(config)) if config.policies else None
         if policies is not None:
             stack.push_async_callback(policies.close)
         sops = SopsKeys(config.secrets.sops.keys, clusters)
@@ -134,6 +134,11 @@ async def running(config: Config) -> AsyncGenerator[Controller]:
         credentials.on_change = controller.watch.poke_failing
         controller.before_start.append(credentials.load)
         yield controller
+
+
+def _policy_idle(config: Config) -> float:
+    """Who is asked at admission keeps a worker: API servers wait for its answers."""
+    return 3600.0 if config.admission is not None else 30.0
 
 
 def limits_of(config: Config) -> Limits:

@@ -104,11 +104,18 @@ class PolicyService:
 
     def __init__(self, *, workers: int = 1, limits: Limits = LIMITS, idle_seconds: float = _IDLE_SECONDS) -> None:
         self._limits = limits
-        self._pool = Pool(JUDGING, lambda: Prison(limits=limits), size=workers, idle_seconds=idle_seconds)
+        self._pool = Pool(
+            JUDGING, lambda: Prison(limits=limits), size=workers, idle_seconds=idle_seconds, ends_nursery=True
+        )
         self._kept: OrderedDict[bytes, tuple[Verdict, ...]] = OrderedDict()
         self._not_about: set[tuple[str, str, str]] = set()
         self.evaluations = 0
         """How many reviews went to a worker."""
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The process ids of all workers, for those who watch."""
+        return self._pool.pids
 
     async def close(self) -> None:
         """End all workers."""

@@ -318,7 +318,11 @@ def _pid_namespace() -> int:
 
 
 class Pool:
-    """At most `size` workers at a time. An idle worker ends after `idle_seconds`; each serves at most some hundred jobs."""
+    """At most `size` workers at a time. An idle worker ends after `idle_seconds`; each serves at most some hundred jobs.
+
+    With `ends_nursery` the process that starts workers ends with the last of them: then nothing is held while nothing is to do, and the next
+    worker takes a few hundred milliseconds longer to start.
+    """
 
     def __init__(
         self,
@@ -328,7 +332,10 @@ class Pool:
         size: int,
         idle_seconds: float,
         on_start: Callable[[Held], None] | None = None,
+        ends_nursery: bool = False,
     ) -> None:
+        self._ends_nursery = ends_nursery
+        self._starting = 0
         self._trade = trade
         self._prison = prison
         self._nursery = Nursery(trade)
@@ -392,7 +399,11 @@ class Pool:
             if worker.alive:
                 return worker
             await worker.kill("")
-        worker = await Worker.start(self._prison(), self._nursery)
+        self._starting += 1
+        try:
+            worker = await Worker.start(self._prison(), self._nursery)
+        finally:
+            self._starting -= 1
         if self._on_start:
             self._on_start(worker.held)
         return worker
@@ -414,3 +425,5 @@ class Pool:
             old = [w for w in self._idle if w.idle_since <= bound]
             self._idle = [w for w in self._idle if w.idle_since > bound]
             await asyncio.gather(*(w.retire() for w in old))
+        if self._ends_nursery and not self._busy and not self._starting and not self._idle:
+            await self._nursery.close()

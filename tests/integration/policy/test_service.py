@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
 
+from support.kubernetes import eventually
 from taut.model.manifests import Body
 from taut.model.verdict import Outcome
 from taut.policy.messages import Description
 from taut.policy.review import Given, NotKnown, Review
 from taut.policy.service import LIMITS, PolicyService, PolicySet
 from taut.prison.limits import Limits
+from taut.prison.pool import descendants
 
 pytestmark = pytest.mark.integration
 
@@ -210,6 +213,17 @@ async def test_a_policy_without_end_is_stopped_and_the_others_are_judged() -> No
         ("team", Outcome.FAIL),
     ]
     assert "took longer than 1.5 s" in slow.verdicts[0].message
+    await service.close()
+
+
+async def test_nothing_is_left_when_nothing_is_to_do() -> None:
+    service = PolicyService(idle_seconds=0.2)
+    policies = PolicySet.of([TEAM])
+    before = set(descendants(os.getpid()))
+    for number in range(2):
+        await service.validate(policies, [Review(_config_map(f"bad-{number}"))], None)
+        assert set(descendants(os.getpid())) - before
+        await eventually(lambda: not set(descendants(os.getpid())) - before, "the worker and its nursery have ended")
     await service.close()
 
 
