@@ -1,7 +1,7 @@
 """`python -m bench`: measure taut beside the floor, compare two results, hold a result against the targets.
 
-usage: python -m bench [run] [--sets kustomize,helm] [--sizes 100,500,1000,2000] [--rest SECONDS] [--json FILE]
-       python -m bench targets [--from FILE]         measure what the targets are about, and exit with 1 when one is missed
+usage: python -m bench [run] [--sets kustomize,helm] [--sizes 100,500,1000,2000] [--rest SECONDS] [--policies] [--json FILE]
+       python -m bench targets [--policies] [--from FILE]         measure what the targets are about, and exit with 1 when one is missed
        python -m bench compare OLD NEW
        python -m bench chart RESULT SVG              draw how one commit's cost grows
        python -m bench admission [--policies N] [--matching N] [--rate N] [--seconds N] [--json [FILE]]
@@ -33,13 +33,14 @@ def _print(lines: Sequence[str]) -> None:
     print("\n".join(lines), flush=True)
 
 
-def _measure(sizes: Mapping[str, Sequence[int]], file: Path, rest: float) -> list[dict[str, Any]]:
+def _measure(sizes: Mapping[str, Sequence[int]], file: Path, rest: float, *, policies: bool) -> list[dict[str, Any]]:
     """Measure, and keep what there is after each size: a long run that is stopped has not been for nothing."""
     results: list[dict[str, Any]] = []
     file.parent.mkdir(parents=True, exist_ok=True)
     for kind, counts in sizes.items():
         for count in counts:
-            results.append(Bench(FOLDER / f"{kind}-{count}", kind, count, _say).run(rest=rest).as_json())
+            bench = Bench(FOLDER / f"{kind}-{count}", kind, count, _say, policies=policies)
+            results.append(bench.run(rest=rest).as_json())
             file.write_bytes(orjson.dumps(results, option=orjson.OPT_INDENT_2))
     _say(f"written to {file}")
     return results
@@ -63,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     for each in (run, held):
         each.add_argument("--rest", type=float, default=_REST, help="how many seconds to look at taut at rest")
         each.add_argument("--json", type=Path, default=FOLDER / "result.json")
+        each.add_argument("--policies", action="store_true", help="with twenty policies that complete and judge")
     compare = commands.add_parser("compare", help="two results side by side")
     compare.add_argument("old", type=Path)
     compare.add_argument("new", type=Path)
@@ -104,13 +106,18 @@ def main(arguments: list[str]) -> int:
         case "admission":
             _admission(chosen)
         case "targets":
-            results = _read(chosen.source) if chosen.source else _measure(targets.SIZES, chosen.json, chosen.rest)
+            results = (
+                _read(chosen.source)
+                if chosen.source
+                else _measure(targets.SIZES, chosen.json, chosen.rest, policies=chosen.policies)
+            )
             found = targets.verdicts(results)
             _print([*report.table(results), *targets.table(found)])
             return 0 if all(v.met for v in found) else 1
         case _:
             sizes = [int(size) for size in chosen.sizes.split(",")]
-            _print(report.table(_measure(dict.fromkeys(chosen.sets.split(","), sizes), chosen.json, chosen.rest)))
+            sets = dict.fromkeys(chosen.sets.split(","), sizes)
+            _print(report.table(_measure(sets, chosen.json, chosen.rest, policies=chosen.policies)))
     return 0
 
 

@@ -21,7 +21,7 @@ from typing import Any
 from demo.ports import free_port
 from tests.support.audit import AuditLog
 
-from bench import machine
+from bench import machine, policies
 from bench.api import Eyes
 from bench.repositories import OBJECTS, SHARED, Repository
 from bench.subject import Subject
@@ -47,6 +47,7 @@ class Measured:
     applications: int
     objects: int = 0
     scenarios: dict[str, Numbers] = field(default_factory=dict)
+    policies: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """For the file."""
@@ -56,11 +57,12 @@ class Measured:
 class Bench:
     """Measures one set at one size, in a folder of its own."""
 
-    def __init__(self, folder: Path, kind: str, count: int, say: Say) -> None:
+    def __init__(self, folder: Path, kind: str, count: int, say: Say, *, policies: bool = False) -> None:
         self.folder, self.count, self._say = folder, count, say
+        self._policies = policies
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        self.result = Measured(kind, count, count * OBJECTS)
+        self.result = Measured(kind, count, count * OBJECTS, policies=policies)
         self.repository = Repository(folder / "git", kind, count)
 
     def run(self, *, rest: float = _REST, idle: float = _IDLE) -> Measured:
@@ -74,7 +76,8 @@ class Bench:
         """Have something done with a taut that is not running yet, on an empty control plane."""
         with _git_server(self.folder / "git") as url, self._plane("taut") as plane:
             self.repository.fill(f"{url}/fleet.git")
-            subject = Subject(self.folder / "taut", plane, f"{url}/fleet.git")
+            judged = f"{url}/{policies.write(self.folder / 'git').name}" if self._policies else ""
+            subject = Subject(self.folder / "taut", plane, f"{url}/fleet.git", judged)
             try:
                 work(Scenarios(self, plane, subject))
             finally:

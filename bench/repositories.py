@@ -86,9 +86,9 @@ class Repository:
     def __init__(self, folder: Path, kind: str, count: int) -> None:
         self.kind, self.count = kind, count
         self.bare, self.clone = folder / "fleet.git", folder / "fleet"
-        self._git("init", "--quiet", "--bare", "--initial-branch=main", str(self.bare))
-        self._git("init", "--quiet", "--initial-branch=main", str(self.clone))
-        self._git("remote", "add", "origin", str(self.bare), cwd=self.clone)
+        git("init", "--quiet", "--bare", "--initial-branch=main", str(self.bare))
+        git("init", "--quiet", "--initial-branch=main", str(self.clone))
+        git("remote", "add", "origin", str(self.bare), cwd=self.clone)
         self.names = tuple(f"app-{number:04d}" for number in range(count))
 
     def fill(self, url: str) -> None:
@@ -121,24 +121,24 @@ class Repository:
         """Commit and push; the answer is the commit."""
         if change is not None:
             self._write(change.file, change.content)
-        self._git("add", "--all", cwd=self.clone)
-        self._git("commit", "--quiet", "--allow-empty", "-m", message, cwd=self.clone)
-        self._git("push", "--quiet", "origin", "main", cwd=self.clone)
-        return self._git("rev-parse", "HEAD", cwd=self.clone).strip()
+        git("add", "--all", cwd=self.clone)
+        git("commit", "--quiet", "--allow-empty", "-m", message, cwd=self.clone)
+        git("push", "--quiet", "origin", "main", cwd=self.clone)
+        return git("rev-parse", "HEAD", cwd=self.clone).strip()
 
     def _write(self, file: str, content: str) -> None:
         path = self.clone / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
 
-    def _git(self, *argv: str, cwd: Path | None = None) -> str:
-        who = {
-            f"GIT_{role}_{part}": "bench@example.com" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")
-        }
-        environment = {"PATH": os.environ["PATH"], "GIT_CONFIG_GLOBAL": os.devnull, **who}
-        return subprocess.run(
-            ["git", *argv], cwd=cwd, env=environment, check=True, stdout=subprocess.PIPE, text=True
-        ).stdout
+
+def git(*argv: str, cwd: Path | None = None) -> str:
+    """Run git, as somebody who is always the same."""
+    who = {f"GIT_{role}_{part}": "bench@example.com" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")}
+    environment = {"PATH": os.environ["PATH"], "GIT_CONFIG_GLOBAL": os.devnull, **who}
+    return subprocess.run(
+        ["git", *argv], cwd=cwd, env=environment, check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
 
 
 def _data(value: str) -> str:

@@ -27,9 +27,9 @@ _QUIET_CPU = 0.03
 
 
 class Subject:
-    """One folder with a `taut.yaml`, its store, and the process. `url` is the repository."""
+    """One folder with a `taut.yaml`, its store, and the process. `url` is the repository, `policies` that of the policies (empty: none)."""
 
-    def __init__(self, folder: Path, plane: Plane, url: str) -> None:
+    def __init__(self, folder: Path, plane: Plane, url: str, policies: str = "") -> None:
         self.folder, self.url = folder, url
         self.log = folder / "taut.log"
         (folder / "run").mkdir(parents=True)
@@ -39,6 +39,7 @@ class Subject:
             f"clusters: [{{name: local, kubeconfig: {plane.kubeconfig}}}]\n"
             f'roots: [{{name: bench, git: "{url}", ref: main, path: taut, poll: 30s}}]\n'
             "webhook: {secretFile: secret}\n"
+            + (f'policies: [{{name: bench, git: "{policies}", ref: main, poll: 30s}}]\n' if policies else "")
         )
         self.environment = {**os.environ, "XDG_RUNTIME_DIR": str(folder / "run"), "GIT_CONFIG_GLOBAL": os.devnull}
         self.process: subprocess.Popen[bytes] | None = None

@@ -123,6 +123,8 @@ class Controller:
         )
         self.watch = SourceWatch(self.sources, self.fleet, self.queue, self._source_moved)
         self.fleet.head_of = self.watch.head
+        if self.policing is not None:
+            self.watch.on_poke = self.policing.warm
         self.roots.on_changed = self._track
         self.fleet.on_removed = self._gone
         self._pins = pins

@@ -1,4 +1,6 @@
-"""What policies made of an application's objects, sealed in the cache of renders: a restart asks no policy anew."""
+"""What policies made of an application's objects, sealed in the cache of renders: neither a restart nor a commit asks anew about an object that
+is as it was.
+"""
 
 from __future__ import annotations
 
@@ -13,30 +15,30 @@ from taut.render.protocols import Cache
 
 
 class _Kept(msgspec.Struct, frozen=True, array_like=True):
-    key: str
-    bodies: dict[int, Body]
+    policies: str
+    bodies: dict[str, Body | None]
 
 
 class KeptCompletions:
-    """Remembers the last completion of each application."""
+    """Remembers the last completion of each application: for the key of each object the completed one, None where it stays as it is."""
 
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
 
-    def remember(self, app: AppKey, key: str, bodies: Mapping[int, Body]) -> None:
-        """Keep the objects that were completed, by their places. `key` says everything that decides them."""
-        self._cache.put(_place(app), packed(_Kept(key, dict(bodies))))
+    def remember(self, app: AppKey, policies: str, bodies: Mapping[str, Body | None]) -> None:
+        """Keep what the policies with this hash made of objects. A key says everything else that decides it."""
+        self._cache.put(_place(app), packed(_Kept(policies, dict(bodies))))
 
-    def recall(self, app: AppKey, key: str) -> dict[int, Body] | None:
-        """What was kept under this key; None when it was something else."""
+    def recall(self, app: AppKey, policies: str) -> dict[str, Body | None]:
+        """What was kept of these policies."""
         data = self._cache.get(_place(app))
         if data is None:
-            return None
+            return {}
         try:
             kept = msgspec.msgpack.decode(data, type=_Kept)
         except msgspec.MsgspecError:
-            return None
-        return kept.bodies if kept.key == key else None
+            return {}
+        return kept.bodies if kept.policies == policies else {}
 
 
 def _place(app: AppKey) -> str:

@@ -120,6 +120,11 @@ class Policing:
         for place in self._places:
             yield Watched(place.config.git, place.config.poll_seconds, place.config.credentials)
 
+    def warm(self) -> None:
+        """Something was pushed: have workers with the policies ready when it is rendered."""
+        for policies in self._built.values():
+            self._service.warm(policies.set)
+
     async def look(self, url: str | None = None) -> None:
         """Read the policies of this repository (None: of all) as it is now; applications that others hold for are looked at again."""
         before = {number: place.documents for number, place in enumerate(self._places)}
@@ -221,7 +226,7 @@ class Policing:
     # Before the plan
 
     async def completed(
-        self, state: AppState, cluster: Cluster, manifests: tuple[Manifest, ...], render_key: str
+        self, state: AppState, cluster: Cluster, manifests: tuple[Manifest, ...]
     ) -> tuple[Manifest, ...]:
         """The manifests as the policies complete them. What was completed before is remembered, also through a restart.
 
@@ -230,16 +235,21 @@ class Policing:
         policies = await self.of(state)
         if policies is None or not policies.mutates:
             return manifests
-        key = content_hash([policies.set.hash, render_key, [str(m) for m in manifests]])
-        kept = self._kept.recall(state.key, key)
-        if kept is None:
-            reviews = [await self._review(cluster, Operation.CREATE, m.body, None) for m in manifests]
+        kept = self._kept.recall(state.key, policies.set.hash)
+        keys = [content_hash([cluster.name, m.body]) for m in manifests]
+        found = {key: kept[key] for key in keys if key in kept}
+        asked = [n for n, key in enumerate(keys) if key not in found]
+        if asked:
+            reviews = [await self._review(cluster, Operation.CREATE, manifests[n].body, None) for n in asked]
             said = await self._service.complete(policies.set, reviews, ClusterLookups(cluster, policies.synced))
             _refuse(said)
-            kept = {n: s.body for n, s in enumerate(said) if s.body is not None}
-            if not any(s.looked for s in said):
-                self._kept.remember(state.key, key, kept)
-        return tuple(Manifest(kept[n], m.origin) if n in kept else m for n, m in enumerate(manifests))
+            found |= {keys[n]: s.body for n, s in zip(asked, said, strict=True)}
+            again = {keys[n] for n, s in zip(asked, said, strict=True) if s.looked}
+            self._kept.remember(state.key, policies.set.hash, {k: b for k, b in found.items() if k not in again})
+        made = [found[key] for key in keys]
+        if not any(made):
+            return manifests
+        return tuple(m if body is None else Manifest(body, m.origin) for m, body in zip(manifests, made, strict=True))
 
     # On the plan
 

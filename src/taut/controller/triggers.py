@@ -79,6 +79,8 @@ class SourceWatch:
         """Addresses where applications came or went since it was last asked where their sources are."""
         self._settled = Readers()
         self._placed: dict[AppKey, tuple[Application, tuple[Spot, ...]]] = {}
+        self.on_poke: Callable[[], None] = lambda: None
+        """Hears that something was pushed, before it is fetched."""
         self.fetches = 0
         self.failing: dict[Place, TautError] = {}
         """What is wrong with a repository, a chart or an artifact."""
@@ -123,6 +125,8 @@ class SourceWatch:
             if asked is None or any(same_repository(url, u) for u in asked):
                 event.set()
                 count += 1
+        if count:
+            self.on_poke()
         return count
 
     def poke_failing(self) -> None:

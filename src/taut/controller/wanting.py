@@ -49,7 +49,7 @@ class Completes(Protocol):
     """Policies that complete what is rendered."""
 
     async def completed(
-        self, state: AppState, cluster: Cluster, manifests: tuple[Manifest, ...], render_key: str
+        self, state: AppState, cluster: Cluster, manifests: tuple[Manifest, ...]
     ) -> tuple[Manifest, ...]:
         """The manifests as the policies complete them."""
         ...
@@ -178,7 +178,7 @@ class Wanting:
     ) -> Desired:
         normalised, scopes = await self._normalise(state, cluster, rendered.manifests)
         if self._policing is not None:
-            manifests = await self._policing.completed(state, cluster, normalised.manifests, rendered.key)
+            manifests = await self._policing.completed(state, cluster, normalised.manifests)
             if manifests is not normalised.manifests:
                 normalised, scopes = await self._normalise(state, cluster, manifests)
         _refuse(check_manifests(project, state.app, ((m, scopes(m)) for m in normalised.manifests)))

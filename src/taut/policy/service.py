@@ -6,6 +6,8 @@ a verdict of ERROR, and the others are judged.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
@@ -109,8 +111,20 @@ class PolicyService:
         )
         self._kept: OrderedDict[bytes, tuple[Verdict, ...]] = OrderedDict()
         self._not_about: set[tuple[str, str, str]] = set()
+        self._warming: asyncio.Task[None] | None = None
         self.evaluations = 0
         """How many reviews went to a worker."""
+
+    def warm(self, policies: PolicySet) -> None:
+        """Have a worker with this set started, if there is none: whoever asks in a moment does not wait for it."""
+        if self._pool.pids or (self._warming is not None and not self._warming.done()):
+            return
+
+        async def ready() -> None:
+            with contextlib.suppress(PolicyError):  # whoever asks then is told
+                await self.describe(policies)
+
+        self._warming = asyncio.create_task(ready(), name="policies are warmed")
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -119,6 +133,8 @@ class PolicyService:
 
     async def close(self) -> None:
         """End all workers."""
+        if self._warming is not None:
+            self._warming.cancel()
         await self._pool.close()
 
     async def describe(self, policies: PolicySet, kinds: Sequence[tuple[str, str]] = ()) -> Description:
