@@ -101,6 +101,23 @@ class Said:
     looked: bool = False
 
 
+type _Waiting = tuple[Judging, asyncio.Future[list[Answer]]]
+
+
+@dataclass
+class _Crowd:
+    """Those who ask the same set in the same way."""
+
+    waiting: list[_Waiting] = field(default_factory=list[_Waiting])
+    task: asyncio.Task[None] | None = None
+
+
+def _tell(waiting: Iterable[_Waiting], error: Exception) -> None:
+    for _, future in waiting:
+        if not future.done():
+            future.set_exception(error)
+
+
 class PolicyService:
     """Judges in workers. To be used by one event loop."""
 
@@ -112,6 +129,7 @@ class PolicyService:
         self._kept: OrderedDict[bytes, tuple[Verdict, ...]] = OrderedDict()
         self._not_about: set[tuple[str, str, str]] = set()
         self._warming: asyncio.Task[None] | None = None
+        self._crowds: dict[object, _Crowd] = {}
         self.evaluations = 0
         """How many reviews went to a worker."""
 
@@ -133,8 +151,10 @@ class PolicyService:
 
     async def close(self) -> None:
         """End all workers."""
-        if self._warming is not None:
-            self._warming.cancel()
+        tasks = [self._warming, *(crowd.task for crowd in self._crowds.values())]
+        for task in tasks:
+            if task is not None:
+                task.cancel()
         await self._pool.close()
 
     async def describe(self, policies: PolicySet, kinds: Sequence[tuple[str, str]] = ()) -> Description:
@@ -185,13 +205,45 @@ class PolicyService:
                 open_.append(number)
             else:
                 found[number] = Said(kept)
-        for first in range(0, len(open_), _AT_ONCE):
-            numbers = open_[first : first + _AT_ONCE]
-            job = Judging(policies.hash, [reviews[n] for n in numbers], completes, validates, without=without)
-            for number, answer in zip(numbers, await self._answers(policies, job, lookups), strict=True):
+        if open_:
+            job = Judging(policies.hash, [reviews[n] for n in open_], completes, validates, without=without)
+            for number, answer in zip(open_, await self._together(policies, job, lookups), strict=True):
                 found[number] = Said(answer.verdicts, answer.body, answer.looked)
                 self._keep(policies, reviews[number], keys[number], answer)
         return [said or Said() for said in found]
+
+    async def _together(self, policies: PolicySet, job: Judging, lookups: Lookups | None) -> list[Answer]:
+        """The answers. What several ask of one set while a worker is at it goes to the worker as one job."""
+        key = (policies.hash, job.completes, job.validates, job.without, lookups)
+        crowd = self._crowds.get(key)
+        if crowd is None:
+            crowd = self._crowds[key] = _Crowd()
+            crowd.task = asyncio.create_task(self._serve(key, crowd, policies, lookups), name="policies are asked")
+        waiting: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
+        crowd.waiting.append((job, waiting))
+        return await waiting
+
+    async def _serve(self, key: object, crowd: _Crowd, policies: PolicySet, lookups: Lookups | None) -> None:
+        try:
+            while crowd.waiting:
+                taken, crowd.waiting = crowd.waiting, []
+                asking = [(job, waiting) for job, waiting in taken if not waiting.done()]
+                reviews = [review for job, _ in asking for review in job.reviews]
+                answers: list[Answer] = []
+                try:
+                    for first in range(0, len(reviews), _AT_ONCE):
+                        part = msgspec.structs.replace(asking[0][0], reviews=reviews[first : first + _AT_ONCE])
+                        answers += await self._answers(policies, part, lookups)
+                except Exception as error:  # noqa: BLE001 (everybody who waits has to hear of it)
+                    _tell(asking, error)
+                    continue
+                for job, waiting in asking:
+                    mine, answers = answers[: len(job.reviews)], answers[len(job.reviews) :]
+                    if not waiting.done():
+                        waiting.set_result(mine)
+        finally:
+            del self._crowds[key]
+            _tell(crowd.waiting, PolicyError("taut is stopping"))
 
     def _recall(self, key: bytes) -> tuple[Verdict, ...] | None:
         kept = self._kept.get(key)
