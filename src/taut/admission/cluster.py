@@ -9,6 +9,7 @@ from typing import Protocol
 
 from taut.admission.decision import Interests, Policies
 from taut.admission.interests import resources, rules_for_managed
+from taut.admission.notes import note_of
 from taut.admission.registration import KIND, Registration, Service, Wish, name_of, wanted
 from taut.admission.reviews import Question
 from taut.controller.controller import Controller
@@ -178,10 +179,10 @@ class ClusterDoor:
         instance = self._running.config.instance
         if self._noted == instance:
             return
-        before = await self._controller.store.noted(_note(self._cluster.name))
+        before = await self._controller.store.noted(note_of(self._cluster.name))
         if before and before != instance:
             await Registration(self._cluster.client, before).keep(None)
-        await self._controller.store.note(_note(self._cluster.name), instance)
+        await self._controller.store.note(note_of(self._cluster.name), instance)
         self._noted = instance
 
     def _say(self, text: str) -> None:
@@ -259,7 +260,7 @@ async def remove_all(controller: Controller) -> bool:
     """
     done = True
     for name, cluster in controller.fleet.clusters.items():
-        instance = await controller.store.noted(_note(name))
+        instance = await controller.store.noted(note_of(name))
         if not instance:
             continue
         try:
@@ -269,13 +270,8 @@ async def remove_all(controller: Controller) -> bool:
             log.warning("cluster %s: the admission webhook cannot be taken down: %s", name, error)
             done = False
         else:
-            await controller.store.note(_note(name), None)
+            await controller.store.note(note_of(name), None)
     return done
-
-
-def _note(cluster: str) -> str:
-    """The note that says which configuration was made in a cluster."""
-    return f"admission registered in {cluster}"
 
 
 async def _who_am_i(cluster: Cluster) -> str:

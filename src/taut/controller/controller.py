@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -20,11 +21,9 @@ from taut.controller.drift_log import DriftLog
 from taut.controller.externals import Externals
 from taut.controller.fleet import Fleet
 from taut.controller.kept import KeptRenders
-from taut.controller.kept_completions import KeptCompletions
 from taut.controller.operate import Operator
 from taut.controller.pins import Pins
 from taut.controller.planner import Planned, Planner
-from taut.controller.policing import Policing
 from taut.controller.queue import Reason, WorkQueue
 from taut.controller.rebuild import Rebuilder
 from taut.controller.reconcile import Parts, Reconciler
@@ -43,13 +42,16 @@ from taut.model.project import Project
 from taut.model.record import AppRecord
 from taut.model.refs import AppKey, ObjectRef
 from taut.planning.redact import Redactor
-from taut.policy.service import PolicyService
 from taut.render.engine import RenderEngine
 from taut.sources.service import Sources
 from taut.store.records import AuditNote
 from taut.store.store import Store
 from taut.targets.kubernetes.cluster import Cluster, Event
 from taut.targets.kubernetes.collection import KindState
+
+if TYPE_CHECKING:
+    from taut.controller.policing import Policing
+    from taut.policy.service import PolicyService
 
 LONG_RUN = 2.0
 """Seconds after which a run no longer keeps its place from others."""
@@ -73,6 +75,10 @@ class Outside:
 def _policing(config: Config, outside: Outside, fleet: Fleet, queue: WorkQueue) -> Policing | None:
     if not config.policies or outside.policies is None:
         return None
+    # What no configuration asks for takes no memory.
+    from taut.controller.kept_completions import KeptCompletions
+    from taut.controller.policing import Policing
+
     kept = KeptCompletions(RenderCache(outside.store))
     return Policing(config.policies, outside.policies, outside.sources, outside.engine, fleet, queue, kept)
 

@@ -11,7 +11,6 @@ from taut.documents.yaml import load_documents
 from taut.model.errors import BadInput
 from taut.render.protocols import LockedError, Opened
 from taut.secrets.sops.errors import NoKeyError
-from taut.secrets.sops.files import Format, decrypt, form_of, format_of
 from taut.secrets.sops.keys import Keyring
 from taut.secrets.sops.keysets import material
 
@@ -32,6 +31,9 @@ class SopsDecrypter:
 
     def open(self, data: bytes, path: str) -> Opened | None:
         """The plain file; None when sops did not make it. Raises LockedError when no key fits, BadInput when it is damaged."""
+        # Most fleets never meet such a file.
+        from taut.secrets.sops.files import Format, decrypt, form_of, format_of
+
         form = form_of(data, path)
         if form is None:
             return None

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from taut.clients.kubernetes.client import KubernetesClient
 from taut.clients.kubernetes.config import ClusterConfig as Connection
@@ -26,13 +26,15 @@ from taut.health.assess import assess, needs_body
 from taut.model.durations import seconds
 from taut.model.errors import BadInput, TautError, Where
 from taut.planning.redact import Redactor
-from taut.policy.service import PolicyService
 from taut.prison.limits import Limits
 from taut.render.engine import RenderEngine
 from taut.sources.service import Sources
 from taut.store.store import Store
 from taut.targets.kubernetes.cluster import Cluster, Event
 from taut.targets.kubernetes.collection import KindState
+
+if TYPE_CHECKING:
+    from taut.policy.service import PolicyService
 
 
 class Serve(Protocol):
@@ -121,7 +123,7 @@ async def running(config: Config) -> AsyncGenerator[Controller]:
         engine = _engine(config, store, sources)
         stack.push_async_callback(engine.close)
         redactor = Redactor(key=store.mac(b"redaction").encode())
-        policies = PolicyService(idle_seconds=_policy_idle(config)) if config.policies else None
+        policies = _policies(config) if config.policies else None
         if policies is not None:
             stack.push_async_callback(policies.close)
         sops = SopsKeys(config.secrets.sops.keys, clusters)
@@ -136,9 +138,11 @@ async def running(config: Config) -> AsyncGenerator[Controller]:
         yield controller
 
 
-def _policy_idle(config: Config) -> float:
+def _policies(config: Config) -> PolicyService:
     """Who is asked at admission keeps a worker: API servers wait for its answers."""
-    return 3600.0 if config.admission is not None else 30.0
+    from taut.policy.service import PolicyService
+
+    return PolicyService(idle_seconds=3600.0 if config.admission is not None else 30.0)
 
 
 def limits_of(config: Config) -> Limits:

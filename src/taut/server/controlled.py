@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncGenerator, Collection, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from taut.admission.decision import Policies
-from taut.admission.judging import PolicedAdmission
-from taut.admission.service import admitting
+from taut.admission.notes import note_of
 from taut.controller.controller import Controller
 from taut.controller.roots import RootState
 from taut.controller.status import object_statuses, problem_of
@@ -30,6 +29,9 @@ from taut.store.records import Event
 from taut.targets.kubernetes.made import made_by_cluster
 from taut.targets.kubernetes.reads import TreeNode as LiveTree
 from taut.targets.kubernetes.writes import RESTARTABLE
+
+if TYPE_CHECKING:
+    from taut.admission.decision import Policies
 
 
 class ControllerBackend:
@@ -284,13 +286,27 @@ async def serve_controller(
     """Serve a controller's API, and its admission webhook if it is configured, for as long as the context is open."""
     backend = ControllerBackend(controller)
     api = serving(backend, listen=listen, store=store, webhook_secret=webhook_secret, token_file=token_file)
-    async with admitting(controller, policies or _policed(controller)) as admission, api as served:
-        if admission is not None and controller.policing is not None:
-            controller.policing.on_changed.append(admission.refresh)
-        yield served
+    async with AsyncExitStack() as stack:
+        if await _admits(controller):
+            # A fleet without admission does not pay for it.
+            from taut.admission.service import admitting
+
+            admission = await stack.enter_async_context(admitting(controller, policies or _policed(controller)))
+            if admission is not None and controller.policing is not None:
+                controller.policing.on_changed.append(admission.refresh)
+        yield await stack.enter_async_context(api)
+
+
+async def _admits(controller: Controller) -> bool:
+    """Whether there is a webhook, or one that an earlier start had set up has to be taken down."""
+    if controller.config.admission is not None:
+        return True
+    return any([await controller.store.noted(note_of(name)) for name in controller.fleet.clusters])
 
 
 def _policed(controller: Controller) -> Policies | None:
+    from taut.admission.judging import PolicedAdmission
+
     config = controller.config.admission
     if controller.policing is None or config is None:
         return None

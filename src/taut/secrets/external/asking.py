@@ -5,14 +5,14 @@ from __future__ import annotations
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-
-import requests
-from requests.adapters import HTTPAdapter
 
 from taut.secrets.external.errors import SecretError
 from taut.secrets.external.values import hosts_of
+
+if TYPE_CHECKING:
+    from requests.adapters import HTTPAdapter
 
 _SECONDS = 15
 _MOST = 8 * 2**20
@@ -26,18 +26,6 @@ class Rules:
 
     hosts: Sequence[str] = ("*",)
     aws_endpoint: str = ""
-
-
-class _OwnAuthorities(HTTPAdapter):
-    """Trusts a store's own CA besides nothing else."""
-
-    def __init__(self, pem: str) -> None:
-        self._context = ssl.create_default_context(cadata=pem)
-        super().__init__()
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> Any:
-        """With the context."""
-        return super().init_poolmanager(*args, ssl_context=self._context, **kwargs)  # pyright: ignore[reportUnknownMemberType]
 
 
 @dataclass(frozen=True)
@@ -63,6 +51,8 @@ class Web:
             raise SecretError(f"{parts.scheme}://{host} is no address of a server", advice="write https://host")
         if any(host.startswith(p) for p in _NEVER) or not hosts_of(self.rules.hosts, host):
             raise SecretError(f"stores may not ask {host}", advice="an administrator lists it in externalSecrets.hosts")
+        import requests  # it is large, and most fleets have no such store
+
         with requests.Session() as session:
             session.trust_env = False
             if self.ca and parts.scheme == "https":
@@ -88,19 +78,30 @@ class Web:
 
 
 def _adapter(pem: str) -> HTTPAdapter:
+    """One that trusts a store's own CA, and nothing else."""
+    from requests.adapters import HTTPAdapter
+
     try:
-        return _OwnAuthorities(pem)
+        context = ssl.create_default_context(cadata=pem)
     except ssl.SSLError:
         raise SecretError("the store's caBundle holds no certificate", advice="base64 of PEM") from None
+
+    class OwnAuthorities(HTTPAdapter):
+        def init_poolmanager(self, *args: Any, **kwargs: Any) -> Any:
+            return super().init_poolmanager(*args, ssl_context=context, **kwargs)  # pyright: ignore[reportUnknownMemberType]
+
+    return OwnAuthorities()
 
 
 def _kind(error: Exception) -> str:
     """What happened, without what was sent."""
+    from requests import exceptions
+
     for kind, text in (
-        (requests.exceptions.SSLError, "its certificate is not trusted"),
-        (requests.exceptions.ConnectTimeout, "no connection in time"),
-        (requests.exceptions.ReadTimeout, "no answer in time"),
-        (requests.exceptions.ConnectionError, "no connection"),
+        (exceptions.SSLError, "its certificate is not trusted"),
+        (exceptions.ConnectTimeout, "no connection in time"),
+        (exceptions.ReadTimeout, "no answer in time"),
+        (exceptions.ConnectionError, "no connection"),
     ):
         if isinstance(error, kind):
             return text

@@ -10,10 +10,6 @@ from taut.model.durations import seconds
 from taut.model.errors import BadInput, Where
 from taut.model.manifests import Body
 
-GROUP = "external-secrets.io"
-KINDS = frozenset({"ExternalSecret", "ClusterExternalSecret", "SecretStore", "ClusterSecretStore"})
-VERSIONS = frozenset({"external-secrets.io/v1", "external-secrets.io/v1beta1"})
-
 
 class _Document(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
     pass
@@ -198,11 +194,6 @@ _CHOICES = {
     "target.deletionPolicy": frozenset({"Retain", "Delete", "Merge"}),
     "refreshPolicy": frozenset({"", "Periodic", "OnChange", "CreatedOnce"}),
 }
-
-
-def is_external(body: Body) -> bool:
-    """Whether a document is one of External Secrets that taut resolves."""
-    return body.get("apiVersion") in VERSIONS and body.get("kind") in KINDS
 
 
 def read_external(body: Body, where: Where) -> ExternalSecret:

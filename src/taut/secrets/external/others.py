@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-import jmespath
-import jmespath.exceptions
 import orjson
 
 from taut.documents.re2 import ExpressionError, matches
@@ -154,6 +152,9 @@ class Webhook:
         return data
 
     def _found(self, data: bytes, ref: RemoteRef) -> Any:
+        import jmespath
+        import jmespath.exceptions
+
         try:
             value = jmespath.search(_jmes(self.json_path), orjson.loads(data))
         except (orjson.JSONDecodeError, jmespath.exceptions.JMESPathError):

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import requests
-
 GCP = "https://cloudkms.googleapis.com"
 _METADATA = "http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/token"
 _GCP_SCOPE = "https://www.googleapis.com/auth/cloudkms"
@@ -159,6 +157,8 @@ def _post(url: str, body: dict[str, str], token: str) -> dict[str, Any]:
 
 
 def _ask(method: str, url: str, **more: Any) -> dict[str, Any]:
+    import requests  # it is large, and most files are not for these services
+
     host = urlsplit(url).hostname
     try:
         answer = requests.request(method, url, timeout=_SECONDS, allow_redirects=False, **more)
