@@ -176,7 +176,7 @@ class Controller:
 
     async def close(self) -> None:
         """Stop working. What is under way is continued by the next start."""
-        self.externals.close()
+        await self.externals.close()
         await self.watch.close()
         await self.rebuilder.close()
         self._closing = True
@@ -204,6 +204,7 @@ class Controller:
 
     async def _gone(self, state: AppState) -> None:
         self._track()
+        self.externals.forget(state.key)
         await self._pins.drop(state)
 
     async def _source_moved(self, url: str) -> None:

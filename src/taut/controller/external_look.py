@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
-from taut.controller.external_values import Due, Kept, where_of
+from taut.controller.external_asker import ClusterAsker
+from taut.controller.external_values import Due, Kept
 from taut.controller.policy_lookups import ClusterLookups
 from taut.controller.state import AppState
 from taut.model.errors import TautError
@@ -14,11 +16,26 @@ from taut.model.plan import Hold, HoldKind
 from taut.model.refs import ObjectRef
 from taut.model.times import rfc3339
 from taut.planning.options import DELETE, PRUNE
-from taut.secrets.external.documents import read_external
-from taut.secrets.external.resolve import Needs, Resolved, Wanted, expand, secret, values
+from taut.secrets.external.asking import Options, Templates
+from taut.secrets.external.documents import ExternalSecret, cluster_external_secret, external_secret
+from taut.secrets.external.http import Http
+from taut.secrets.external.resolve import Action, Resolved, resolve
+from taut.secrets.external.selecting import expand
 from taut.targets.kubernetes.cluster import Cluster
 
 _LONGEST_RETRY = 60.0
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What resolving needs from outside."""
+
+    asker: ClusterAsker
+    templates: Templates
+    http: Http
+    options: Options
+    fingerprint: Callable[[str, str, str], str]
+    """Stands for a store's document (kind, namespace, name); empty when there is none."""
 
 
 class Keeper(Protocol):
@@ -33,11 +50,11 @@ class Keeper(Protocol):
         ...
 
     def recall(self, place: ObjectRef) -> Kept | None:
-        """The values that were had last."""
+        """What was had last."""
         ...
 
     def remember(self, place: ObjectRef, kept: Kept) -> None:
-        """Keep values, sealed."""
+        """Keep it, sealed."""
         ...
 
 
@@ -46,9 +63,9 @@ class Look:
 
     def __init__(self, keeper: Keeper, needs: Needs, state: AppState, cluster: Cluster, due: Due) -> None:
         self._keeper = keeper
+        self._needs = needs
         self._state = state
         self._cluster = cluster
-        self._needs = needs
         self.due = due
         self.holds: list[Hold] = []
         self.unsettled: set[ObjectRef] = set()
@@ -57,65 +74,86 @@ class Look:
     async def secrets(self, manifest: Manifest) -> AsyncIterator[Manifest]:
         """The Secrets of a document."""
         try:
-            bodies = await self._bodies(manifest)
+            externals = await self._externals(manifest)
         except TautError as error:
-            self._held(manifest, (), error)
+            self._held(str(manifest), self._refs_of(manifest), error)
             return
-        for body in bodies:
-            made = await self._secret(Manifest(body, manifest.origin))
+        for external in externals:
+            made = await self._secret(external)
             if made is not None:
                 yield Manifest(made, manifest.origin)
 
-    async def _bodies(self, manifest: Manifest) -> list[Body]:
-        if manifest.kind == "ExternalSecret":
-            return [manifest.body]
-        spaces = await ClusterLookups(self._cluster).list("v1", "Namespace", "")
-        return expand(manifest.body, spaces, where_of(manifest))
-
-    async def _secret(self, manifest: Manifest) -> Body | None:
+    def _refs_of(self, manifest: Manifest) -> tuple[ObjectRef, ...]:
+        """The Secret that a document that cannot be read may have made: it must not be taken for removed."""
+        if manifest.kind != "ExternalSecret":
+            return ()
+        spec = manifest.body.get("spec")
+        target = spec.get("target") if isinstance(spec, dict) else None
+        name = target.get("name") if isinstance(target, dict) else None
         namespace = manifest.namespace or self._state.app.spec.target.namespace
-        ref = ObjectRef(self._cluster.name, "", "Secret", namespace, manifest.name)
-        try:
-            where = where_of(manifest)
-            spec = read_external(manifest.body, where)
-            wanted = Wanted(manifest.name, namespace, spec, manifest.body, where)
-            ref = ref._replace(name=wanted.target)
-            if spec.target.creation_policy == "None":
-                return None
-            found = await self._values(wanted, ref)
-            if found is None or (found.gone and spec.target.deletion_policy == "Delete"):
-                return None
-            body = await secret(wanted, found.data, self._needs)
-            return await self._as_created(wanted, ref, body)
-        except TautError as error:
-            self._held(manifest, (ref,), error)
-            return None
+        return (ObjectRef(self._cluster.name, "", "Secret", namespace, str(name or manifest.name)),)
 
-    async def _values(self, wanted: Wanted, ref: ObjectRef) -> Resolved | None:
-        """The values: kept ones while they are fresh, else asked for; the last ones where they cannot be had."""
+    async def _externals(self, manifest: Manifest) -> list[ExternalSecret]:
+        if manifest.kind == "ExternalSecret":
+            return [external_secret(manifest, namespace=self._state.app.spec.target.namespace)]
+        spaces = await ClusterLookups(self._cluster).list("v1", "Namespace", "")
+        return list(expand(cluster_external_secret(manifest), spaces))
+
+    async def _secret(self, external: ExternalSecret) -> Body | None:
+        ref = ObjectRef(self._cluster.name, "", "Secret", external.namespace, external.target)
+        if external.spec.target.creation_policy == "None":
+            return None
+        try:
+            kept = await self._resolved(external, ref)
+        except TautError as error:
+            self._held(str(external), (ref,), error)
+            return None
+        match kept.action:
+            case Action.DELETE:
+                return None
+            case Action.APPLY | Action.MERGE if kept.secret is not None:
+                return _as_created(external, kept.secret)
+            case _:
+                # The one that is there, if there is one, is nobody's to remove.
+                self.unsettled.add(ref)
+                self.unresolved.append(f"{external}: {kept.why}")
+                self.due.soon(_LONGEST_RETRY)
+                return None
+
+    async def _resolved(self, external: ExternalSecret, ref: ObjectRef) -> Kept:
+        """The Secret: the kept one while it is fresh, else the stores are asked; the last one where they cannot be."""
         kept = self._keeper.recall(ref)
-        spec, interval = content_hash([wanted.body.get("spec"), wanted.namespace]), wanted.spec.seconds
-        if kept is not None and self._fresh(wanted, kept, spec, interval):
-            return Resolved(kept.data, kept.missing)
+        stores = [self._needs.fingerprint(*place) for place in _stores_of(external)]
+        spec = content_hash([repr(external.spec), external.labels, external.annotations, stores])
+        interval = external.refresh_seconds if external.spec.refresh_policy not in {"CreatedOnce", "OnChange"} else 0.0
+        if kept is not None and self._fresh(external, kept, spec, interval):
+            return kept
         now = self._keeper.now
         self._keeper.asked += 1
         try:
-            found = await values(wanted, self._needs)
+            found = await resolve(
+                external,
+                self._needs.asker,
+                templates=self._needs.templates,
+                http=self._needs.http,
+                options=self._needs.options,
+            )
         except TautError as error:
             self.due.soon(min(interval or _LONGEST_RETRY, _LONGEST_RETRY))
             if kept is None:
                 raise
-            self.unresolved.append(
-                f"the values of {rfc3339(kept.at)} stay in Secret {ref.namespace}/{ref.name}: {_short(error)}"
-            )
-            return Resolved(kept.data, kept.missing)
-        self._keeper.remember(ref, Kept(spec, now, dict(found.data), found.missing))
+            place = f"Secret {ref.namespace}/{ref.name}"
+            self.unresolved.append(f"the values of {rfc3339(kept.at)} stay in {place}: {_short(error)}")
+            return kept
         if interval:
             self.due.soon(interval)
-        return found
+        made = _kept(found, kept, spec, now)
+        if made.secret is not None or made.action == Action.DELETE:
+            self._keeper.remember(ref, made)
+        return made
 
-    def _fresh(self, wanted: Wanted, kept: Kept, spec: str, interval: float) -> bool:
-        if wanted.spec.refresh_policy == "CreatedOnce":
+    def _fresh(self, external: ExternalSecret, kept: Kept, spec: str, interval: float) -> bool:
+        if external.spec.refresh_policy == "CreatedOnce" and kept.secret is not None:
             return True
         if kept.spec != spec:
             return False
@@ -127,34 +165,41 @@ class Look:
             return True
         return False
 
-    async def _as_created(self, wanted: Wanted, ref: ObjectRef, body: Body) -> Body | None:
-        """The Secret, with what `creationPolicy` asks for besides."""
-        policy = wanted.spec.target.creation_policy
-        if policy == "Owner":
-            return body
-        if policy == "Merge" and await self._cluster.read(ref, "v1") is None:
-            self.due.soon(_LONGEST_RETRY)
-            self._held_ref(ref, f"{ref} is not there, and creationPolicy Merge makes none")
-            return None
-        metadata = body["metadata"]
-        annotations = {**(metadata.get("annotations") or {}), PRUNE: "false", DELETE: "false"}
-        return {**body, "metadata": {**metadata, "annotations": annotations}}
-
-    def _held(self, manifest: Manifest, refs: tuple[ObjectRef, ...], error: TautError) -> None:
+    def _held(self, what: str, refs: tuple[ObjectRef, ...], error: TautError) -> None:
+        """The Secret is neither written nor taken for removed; everything else goes on."""
         self.due.soon(_LONGEST_RETRY)
-        where = where_of(manifest)
-        place = ", ".join(filter(None, (f"{where.file}:{where.line}" if where.file else "", error.where.field)))
-        why = f"{where.object} ({place}) cannot be resolved: {_short(error)}"
-        for ref in refs:
-            self._held_ref(ref, why)
-        if not refs:
-            self.holds.append(Hold(HoldKind.SECRET, why, approvable=False))
-
-    def _held_ref(self, ref: ObjectRef, why: str) -> None:
-        """It is neither written nor taken for removed; everything else goes on."""
-        self.unsettled.add(ref)
+        where = error.where
+        place = ", ".join(filter(None, (f"{where.file}:{where.line}" if where.file else "", where.field)))
+        why = f"{what} ({place}) cannot be resolved: {_short(error)}" if place else f"{what}: {_short(error)}"
+        self.unsettled.update(refs)
         self.unresolved.append(why)
-        self.holds.append(Hold(HoldKind.SECRET, why, (ref,), approvable=False))
+        self.holds.append(Hold(HoldKind.SECRET, why, refs, approvable=False))
+
+
+def _stores_of(external: ExternalSecret) -> Iterator[tuple[str, str, str]]:
+    """The stores that a document names."""
+    spec = external.spec
+    refs = [spec.secret_store_ref, *(s.store_ref for s in (e.source_ref for e in (*spec.data, *spec.data_from)) if s)]
+    for ref in refs:
+        if ref is not None:
+            kind = ref.kind or "SecretStore"
+            yield kind, external.namespace if kind == "SecretStore" else "", ref.name
+
+
+def _kept(found: Resolved, before: Kept | None, spec: str, now: float) -> Kept:
+    """What is to be kept. One that stays as it is (`KEEP`) stays as it was had last."""
+    if found.action is Action.KEEP and before is not None and before.secret is not None:
+        return Kept(before.spec, now, before.action, before.secret, found.why)
+    return Kept(spec, now, found.action.value, found.secret, found.why)
+
+
+def _as_created(external: ExternalSecret, body: Body) -> Body:
+    """The Secret; one that is not the document's own does not go with it."""
+    if external.spec.target.creation_policy == "Owner":
+        return body
+    metadata = body["metadata"]
+    annotations = {**(metadata.get("annotations") or {}), PRUNE: "false", DELETE: "false"}
+    return {**body, "metadata": {**metadata, "annotations": annotations}}
 
 
 def _short(error: TautError) -> str:

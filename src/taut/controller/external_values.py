@@ -1,4 +1,4 @@
-"""Values of external secrets that were had, and when they are asked for again."""
+"""What was had of external secrets, and when they are asked for again."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from dataclasses import dataclass
 
 import msgspec
 
-from taut.model.errors import Where
-from taut.model.manifests import Manifest
+from taut.model.manifests import Body
 
 _SHORTEST = 1.0
 
 
 class Kept(msgspec.Struct, frozen=True, array_like=True):
-    """The values of one Secret: `spec` is a hash of the document that asked for them, `at` when (Unix seconds)."""
+    """What came of one document: `spec` is a hash of it, `at` when (Unix seconds), `action` what is to be done, with the Secret where there is one."""
 
     spec: str
     at: float
-    data: dict[str, bytes]
-    missing: tuple[str, ...] = ()
+    action: str
+    secret: Body | None = None
+    why: str = ""
 
 
 @dataclass
@@ -30,10 +30,3 @@ class Due:
     def soon(self, seconds: float) -> None:
         """At the latest then."""
         self.seconds = min(self.seconds, max(seconds, _SHORTEST))
-
-
-def where_of(manifest: Manifest) -> Where:
-    """Where a document was written."""
-    origin = manifest.origin
-    place = f"{manifest.namespace}/{manifest.name}" if manifest.namespace else manifest.name
-    return Where(origin.source, origin.file, origin.line, f"{manifest.kind} {place}")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from taut.controller.external_values import Due, Kept, where_of
+from taut.controller.external_values import Due, Kept
 from taut.controller.fleet import Fleet
 from taut.controller.queue import Reason, WorkQueue
 from taut.controller.state import AppState
@@ -26,12 +26,12 @@ from taut.model.refs import AppKey, KindRef, ObjectRef
 from taut.planning.rolling import rolled
 from taut.render.engine import RenderEngine
 from taut.render.protocols import Cache
-from taut.secrets.external.kinds import GROUP, KINDS, is_external
+from taut.secrets.external.kinds import GROUP, KINDS, allowed, is_external
 from taut.targets.kubernetes.cluster import Cluster
 
 if TYPE_CHECKING:  # what no application asks for takes no memory
-    from taut.secrets.external.resolve import Needs
-    from taut.secrets.external.stores import StoreDocument
+    from taut.controller.external_look import Needs
+    from taut.secrets.external.http import Http
 
 _STORES = frozenset({"SecretStore", "ClusterSecretStore"})
 
@@ -69,17 +69,20 @@ class Externals:
         self._settings = settings
         self._mac = mac
         self._clock = clock
-        self._stores: dict[_Place, tuple[AppKey, StoreDocument]] = {}
+        self._http: Http | None = None
+        self._stores: dict[_Place, tuple[AppKey, Manifest]] = {}
         self._sought: dict[_Place, set[AppKey]] = {}
         self._timers: dict[AppKey, asyncio.TimerHandle] = {}
         self.asked = 0
         """How often stores were asked for the values of a document."""
 
-    def close(self) -> None:
-        """No timer goes off any more."""
+    async def close(self) -> None:
+        """No timer goes off any more, and no connection stays open."""
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
+        if self._http is not None:
+            await self._http.close()
 
     async def resolved(self, state: AppState, cluster: Cluster, manifests: tuple[Manifest, ...]) -> Resolution:
         """The manifests, with a Secret in the place of each ExternalSecret; stores are left out. Raises TargetError when the cluster cannot be
@@ -91,7 +94,8 @@ class Externals:
         if not await self._is_ours(cluster):
             self._declare(state, cluster, ())
             return Resolution(rolled(manifests, self._mac))
-        self._declare(state, cluster, [m for m in manifests if is_external(m.body) and m.kind in _STORES])
+        stores = [m for m in manifests if is_external(m.body) and m.kind in _STORES]
+        taken = self._declare(state, cluster, stores)
         from taut.controller.external_look import Look
 
         due = Due()
@@ -104,7 +108,7 @@ class Externals:
                 found += [made async for made in one.secrets(manifest)]
         self._again(state, due.seconds)
         made = rolled(tuple(found), self._mac)
-        return Resolution(made, tuple(one.holds), frozenset(one.unsettled), tuple(one.unresolved))
+        return Resolution(made, tuple(one.holds), frozenset(one.unsettled), (*one.unresolved, *taken))
 
     async def understood(self, cluster: Cluster, kind: KindRef) -> KindInfo | None:
         """What is known of a kind that taut resolves itself, and the cluster need not serve; None for any other."""
@@ -123,26 +127,42 @@ class Externals:
         """What the configuration says for a cluster."""
         return self._settings.get(cluster) or ExternalSecretsConfig()
 
-    def _declare(self, state: AppState, cluster: Cluster, manifests: Iterable[Manifest]) -> None:
-        """Know these stores, and forget others that the application had. Who looked for one in vain, or uses one that changed, looks again."""
-        before = {place: doc for place, (key, doc) in self._stores.items() if key == state.key}
-        now: dict[_Place, StoreDocument] = {}
-        for m in manifests:
-            from taut.secrets.external.stores import StoreDocument
+    def _declare(self, state: AppState, cluster: Cluster, manifests: Iterable[Manifest]) -> tuple[str, ...]:
+        """Know these stores, and forget others that the application had. Who looked for one in vain, or uses one that changed, looks again.
 
-            document = StoreDocument(m.kind, m.namespace, m.name, m.body, where_of(m))
-            now[cluster.name, m.kind, m.namespace, m.name] = document
+        A store that another application declares stays that one's: whoever declares it again would get what it signs in with. That is told.
+        """
+        before = {place: manifest for place, (key, manifest) in self._stores.items() if key == state.key}
+        now: dict[_Place, Manifest] = {}
+        taken: list[str] = []
+        for manifest in manifests:
+            place = (cluster.name, manifest.kind, manifest.namespace, manifest.name)
+            owner = self._stores.get(place)
+            if owner is not None and owner[0] != state.key:
+                taken.append(f"{manifest} is declared by {owner[0]} as well, and that one counts")
+            else:
+                now[place] = manifest
         for place in before.keys() - now.keys():
             del self._stores[place]
-        for place, document in now.items():
-            self._stores[place] = (state.key, document)
-        changed = [
-            p for p in before.keys() | now.keys() if p not in before or p not in now or before[p].body != now[p].body
-        ]
+        for place, manifest in now.items():
+            self._stores[place] = (state.key, manifest)
+        places = before.keys() | now.keys()
+        changed = [p for p in places if p not in before or p not in now or before[p].body != now[p].body]
         for key in {key for place in changed for key in self._sought.get(place, ())} - {state.key}:
             self._stale(key)
+        return tuple(taken)
 
-    def store(self, asking: AppKey, place: _Place) -> StoreDocument | None:
+    def forget(self, key: AppKey) -> None:
+        """The application is gone, and its stores with it."""
+        timer = self._timers.pop(key, None)
+        if timer is not None:
+            timer.cancel()
+        for place in [p for p, (owner, _) in self._stores.items() if owner == key]:
+            del self._stores[place]
+            for other in self._sought.get(place, set()) - {key}:
+                self._stale(other)
+
+    def _manifest(self, asking: AppKey, place: _Place) -> Manifest | None:
         """A store's document; who asked hears when it comes, changes or goes."""
         self._sought.setdefault(place, set()).add(asking)
         found = self._stores.get(place)
@@ -181,16 +201,32 @@ class Externals:
     def needs(self, state: AppState, cluster: Cluster) -> Needs:
         """For one application."""
         from taut.controller.external_asker import ClusterAsker
-        from taut.secrets.external.asking import Rules
-        from taut.secrets.external.resolve import Needs
+        from taut.controller.external_look import Needs
+        from taut.secrets.external.asking import Options
+        from taut.secrets.external.http import Http
+        from taut.secrets.external.stores import Store, store
 
         settings = self.settings_of(cluster.name)
-        return Needs(
-            ClusterAsker(cluster, self._fleet.impersonation_of(state)),
-            self._engine.texts,
-            lambda kind, space, name: self.store(state.key, (cluster.name, kind, space, name)),
-            Rules(settings.hosts, settings.aws_endpoint or ""),
-        )
+
+        def may_ask(url: str) -> bool:
+            return allowed(settings.hosts, url)
+
+        def manifest_of(kind: str, space: str, name: str) -> Manifest | None:
+            return self._manifest(state.key, (cluster.name, kind, space, name))
+
+        def store_of(kind: str, space: str, name: str) -> Store | None:
+            manifest = manifest_of(kind, space, name)
+            return store(manifest, namespace=space) if manifest is not None else None
+
+        def fingerprint(kind: str, space: str, name: str) -> str:
+            manifest = manifest_of(kind, space, name)
+            return manifest.hash if manifest is not None else ""
+
+        if self._http is None:
+            self._http = Http()
+        options = Options(may_ask=may_ask, aws_endpoint=settings.aws_endpoint or "")
+        asker = ClusterAsker(cluster, self._fleet.impersonation_of(state), store_of, may_ask)
+        return Needs(asker, self._engine.templates(), self._http, options, fingerprint)
 
     @property
     def now(self) -> float:

@@ -10,12 +10,11 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from taut import __version__
 from taut.model.application import ApplicationSpec, PlainOptions, Renderer, Source, Substitute
@@ -40,7 +39,7 @@ from taut.render.protocols import Allowed, Cache, Decrypter, Fetcher, NoCache, O
 from taut.render.reach import Reach
 from taut.render.substitute import checked, substitute
 from taut.render.target_values import TargetRead, TargetValues
-from taut.render.texts import render_texts
+from taut.render.templates import GoTemplates
 from taut.render.tools import Kustomize, find_kustomize
 from taut.render.workers import RENDERING, run_job
 
@@ -191,9 +190,9 @@ class RenderEngine:
             capabilities=any(r.capabilities for r in results),
         )
 
-    async def texts(self, texts: Mapping[str, str], data: Mapping[str, Any]) -> dict[str, str]:
-        """Go templates of texts, each with `data` as its dot. Raises RenderError; no value of `data` is in it."""
-        return await render_texts(self._pool, self._limits, texts, data)
+    def templates(self) -> GoTemplates:
+        """Go templates of strangers, run by the same workers."""
+        return GoTemplates(self._pool)
 
     def identity(self, spec: ApplicationSpec, app: str) -> str:
         """A keyed hash of all that decides a render besides what its closure says: the options, the names, and the tools' versions.

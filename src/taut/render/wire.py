@@ -62,12 +62,19 @@ class JsonnetTask(msgspec.Struct, frozen=True, tag="jsonnet"):
     tlas: tuple[tuple[str, str, bool], ...] = ()
 
 
+class TemplatesTask(msgspec.Struct, frozen=True, tag="templates"):
+    """Run Go templates: `items` are their texts, and which of `data` each sees as `.`."""
+
+    items: tuple[tuple[str, int], ...]
+    data: tuple[dict[str, bytes | dict[str, bytes]], ...]
+
+
 class Job(msgspec.Struct, frozen=True):
     """A closed directory and what to do in it."""
 
     files: list[InFile]
     links: list[InLink]
-    task: KustomizeTask | HelmTask | JsonnetTask
+    task: KustomizeTask | HelmTask | JsonnetTask | TemplatesTask
     limits: Limits
     secret: bool = False
     """Plain texts of encrypted files are among the files: they may lie in memory only."""
@@ -89,6 +96,7 @@ class Reply(msgspec.Struct, frozen=True):
     bad_input: bool = False
     file: str = ""
     line: int = 0
+    field: str = ""
     advice: str = ""
     random: list[tuple[int, str]] = []
     warnings: list[str] = []

@@ -17,7 +17,7 @@ from taut.prison import walls
 from taut.prison.limits import GO_THREADS
 from taut.prison.serving import Ask, packed, serve
 from taut.render import run_kustomize
-from taut.render.wire import HelmTask, Job, KustomizeTask, Reply
+from taut.render.wire import HelmTask, Job, KustomizeTask, Reply, TemplatesTask
 
 
 def main(arguments: list[str]) -> int:
@@ -50,6 +50,7 @@ def _answer(job: Job, held: walls.Held) -> Reply:
             bad_input=isinstance(error, BadInput),
             file=where.file,
             line=where.line,
+            field=where.field,
             advice=error.advice,
         )
     except MemoryError:
@@ -91,6 +92,11 @@ def _run(job: Job, root: Path, held: walls.Held) -> Reply:
         from taut.render.run_helm import render
 
         return render(job.task, root, job.limits)
+    if isinstance(job.task, TemplatesTask):
+        os.environ["GOMAXPROCS"] = GO_THREADS
+        from taut.render.run_templates import run
+
+        return run(job.task, root)
     from taut.render.run_jsonnet import evaluate
 
     return evaluate(job.task, root, job.limits)

@@ -1,1 +1,1 @@
-"""External Secrets: documents in Git that say which values of a secret manager a Secret is made of."""
+"""Documents of the External Secrets Operator (`external-secrets.io/v1`, `v1beta1`): read, and resolved to Secrets."""

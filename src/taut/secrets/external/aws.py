@@ -1,190 +1,147 @@
-"""AWS Secrets Manager and Parameter Store, through AWS's own library."""
+"""The provider `aws`: Secrets Manager and Parameter Store."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import base64
+import binascii
+import re
+from collections.abc import AsyncIterator
 from typing import Any
 
-from taut.documents.re2 import ExpressionError, matches
+from taut.secrets.external.asking import Options, Reader
+from taut.secrets.external.aws_requests import AwsRequests
 from taut.secrets.external.documents import Find, RemoteRef
-from taut.secrets.external.errors import NoValueError, SecretError
-from taut.secrets.external.values import entries, part
+from taut.secrets.external.errors import NothingThereError, ProviderError
+from taut.secrets.external.http import Http
+from taut.secrets.external.selecting import fits
+from taut.secrets.external.stores import Aws, Store
+from taut.secrets.external.values import go_json, parsed, parsed_map, property_of
 
-_MOST_FOUND = 1000
-_MISSING = frozenset({"ResourceNotFoundException", "ParameterNotFound", "ParameterVersionNotFound"})
-
-
-@dataclass(frozen=True)
-class Account:
-    """Credentials: keys, or a web identity's token for a role; neither: those that taut runs with, which the configuration has to allow."""
-
-    region: str
-    access_key: str = field(default="", repr=False)
-    secret_key: str = field(default="", repr=False)
-    session_token: str = field(default="", repr=False)
-    role: str = ""
-    external_id: str = ""
-    endpoint: str = ""
+_PAGES = 1000
+_VERSION = re.compile(r"^[\w.-]{1,128}$")
 
 
-def _told[**P, T](ask: Callable[P, T]) -> Callable[P, T]:
-    """AWS's errors as ours: their code, never their text."""
+class _AwsProvider:
+    """What both services share."""
 
-    @functools.wraps(ask)
-    def asked(*args: P.args, **kwargs: P.kwargs) -> T:
-        from botocore.exceptions import BotoCoreError, ClientError
+    def __init__(self, store: Store, spec: Aws, reader: Reader, http: Http, options: Options) -> None:
+        self._store, self._prefix, self._most = store, spec.prefix, options.most_found
+        self._aws = AwsRequests(store, spec, reader, http, options)
+        self._read: dict[tuple[str, str, str], bytes] = {}
 
-        try:
-            return ask(*args, **kwargs)
-        except ClientError as error:
-            code = str(error.response.get("Error", {}).get("Code", "unknown"))
-            if code in _MISSING:
-                raise NoValueError(f"AWS has no such value ({code})", advice="correct remoteRef.key") from None
-            raise SecretError(f"AWS refuses with {code}", advice="check the store's credentials and policy") from None
-        except BotoCoreError as error:
-            raise SecretError(f"AWS does not answer ({type(error).__name__})", advice="it is tried again") from None
+    async def get(self, ref: RemoteRef) -> bytes:
+        """A value, or a property of one that is JSON; with metadataPolicy Fetch its tags."""
+        asked = (ref.metadata_policy, self._prefix + ref.key, ref.version)
+        if asked not in self._read:
+            fetch = self._tags if ref.metadata_policy == "Fetch" else self._value
+            self._read[asked] = await fetch(asked[1], ref.version)
+        value = self._read[asked]
+        return property_of(parsed(value), ref.property) if ref.property else value
 
-    return asked
+    async def get_map(self, ref: RemoteRef) -> dict[str, bytes]:
+        """The members of a value that is a JSON object."""
+        return parsed_map(await self.get(ref))
+
+    async def find(self, find: Find) -> dict[str, bytes]:
+        """The values below a path whose names an expression fits, or that carry all these tags."""
+        found: dict[str, bytes] = {}
+        async for name in self._names(find):
+            if find.name is not None and not fits(find.name.regexp, name):
+                continue
+            try:
+                found[name] = await self._value(name, "")
+            except NothingThereError:
+                continue
+            if len(found) > self._most:
+                raise ProviderError(f"more than {self._most} keys fit", "narrow find.path or find.name")
+        return found
+
+    async def close(self) -> None:
+        """Nothing is borrowed."""
+
+    async def _pages(
+        self, service: str, action: str, body: dict[str, Any], member: str
+    ) -> AsyncIterator[dict[str, Any]]:
+        token = ""
+        for _ in range(_PAGES):
+            answer = await self._aws.call(service, action, {**body, **({"NextToken": token} if token else {})})
+            for item in answer.get(member) or ():
+                yield item
+            token = str(answer.get("NextToken") or "")
+            if not token:
+                return
+        raise ProviderError(f"{action} does not come to an end", "narrow find.path")
+
+    async def _value(self, name: str, version: str) -> bytes:
+        raise NotImplementedError
+
+    async def _tags(self, name: str, version: str) -> bytes:
+        raise NotImplementedError
+
+    def _names(self, find: Find) -> AsyncIterator[str]:
+        raise NotImplementedError
 
 
-class _Aws:
-    service = ""
-
-    def __init__(self, account: Account, prefix: str = "") -> None:
-        self._account = account
-        self._prefix = prefix
-        self._made: Any = None
-
-    @property
-    def _client(self) -> Any:
-        if self._made is None:
-            self._made = self._make()
-        return self._made
-
-    def _make(self) -> Any:
-        import boto3
-        from botocore.config import Config
-
-        account = self._account
-        options = Config(connect_timeout=5, read_timeout=10, retries={"max_attempts": 2})
-        keys: dict[str, Any] = {
-            "aws_access_key_id": account.access_key or None,
-            "aws_secret_access_key": account.secret_key or None,
-            "aws_session_token": account.session_token or None,
-        }
-        session: Any = boto3.Session(region_name=account.region)
-        where = {"endpoint_url": account.endpoint} if account.endpoint else {}
-        if account.role:
-            sts: Any = session.client("sts", config=options, **keys, **where)
-            more = {"ExternalId": account.external_id} if account.external_id else {}
-            given = sts.assume_role(RoleArn=account.role, RoleSessionName="taut", **more)["Credentials"]
-            keys = {
-                "aws_access_key_id": given["AccessKeyId"],
-                "aws_secret_access_key": given["SecretAccessKey"],
-                "aws_session_token": given["SessionToken"],
-            }
-        return session.client(self.service, config=options, **keys, **where)
+def _as_json(tags: Any) -> bytes:
+    return go_json({str(t["Key"]): str(t["Value"]) for t in tags or ()})
 
 
-class SecretsManager(_Aws):
+class SecretsManager(_AwsProvider):
     """AWS Secrets Manager."""
 
-    service = "secretsmanager"
+    async def _value(self, name: str, version: str) -> bytes:
+        body: dict[str, Any] = {"SecretId": name}
+        if version.startswith("uuid/"):
+            body["VersionId"] = version.removeprefix("uuid/")
+        else:
+            body["VersionStage"] = version or "AWSCURRENT"
+        answer = await self._aws.call("secretsmanager", "GetSecretValue", body)
+        if isinstance(answer.get("SecretString"), str):
+            return answer["SecretString"].encode()
+        try:
+            return base64.b64decode(str(answer.get("SecretBinary") or ""), validate=True)
+        except (binascii.Error, ValueError):
+            raise ProviderError("the answer's SecretBinary is no base64") from None
 
-    @_told
-    def get(self, ref: RemoteRef) -> bytes:
-        """One value, or its property; `version` is a stage, or `uuid/` and an id."""
-        if ref.metadata_policy == "Fetch":
-            import orjson
+    async def _tags(self, name: str, version: str) -> bytes:
+        answer = await self._aws.call("secretsmanager", "DescribeSecret", {"SecretId": name})
+        return _as_json(answer.get("Tags"))
 
-            found = self._client.describe_secret(SecretId=self._prefix + ref.key).get("Tags") or []
-            return part(orjson.dumps({t["Key"]: t["Value"] for t in found}), ref.property, f"the tags of {ref.key}")
-        return part(self._value(ref), ref.property, ref.key)
-
-    @_told
-    def get_map(self, ref: RemoteRef) -> Mapping[str, bytes]:
-        """The entries of a JSON object."""
-        return entries(self._value(ref), ref.property, ref.key)
-
-    @_told
-    def find(self, find: Find) -> Mapping[str, bytes]:
-        """All secrets whose names and tags fit."""
-        filters = [{"Key": "name", "Values": [find.path]}] if find.path else []
-        filters += [
-            {"Key": k, "Values": [v]}
-            for key, value in find.tags.items()
-            for k, v in (("tag-key", key), ("tag-value", value))
-        ]
-        found: dict[str, bytes] = {}
-        for page in self._client.get_paginator("list_secrets").paginate(Filters=filters):
-            for entry in page.get("SecretList") or ():
-                tags = {t["Key"]: t["Value"] for t in entry.get("Tags") or ()}
-                name = str(entry["Name"])
-                if _fits(find, name, tags):
-                    found[name] = self._value(RemoteRef(key=name), whole=True)
-                    _bounded(found)
-        return found
-
-    def _value(self, ref: RemoteRef, *, whole: bool = False) -> bytes:
-        version: dict[str, str] = {}
-        if ref.version.startswith("uuid/"):
-            version = {"VersionId": ref.version.removeprefix("uuid/")}
-        elif ref.version:
-            version = {"VersionStage": ref.version}
-        name = ref.key if whole else self._prefix + ref.key
-        answer = self._client.get_secret_value(SecretId=name, **version)
-        text = answer.get("SecretString")
-        return text.encode() if text is not None else bytes(answer.get("SecretBinary") or b"")
+    async def _names(self, find: Find) -> AsyncIterator[str]:
+        filters: list[dict[str, Any]] = [{"Key": "name", "Values": [find.path]}] if find.path else []
+        wanted = (find.tags or {}) if find.name is None else {}
+        filters += [{"Key": "tag-key", "Values": [k]} for k in wanted]
+        body = {"Filters": filters} if filters else {}
+        async for item in self._pages("secretsmanager", "ListSecrets", body, "SecretList"):
+            tags = {str(t["Key"]): str(t["Value"]) for t in item.get("Tags") or ()}
+            # The filter for names also finds words inside of them.
+            if wanted.items() <= tags.items() and str(item["Name"]).startswith(find.path or ""):
+                yield str(item["Name"])
 
 
-class ParameterStore(_Aws):
-    """AWS Systems Manager's Parameter Store."""
+class ParameterStore(_AwsProvider):
+    """AWS Systems Manager Parameter Store; SecureStrings come decrypted."""
 
-    service = "ssm"
+    async def _value(self, name: str, version: str) -> bytes:
+        if version and not _VERSION.match(version):
+            raise ProviderError(f"{version!r} is no version or label", "correct remoteRef.version")
+        body = {"Name": f"{name}:{version}" if version else name, "WithDecryption": True}
+        answer = await self._aws.call("ssm", "GetParameter", body)
+        return str((answer.get("Parameter") or {}).get("Value") or "").encode()
 
-    @_told
-    def get(self, ref: RemoteRef) -> bytes:
-        """One parameter, or its property."""
-        return part(self._value(ref), ref.property, ref.key)
+    async def _tags(self, name: str, version: str) -> bytes:
+        body = {"ResourceType": "Parameter", "ResourceId": name}
+        answer = await self._aws.call("ssm", "ListTagsForResource", body)
+        return _as_json(answer.get("TagList"))
 
-    @_told
-    def get_map(self, ref: RemoteRef) -> Mapping[str, bytes]:
-        """The entries of a JSON object."""
-        return entries(self._value(ref), ref.property, ref.key)
-
-    @_told
-    def find(self, find: Find) -> Mapping[str, bytes]:
-        """All parameters below a path whose names and tags fit."""
-        filters: list[dict[str, Any]] = [{"Key": f"tag:{k}", "Values": [v]} for k, v in find.tags.items()]
+    async def _names(self, find: Find) -> AsyncIterator[str]:
+        if find.name is not None:
+            body: dict[str, Any] = {"Path": find.path or "/", "Recursive": True, "WithDecryption": False}
+            async for item in self._pages("ssm", "GetParametersByPath", body, "Parameters"):
+                yield str(item["Name"])
+            return
+        filters = [{"Key": f"tag:{k}", "Option": "Equals", "Values": [v]} for k, v in (find.tags or {}).items()]
         if find.path:
             filters.append({"Key": "Path", "Option": "Recursive", "Values": [find.path]})
-        found: dict[str, bytes] = {}
-        for page in self._client.get_paginator("describe_parameters").paginate(ParameterFilters=filters):
-            for entry in page.get("Parameters") or ():
-                name = str(entry["Name"])
-                if _fits(find, name, find.tags):
-                    found[name] = self._value(RemoteRef(key=name), whole=True)
-                    _bounded(found)
-        return found
-
-    def _value(self, ref: RemoteRef, *, whole: bool = False) -> bytes:
-        name = ref.key if whole else self._prefix + ref.key
-        name = f"{name}:{ref.version}" if ref.version else name
-        answer = self._client.get_parameter(Name=name, WithDecryption=True)
-        return str(answer["Parameter"]["Value"]).encode()
-
-
-def _fits(find: Find, name: str, tags: Mapping[str, str]) -> bool:
-    if any(tags.get(k) != v for k, v in find.tags.items()):
-        return False
-    try:
-        return find.name is None or not find.name.regexp or matches(find.name.regexp, name)
-    except ExpressionError as error:
-        raise SecretError(str(error), advice="correct dataFrom.find.name.regexp") from None
-
-
-def _bounded(found: Mapping[str, bytes]) -> None:
-    if len(found) > _MOST_FOUND:
-        raise SecretError(f"more than {_MOST_FOUND} values are found", advice="narrow find.path, or add tags")
+        async for item in self._pages("ssm", "DescribeParameters", {"ParameterFilters": filters}, "Parameters"):
+            yield str(item["Name"])

@@ -1,334 +1,257 @@
-"""From an ExternalSecret to the Secret that it asks for."""
+"""From an ExternalSecret to its Secret: stores are found, asked, and what they gave is put together."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
-from taut.model.errors import BadInput, TautError, Where
+from taut.model.errors import BadInput, TautError
 from taut.model.manifests import Body
-from taut.secrets.external.asking import Rules
-from taut.secrets.external.documents import (
-    DataFrom,
-    ExternalSecret,
-    RemoteRef,
-    Rewrite,
-    SourceRef,
-    StoreRef,
-    Template,
-    TemplateFrom,
-    TemplatePlace,
-    at,
-)
-from taut.secrets.external.errors import NoValueError, SecretError
-from taut.secrets.external.provider import Provider
-from taut.secrets.external.stores import Asker, Opening, StoreDocument, Templates, open_store
-from taut.secrets.external.values import checked_keys, converted, decoded, merged, renamed
-
-_COPIED_NOT = ("taut.dev/", "kubectl.kubernetes.io/", "argocd.argoproj.io/")
-_MOST_BYTES = 1024 * 1024
+from taut.secrets.external.asking import Asker, Options, Provider, Reader, Templates
+from taut.secrets.external.documents import DataFrom, ExternalSecret, SourceRef, StoreRef
+from taut.secrets.external.errors import Asked, ExternalError, NothingThereError, ProviderError
+from taut.secrets.external.http import Http
+from taut.secrets.external.keys import check_keys, converted, fetched, rewritten
+from taut.secrets.external.providers import provider
+from taut.secrets.external.selecting import labels_of, may_use
+from taut.secrets.external.stores import Store
+from taut.secrets.external.target import content, other_owner, secret
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """An ExternalSecret, read."""
+class Action(StrEnum):
+    """What is to be done with the Secret."""
 
-    name: str
-    namespace: str
-    spec: ExternalSecret
-    body: Body = field(repr=False)
-    where: Where = field(default_factory=Where)
-
-    @property
-    def target(self) -> str:
-        """The Secret's name."""
-        return self.spec.target.name or self.name
-
-
-@dataclass(frozen=True)
-class Needs:
-    """What resolving needs from outside. `store` gives a store's document by kind, namespace and name; None: there is none."""
-
-    asker: Asker
-    templates: Templates
-    store: Callable[[str, str, str], StoreDocument | None]
-    rules: Rules = field(default_factory=Rules)
+    APPLY = "apply"
+    """It is to be as `Resolved.secret` is."""
+    MERGE = "merge"
+    """The values of `Resolved.secret` belong into the one that is there; its other values stay."""
+    DELETE = "delete"
+    """Nothing is left in the stores, and the deletionPolicy says Delete."""
+    KEEP = "keep"
+    """The one that is there stays as it is."""
+    NOTHING = "nothing"
+    """There is no Secret, and none is to be made."""
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """The values of a Secret, without its template. `missing` are entries that their stores no longer have (deletionPolicy Merge or Delete)."""
-
-    data: Mapping[str, bytes] = field(repr=False)
-    missing: tuple[str, ...] = ()
-
-    @property
-    def gone(self) -> bool:
-        """Whether nothing of it is left."""
-        return not self.data and bool(self.missing)
-
-
-async def values(wanted: Wanted, needs: Needs) -> Resolved:
-    """Ask the stores. Raises SecretError for what cannot be had now, NoValueError for a value that is not there while `deletionPolicy` retains,
-    BadInput for what cannot be meant; all name the document, the store and the key.
+    """What came of an ExternalSecret. `secret` and `content` (the Secret's values, decoded) hold what is secret: they show in no repr, and no hash
+    of them is made here. `missing` names the keys that were not there, `why` says why the Secret is kept, deleted or not made.
     """
-    asking = _Asking(wanted, needs)
-    found: dict[str, bytes] = {}
-    missing: list[str] = []
-    for number, entry in enumerate(wanted.spec.data_from):
-        part = await asking.tried(lambda e=entry: asking.several(e), f"spec.dataFrom[{number}]", missing)
-        found |= part or {}
-    for number, datum in enumerate(wanted.spec.data):
-        ref, source = datum.remote_ref, datum.source_ref
-        part = await asking.tried(lambda r=ref, s=source: asking.one(r, s), f"spec.data[{number}]", missing)
-        if part is not None:
-            found[datum.secret_key] = part
-    if sum(map(len, found.values())) > _MOST_BYTES:
-        raise SecretError("the values are larger than a Secret may be (1 MiB)", where=wanted.where)
-    return Resolved(_keys(found, wanted.where), tuple(missing))
+
+    external: ExternalSecret = field(repr=False)
+    action: Action
+    secret: Body | None = field(default=None, repr=False)
+    content: dict[str, bytes] = field(default_factory=dict[str, bytes], repr=False)
+    missing: tuple[str, ...] = ()
+    why: str = ""
 
 
-class _Asking:
-    def __init__(self, wanted: Wanted, needs: Needs) -> None:
-        self._wanted = wanted
-        self._needs = needs
-        self._open: dict[tuple[str, str], tuple[StoreDocument, Provider]] = {}
+async def resolve(
+    external: ExternalSecret, asker: Asker, *, templates: Templates, http: Http, options: Options | None = None
+) -> Resolved:
+    """The Secret of an ExternalSecret, and what is to be done with it.
 
-    async def tried[T](self, ask: Callable[[], Any], field_: str, missing: list[str]) -> T | None:
-        """What was asked for; None where it is gone and may be. Errors get their place."""
+    Reads the stores through `asker`, their values through `http`. Raises ExternalError (a TautError) that says store, provider, key and property,
+    why it failed and what to do; BadInput for a document that cannot be meant. No value is in an error.
+    """
+    options = options or Options()
+    work = _Work(external, asker, templates, http, options)
+    try:
+        async with asyncio.timeout(options.seconds):
+            return await work.resolved()
+    except TimeoutError:
+        raise ExternalError(
+            f"it takes longer than {options.seconds:g} s",
+            where=external.at(""),
+            advice="ask for less in one ExternalSecret",
+        ) from None
+    finally:
+        await work.close()
+
+
+@dataclass
+class _Open:
+    store: Store
+    provider: Provider
+
+
+class _Work:
+    """One ExternalSecret under way: each store is signed in to once."""
+
+    def __init__(
+        self, external: ExternalSecret, asker: Asker, templates: Templates, http: Http, options: Options
+    ) -> None:
+        self._external, self._asker, self._templates, self._http, self._options = (
+            external,
+            asker,
+            templates,
+            http,
+            options,
+        )
+        self._open: dict[tuple[str, str], _Open] = {}
+        self._missing: list[str] = []
+
+    async def close(self) -> None:
+        """Give back what was borrowed."""
+        for opened in self._open.values():
+            await opened.provider.close()
+
+    async def resolved(self) -> Resolved:
+        external, target = self._external, self._external.spec.target
+        live = None
+        if target.creation_policy != "None":
+            live = await self._asker.secret(external.namespace, external.target)
+            early = self._before(live)
+            if early is not None:
+                return early
+        values = await self._values()
+        missing = tuple(self._missing)
+        if not values and target.deletion_policy != "Merge":
+            return self._empty(live, missing)
+        if live is not None and live.get("immutable") is True:
+            why = f"Secret {external.namespace}/{external.target} is immutable"
+            return Resolved(external, Action.KEEP, missing=missing, why=why)
+        made = await content(external, values, self._asker, self._templates)
+        if target.creation_policy == "None":
+            why = "creationPolicy None makes no Secret"
+            return Resolved(external, Action.NOTHING, content=made.data, missing=missing, why=why)
+        merging = target.creation_policy in {"Merge", "CreateOrMerge"} and live is not None
+        action = Action.MERGE if merging else Action.APPLY
+        return Resolved(external, action, secret(external, made, live), made.data, missing)
+
+    def _before(self, live: Body | None) -> Resolved | None:
+        """What is clear before any store is asked."""
+        external, policy = self._external, self._external.spec.target.creation_policy
+        name = f"Secret {external.namespace}/{external.target}"
+        if live is None:
+            if policy == "Merge":
+                return Resolved(external, Action.NOTHING, why=f"creationPolicy Merge needs {name}, and there is none")
+            return None
+        owner = other_owner(external, live) if policy == "Owner" else ""
+        if owner:
+            raise ExternalError(
+                f"{name} belongs to {owner}",
+                where=external.at("spec.target.name"),
+                advice="name another Secret, or set creationPolicy to Merge",
+            )
+        return None
+
+    def _empty(self, live: Body | None, missing: tuple[str, ...]) -> Resolved:
+        why = "nothing of it is in the stores"
+        if live is None:
+            return Resolved(self._external, Action.NOTHING, missing=missing, why=why)
+        delete = self._external.spec.target.deletion_policy == "Delete"
+        return Resolved(self._external, Action.DELETE if delete else Action.KEEP, missing=missing, why=why)
+
+    async def _values(self) -> dict[str, bytes]:
+        spec = self._external.spec
+        values: dict[str, bytes] = {}
+        for number, many in enumerate(spec.data_from):
+            found = await self._asked(
+                f"spec.dataFrom[{number}]", many.source_ref, lambda p, m=many: self._many(p, m), many
+            )
+            values |= found or {}
+        for number, one in enumerate(spec.data):
+            ref = one.remote_ref
+
+            async def read(asked: Provider, ref: Any = ref) -> dict[str, bytes]:
+                return {"": fetched(ref, await asked.get(ref))}
+
+            found = await self._asked(f"spec.data[{number}]", one.source_ref, read, ref)
+            if found is not None:
+                values[one.secret_key] = found[""]
+        return values
+
+    async def _many(self, asked: Provider, many: DataFrom) -> dict[str, bytes]:
+        ref = many.extract or many.find
+        if ref is None:
+            return {}
+        found = await asked.get_map(many.extract) if many.extract else await asked.find(many.find) if many.find else {}
+        if many.rewrite:
+            found = await rewritten(many.rewrite, found, self._templates)
+        else:
+            found = converted(ref.conversion_strategy, found)
+        return {k: fetched(ref, v) for k, v in check_keys(found).items()}
+
+    async def _asked(
+        self, at: str, source: SourceRef | None, ask: Callable[[Provider], Awaitable[dict[str, bytes]]], what: Any
+    ) -> dict[str, bytes] | None:
+        """What a store gives; None when it is not there and the deletionPolicy takes that for an answer."""
+        opened = await self._opened(at, source)
+        store = opened.store
         try:
-            return await ask()
-        except NoValueError as error:
-            if self._wanted.spec.target.deletion_policy != "Retain":
-                missing.append(field_)
+            return await ask(opened.provider)
+        except ProviderError as error:
+            asked = _asked_of(store, what)
+            if isinstance(error, NothingThereError) and self._external.spec.target.deletion_policy != "Retain":
+                self._missing.append(str(asked))
                 return None
-            error.where = at(self._wanted.where, field_)
+            advice = error.advice
+            if isinstance(error, NothingThereError):
+                advice = (
+                    advice
+                    or "correct the key, or write it into the store; the Secret stays as it is (deletionPolicy Retain)"
+                )
+            raise ExternalError(str(error), where=self._external.at(at), advice=advice, asked=asked) from None
+        except RecursionError:
+            raise ExternalError(
+                "the value is nested too deep", where=self._external.at(at), asked=_asked_of(store, what)
+            ) from None
+        except (ExternalError, BadInput):
             raise
         except TautError as error:
-            if not error.where.object and not error.where.file:
-                error.where = at(self._wanted.where, field_)
-            raise
+            raise ExternalError(
+                error.what, where=self._external.at(at), advice=error.advice, asked=_asked_of(store, what)
+            ) from None
 
-    async def one(self, ref: RemoteRef, source: SourceRef | None) -> bytes:
-        store, provider = await self._store(source)
-        data = await self._told(store, ref.key, lambda: provider.get(ref))
-        return decoded(data, ref.decoding_strategy, ref.key)
-
-    async def several(self, entry: DataFrom) -> dict[str, bytes]:
-        store, provider = await self._store(entry.source_ref)
-        if entry.extract is not None:
-            ref = entry.extract
-            data = await self._told(store, ref.key, lambda: dict(provider.get_map(ref)))
-        elif entry.find is not None:
-            ref = find = entry.find
-            data = await self._told(store, find.path or "values", lambda: dict(provider.find(find)))
-        else:
-            raise BadInput("dataFrom needs extract or find")
-        data = {k: decoded(v, ref.decoding_strategy, k) for k, v in data.items()}
-        for rule in entry.rewrite:
-            data = await self._rewritten(data, rule)
-        named: dict[str, bytes] = {}
-        for key, value in data.items():
-            new = converted(key, ref.conversion_strategy)
-            if new in named:
-                raise SecretError(f"two values would have the key {new!r}", advice="rename one with rewrite")
-            named[new] = value
-        return named
-
-    async def _rewritten(self, data: dict[str, bytes], rule: Rewrite) -> dict[str, bytes]:
-        if rule.regexp is not None:
-            return renamed(data, rule.regexp)
-        if rule.merge is not None:
-            return merged(data, rule.merge)
-        if rule.transform is not None:
-            template = rule.transform.template
-            names = [(await self._needs.templates({"key": template}, {"value": key}))["key"] for key in data]
-            return dict(zip(names, data.values(), strict=True))
-        return data
-
-    async def _told[T](self, store: StoreDocument, key: str, ask: Callable[[], T]) -> T:
-        """A provider's answer, got in a thread; its errors say which store and key."""
-        try:
-            return await asyncio.to_thread(ask)
-        except SecretError as error:
-            error.what = f"{store}, {key}: {error.what}"
-            error.args = (str(error),)
-            raise
-
-    async def _store(self, source: SourceRef | None) -> tuple[StoreDocument, Provider]:
-        if source is not None and source.generator_ref is not None:
-            raise BadInput(
-                "generators are not resolved", advice="have External Secrets' operator resolve this document"
-            )
-        ref = (source.store_ref if source is not None else None) or self._wanted.spec.secret_store_ref or StoreRef()
-        key = (ref.kind, ref.name)
+    async def _opened(self, at: str, source: SourceRef | None) -> _Open:
+        ref = (
+            source.store_ref
+            if source is not None and source.store_ref is not None
+            else self._external.spec.secret_store_ref
+        )
+        key = (ref.kind or "SecretStore", ref.name)
         if key not in self._open:
-            space = self._wanted.namespace if ref.kind == "SecretStore" else ""
-            store = self._needs.store(ref.kind, space, ref.name)
-            if store is None:
-                place = f"{space}/{ref.name}" if space else ref.name
-                raise SecretError(
-                    f"there is no {ref.kind} {place}", advice="declare it in an application of this cluster"
-                )
-            needs = self._needs
-            opening = Opening(self._wanted.namespace, needs.asker, needs.templates, needs.rules, self._refs())
-            self._open[key] = store, await open_store(store, opening)
+            store = await self._store(at, ref)
+            reader = Reader(self._asker, store, self._external.namespace)
+            try:
+                made = provider(store, reader, self._http, self._options, self._templates)
+            except ProviderError as error:
+                raise ExternalError(
+                    str(error), where=self._external.at(at), advice=error.advice, asked=_asked_of(store, None)
+                ) from None
+            self._open[key] = _Open(store, made)
         return self._open[key]
 
-    def _refs(self) -> tuple[RemoteRef, ...]:
-        spec = self._wanted.spec
-        return (*(d.remote_ref for d in spec.data), *(e.extract for e in spec.data_from if e.extract is not None))
+    async def _store(self, at: str, ref: StoreRef) -> Store:
+        external, kind = self._external, ref.kind or "SecretStore"
+        wide = kind == "ClusterSecretStore"
+        store = await self._asker.store(kind, "" if wide else external.namespace, ref.name)
+        asked = Asked(store=f"{kind} {ref.name}" if wide else f"{kind} {external.namespace}/{ref.name}")
+        if store is None:
+            raise ExternalError(
+                "there is no such store", where=external.at(at), advice="create it, or correct the name", asked=asked
+            )
+        labels = labels_of(await self._asker.namespace(external.namespace)) if store.conditions else {}
+        if not may_use(store, external.namespace, labels):
+            raise ExternalError(
+                f"namespace {external.namespace} may not use this store: none of its conditions fits",
+                where=external.at(at),
+                advice="have the namespace added to the store's conditions",
+                asked=Asked(str(store), store.provider),
+            )
+        return store
 
 
-def _keys(data: Mapping[str, bytes], where: Where) -> dict[str, bytes]:
-    try:
-        return checked_keys(data)
-    except SecretError as error:
-        error.where = where
-        raise
-
-
-async def secret(wanted: Wanted, data: Mapping[str, bytes], needs: Needs) -> Body:
-    """The Secret with these values, as its template says. Raises RenderError for a template that fails, SecretError for one that is not there."""
-    target, template = wanted.spec.target, wanted.spec.target.template
-    made = (
-        _Made(dict(data), *_copied(wanted.body))
-        if template is None
-        else await _templated(wanted, data, template, needs)
-    )
-    metadata: dict[str, Any] = {"name": wanted.target, "namespace": wanted.namespace}
-    if made.labels:
-        metadata["labels"] = made.labels
-    if made.annotations:
-        metadata["annotations"] = made.annotations
-    if template is not None and template.metadata is not None and template.metadata.finalizers:
-        metadata["finalizers"] = list(template.metadata.finalizers)
-    body: dict[str, Any] = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": metadata,
-        "type": (template.type if template else "") or "Opaque",
-        "data": {k: base64.b64encode(v).decode() for k, v in sorted(_keys(made.data, wanted.where).items())},
-    }
-    if target.immutable:
-        body["immutable"] = True
-    return body
-
-
-@dataclass(frozen=True)
-class _Made:
-    data: dict[str, bytes]
-    labels: dict[str, str] = field(default_factory=dict[str, str])
-    annotations: dict[str, str] = field(default_factory=dict[str, str])
-
-
-def _copied(body: Body) -> tuple[dict[str, str], dict[str, str]]:
-    """Labels and annotations of the document, which its Secret has too where no template says otherwise."""
-    metadata = body.get("metadata") or {}
-    annotations = metadata.get("annotations") or {}
-    kept = {k: v for k, v in annotations.items() if not k.startswith(_COPIED_NOT)}
-    return dict(metadata.get("labels") or {}), kept
-
-
-async def _templated(wanted: Wanted, data: Mapping[str, bytes], template: Template, needs: Needs) -> _Made:
-    texts = {k: v.decode(errors="replace") for k, v in data.items()}
-    own = template.metadata
-    labels, annotations = (own.labels, own.annotations) if own is not None else _copied(wanted.body)
-    asked = {f"d.{k}": v for k, v in template.data.items()}
-    asked |= {f"l.{k}": v for k, v in labels.items()} | {f"a.{k}": v for k, v in annotations.items()}
-    made = await needs.templates(asked, texts) if asked else {}
-    found = _Made(
-        dict(data) if template.merge_policy == "Merge" or not (template.data or template.template_from) else {},
-        {k: made[f"l.{k}"] for k in labels},
-        {k: made[f"a.{k}"] for k in annotations},
-    )
-    for place in template.template_from:
-        _put(found, place.target, await _from(wanted, place, texts, needs))
-    found.data.update({k: made[f"d.{k}"].encode() for k in template.data})
-    return found
-
-
-def _put(found: _Made, target: str, texts: Mapping[str, str]) -> None:
-    if target == "Labels":
-        found.labels.update(texts)
-    elif target == "Annotations":
-        found.annotations.update(texts)
-    else:
-        found.data.update({k: v.encode() for k, v in texts.items()})
-
-
-async def _from(wanted: Wanted, place: TemplateFrom, data: Mapping[str, str], needs: Needs) -> dict[str, str]:
-    if place.literal is not None:
-        return _pairs((await needs.templates({"literal": place.literal}, data))["literal"], wanted.where)
-    found: dict[str, str] = {}
-    for kind, entry, ask in (
-        ("ConfigMap", place.config_map, needs.asker.config_map),
-        ("Secret", place.secret, needs.asker.secret),
-    ):
-        if entry is None:
-            continue
-        texts = await ask(wanted.namespace, entry.name)
-        found |= await _items(wanted, kind, entry, texts, data, needs)
-    return found
-
-
-async def _items(
-    wanted: Wanted,
-    kind: str,
-    place: TemplatePlace,
-    texts: Mapping[str, bytes] | None,
-    data: Mapping[str, str],
-    needs: Needs,
-) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for item in place.items:
-        if texts is None or item.key not in texts:
-            what = f"the {kind} {wanted.namespace}/{place.name} with the template {item.key} is not there"
-            raise SecretError(what, where=wanted.where, advice="make it")
-        text = (await needs.templates({item.key: texts[item.key].decode(errors="replace")}, data))[item.key]
-        found |= _pairs(text, wanted.where) if item.template_as == "KeysAndValues" else {item.key: text}
-    return found
-
-
-def _pairs(text: str, where: Where) -> dict[str, str]:
-    """A rendered template that holds `key: value` lines."""
-    from taut.documents.yaml import load_documents
-
-    try:
-        documents = load_documents(text.encode(), file="the template")
-    except BadInput:
-        raise SecretError("what the template gives is no YAML", where=where, advice="write key: value lines") from None
-    body = documents[0].body if documents else {}
-    if not isinstance(body, dict):
-        raise SecretError("what the template gives is no mapping", where=where, advice="write key: value lines")
-    return {str(k): v if isinstance(v, str) else str(v) for k, v in body.items()}
-
-
-def expand(body: Body, namespaces: Sequence[Body], where: Where) -> list[Body]:
-    """The ExternalSecrets of a ClusterExternalSecret: one for each namespace that it names or selects. Raises BadInput."""
-    from taut.secrets.external.stores import selected
-
-    spec, metadata = body.get("spec"), body.get("metadata") or {}
-    inner = spec.get("externalSecretSpec") if isinstance(spec, dict) else None
-    if not isinstance(spec, dict) or not isinstance(inner, dict):
-        raise BadInput("spec.externalSecretSpec is missing", where=replace(where, field="spec.externalSecretSpec"))
-    selectors = [s for s in (spec.get("namespaceSelector"), *(spec.get("namespaceSelectors") or ())) if s]
-    names = {str(n): None for n in spec.get("namespaces") or ()}
-    for space in namespaces:
-        own = space.get("metadata") or {}
-        if any(selected(s, own.get("labels") or {}) for s in selectors):
-            names[str(own.get("name"))] = None
-    name = str(spec.get("externalSecretName") or metadata.get("name") or "")
-    own_metadata = spec.get("externalSecretMetadata") or {}
-    return [
-        {
-            "apiVersion": body["apiVersion"],
-            "kind": "ExternalSecret",
-            "metadata": {**own_metadata, "name": name, "namespace": space},
-            "spec": inner,
-        }
-        for space in sorted(names)
-    ]
+def _asked_of(store: Store, what: Any) -> Asked:
+    find = what.find if isinstance(what, DataFrom) else None
+    if find is not None:
+        tags = ", ".join(f"{k}={v}" for k, v in (find.tags or {}).items())
+        fits = f"names like {find.name.regexp}" if find.name is not None else f"tags {tags}"
+        return Asked(str(store), store.provider, f"find {fits}" + (f" below {find.path}" if find.path else ""))
+    ref = what.extract if isinstance(what, DataFrom) else what
+    return Asked(str(store), store.provider, ref.key if ref else "", ref.property if ref else "")

@@ -1,131 +1,194 @@
-"""What is done to values between a store and a Secret: parts of JSON, encodings, names of keys."""
+"""Values inside of values: JSON as Go writes it, properties (gjson's paths) and results (JSONPath)."""
 
 from __future__ import annotations
 
-import base64
-import binascii
+import json
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
+from decimal import Decimal
+from itertools import islice
 from typing import Any
 
-import orjson
+from taut.secrets.external.errors import ProviderError
 
-from taut.documents.re2 import ExpressionError, replaced
-from taut.secrets.external.documents import MergeRewrite, RegexpRewrite
-from taut.secrets.external.errors import NoValueError, SecretError
-
-_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}\Z")
-_OTHER = re.compile(r"[^-._a-zA-Z0-9]")
-_GROUP = re.compile(r"\$(?:(\d)|\{(\d)\})")
-
-
-def part(data: bytes, name: str, what: str) -> bytes:
-    """A part of a JSON value, by a path such as `a.b.0.c` (a key that is called so wins; `\\.` is a dot in a key). All of it without a name.
-
-    Raises NoValueError when there is none. `what` names the value in errors.
-    """
-    return picked(_json(data, what), name, what) if name else data
+_ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+_ESCAPED = re.compile("[<>&\u2028\u2029]")
+_STEP = re.compile(
+    r"\.\.|\.?\*|\[\*\]|\.?([A-Za-z_][\w-]*)|\[(-?\d+)\]|\[(?:'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\")\]"
+)
+_DEEPEST, _LONGEST_PATH, _MOST = 100, 1000, 10_000
 
 
-def picked(value: Any, name: str, what: str) -> bytes:
-    """The same of a decoded value."""
-    if isinstance(value, dict) and name in value:
-        return text_of(value[name])
-    for step in (s.replace("\0", ".") for s in name.replace("\\.", "\0").split(".")):
-        if isinstance(value, dict) and step in value:
-            value = value[step]
-        elif isinstance(value, list) and step.isdigit() and int(step) < len(value):
+def go_json(value: Any, *, html: bool = True) -> bytes:
+    """JSON as Go's encoder writes maps: keys sorted, no spaces; with `html`, what HTML reads is escaped."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return (_ESCAPED.sub(lambda m: _ESCAPES[m[0]], text) if html else text).encode(errors="surrogatepass")
+
+
+def as_bytes(value: Any) -> bytes:
+    """A JSON value as the value of a Secret: text as it is, numbers without exponents, the rest as JSON, null as nothing."""
+    match value:
+        case None:
+            return b""
+        case str():
+            return value.encode(errors="surrogatepass")
+        case bool():
+            return b"true" if value else b"false"
+        case int():
+            return str(value).encode()
+        case float():
+            return _float(value).encode()
+        case _:
+            return go_json(value)
+
+
+def _float(value: float) -> str:
+    if not math.isfinite(value):
+        return "null"
+    text = f"{Decimal(repr(value)):f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def parsed(data: bytes) -> Any:
+    """A value as JSON. Raises ProviderError when it is none; its text is not told."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        raise ProviderError("the value is no JSON", "leave `property` out, or store a JSON object there") from None
+
+
+def parsed_map(data: bytes) -> dict[str, bytes]:
+    """The members of a value that is a JSON object. Raises ProviderError for anything else."""
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise ProviderError("the value is no JSON object, so it has no keys to extract", "read it with `data` instead")
+    return {str(k): as_bytes(v) for k, v in value.items()}
+
+
+def property_of(value: Any, path: str) -> bytes:
+    """The property of a JSON value: a key that is called so, or else a path. Raises ProviderError when there is none."""
+    if isinstance(value, dict) and path in value:
+        return as_bytes(value[path])
+    found, inner = gjson(value, path)
+    if not found:
+        raise ProviderError(f"there is no property {path}", "correct `property`, or write it into the store")
+    return as_bytes(inner)
+
+
+def gjson(value: Any, path: str) -> tuple[bool, Any]:
+    """What gjson's path finds: keys, indexes, `#`, wildcards and escapes. Raises ProviderError for queries, modifiers and multipaths."""
+    if len(path) > _LONGEST_PATH:
+        raise ProviderError(f"the property is longer than {_LONGEST_PATH} characters")
+    if path[:1] in {"@", "{", "[", "!"} or "|" in path or "#(" in path:
+        raise ProviderError(f"the property {path} is a query, which is not supported", "name keys and indexes")
+    return _walk(value, _steps(path))
+
+
+def _steps(path: str) -> list[tuple[str, bool]]:
+    """The steps of a path, each with whether it holds wildcards (`*`, `?`)."""
+    steps: list[tuple[str, bool]] = []
+    text, wild, at = "", False, 0
+    while at < len(path):
+        c = path[at]
+        if c == "\\" and at + 1 < len(path):
+            at += 1
+            text += f"\\{path[at]}" if path[at] in "*?" else path[at]
+        elif c == ".":
+            steps.append((text, wild))
+            text, wild = "", False
+        else:
+            wild = wild or c in "*?"
+            text += c
+        at += 1
+    return [*steps, (text, wild)]
+
+
+def _walk(value: Any, steps: list[tuple[str, bool]]) -> tuple[bool, Any]:
+    for number, (step, wild) in enumerate(steps):
+        if isinstance(value, dict):
+            key = next((k for k in value if _fits(step, str(k))), None) if wild else step.replace("\\", "")
+            if key is None or key not in value:
+                return False, None
+            value = value[key]
+        elif isinstance(value, list):
+            if step == "#":
+                rest = steps[number + 1 :]
+                return True, [v for ok, v in (_walk(item, rest) for item in value) if ok] if rest else len(value)
+            if not step.isascii() or not step.isdigit() or len(step) > 9 or int(step) >= len(value):
+                return False, None
             value = value[int(step)]
         else:
-            raise NoValueError(f"{what} has no property {name!r}", advice="correct remoteRef.property")
-    return text_of(value)
+            return False, None
+    return True, value
 
 
-def entries(data: bytes, name: str, what: str) -> dict[str, bytes]:
-    """The entries of a JSON object (or of the part of that name). Raises SecretError for another value."""
-    value = _json(part(data, name, what), what)
-    if not isinstance(value, dict):
-        raise SecretError(f"{what} is no JSON object", advice="take it with data instead of dataFrom.extract")
-    return {str(key): text_of(item) for key, item in value.items()}
+def _fits(pattern: str, text: str) -> bool:
+    """Whether a pattern of `*` and `?` fits, in time that is bounded by both lengths."""
+    p = t = 0
+    star, mark = -1, 0
+    while t < len(text):
+        escaped = pattern[p : p + 1] == "\\"
+        literal = pattern[p + 1 : p + 2] if escaped else pattern[p : p + 1]
+        if not escaped and literal == "*":
+            star, mark, p = p, t, p + 1
+        elif literal and ((not escaped and literal == "?") or literal == text[t]):
+            p, t = p + 1 + escaped, t + 1
+        elif star >= 0:
+            mark += 1
+            p, t = star + 1, mark
+        else:
+            return False
+    return not pattern[p:].strip("*")
 
 
-def text_of(value: Any) -> bytes:
-    """A JSON value as it stands in a Secret: texts as they are, others as JSON."""
-    return value.encode() if isinstance(value, str) else orjson.dumps(value)
-
-
-def _json(data: bytes, what: str) -> Any:
-    try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError:
-        raise SecretError(f"{what} is no JSON, so it has no properties", advice="leave property out") from None
-
-
-def decoded(data: bytes, strategy: str, what: str) -> bytes:
-    """A value by its `decodingStrategy`: None, Base64, Base64URL or Auto (which takes it as it is where it is neither)."""
-    if strategy in {"None", ""}:
-        return data
-    if strategy not in {"Base64", "Base64URL", "Auto"}:
-        raise SecretError(f"the decodingStrategy {strategy!r} is not known", advice="None, Base64, Base64URL or Auto")
-    for name in ("Base64", "Base64URL") if strategy == "Auto" else (strategy,):
-        try:
-            return base64.b64decode(data, altchars=b"-_" if name == "Base64URL" else None, validate=True)
-        except (binascii.Error, ValueError):
+def json_path(value: Any, path: str, shown: str = "") -> Any:
+    """What a JSONPath finds; with wildcards a list. `shown` is told in its place (it may hold what is secret). Raises ProviderError when there is nothing, and for filters and slices."""
+    if len(path) > _LONGEST_PATH:
+        raise ProviderError(f"the jsonPath is longer than {_LONGEST_PATH} characters")
+    shown = shown or path
+    rest = path.removeprefix("$")
+    found, many, at, deep = [value], False, 0, False
+    while at < len(rest):
+        step = _STEP.match(rest, at)
+        if step is None:
+            raise ProviderError(f"the jsonPath {shown} is not supported", "name keys, indexes, `*` and `..`")
+        at = step.end()
+        if len(found) > _MOST:
+            raise ProviderError(f"the jsonPath {shown} finds more than {_MOST} values", "name keys")
+        if step[0] == "..":
+            found, many, deep = list(islice((v for f in found for v in _all(f, 0)), _MOST + 1)), True, True
             continue
-    if strategy == "Auto":
-        return data
-    raise SecretError(f"{what} is not {strategy}", advice="correct decodingStrategy")
+        many = many or "*" in step[0]
+        found = [v for f in found for v in _next(f, step)]
+        if not found and not (many or deep):
+            raise ProviderError(f"the answer has nothing at {shown}", "correct result.jsonPath")
+    return found if many else found[0]
 
 
-def converted(key: str, strategy: str) -> str:
-    """A key by its `conversionStrategy`: characters that a Secret's key cannot have become `_` (Default), or `_U0041_` (Unicode)."""
-    if strategy == "Unicode":
-        return _OTHER.sub(lambda found: f"_U{ord(found[0]):04X}_", key)
-    return _OTHER.sub("_", key) if strategy == "Default" else key
+def _next(value: Any, step: re.Match[str]) -> Iterator[Any]:
+    name = next((g for g in (step[1], step[3], step[4]) if g is not None), None)
+    if "*" in step[0] and name is None:
+        yield from value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    elif name is not None:
+        name = re.sub(r"\\(.)", r"\1", name)
+        if isinstance(value, dict) and name in value:
+            yield value[name]
+    elif (
+        step[2] is not None
+        and isinstance(value, list)
+        and len(step[2]) < 10
+        and -len(value) <= int(step[2]) < len(value)
+    ):
+        yield value[int(step[2])]
 
 
-def checked_keys(data: Mapping[str, bytes]) -> dict[str, bytes]:
-    """The entries, if all keys may be a Secret's. Raises SecretError."""
-    for key in data:
-        if not _KEY.match(key):
-            raise SecretError(
-                f"{key[:100]!r} cannot be a key of a Secret",
-                advice="rename it with rewrite, or take letters, digits, '-', '_' and '.'",
-            )
-    return dict(data)
-
-
-def renamed(data: Mapping[str, bytes], rule: RegexpRewrite) -> dict[str, bytes]:
-    """The entries with every match in their keys replaced. Raises SecretError for what is no expression."""
-    target = _GROUP.sub(lambda found: "\\" + (found[1] or found[2]), rule.target.replace("\\", "\\\\"))
-    try:
-        return {replaced(rule.source, key, target): value for key, value in data.items()}
-    except ExpressionError as error:
-        raise SecretError(str(error), advice="correct dataFrom.rewrite") from None
-
-
-def merged(data: Mapping[str, bytes], rule: MergeRewrite) -> dict[str, bytes]:
-    """The values, which are JSON objects, as one: the last by `priority`, then by name, wins. Raises SecretError for two that disagree."""
-    order = [k for k in sorted(data) if k not in rule.priority] + [k for k in rule.priority if k in data]
-    found: dict[str, Any] = {}
-    for key in order:
-        value = _json(data[key], f"the value of {key}")
-        if not isinstance(value, dict):
-            raise SecretError(f"the value of {key} is no JSON object", advice="correct dataFrom.rewrite")
-        twice = found.keys() & value.keys()
-        if twice and rule.conflict_policy != "Ignore" and key not in rule.priority:
-            what = f"{sorted(twice)[0]!r} is in several values"
-            raise SecretError(what, advice="set conflictPolicy: Ignore, or a priority")
-        found |= value
-    if rule.strategy == "JSON":
-        if not rule.into:
-            raise SecretError("rewrite.merge with the strategy JSON needs into", advice="name a key")
-        return {rule.into: orjson.dumps(found, option=orjson.OPT_SORT_KEYS)}
-    return {str(key): text_of(value) for key, value in found.items()}
-
-
-def hosts_of(patterns: Sequence[str], host: str) -> bool:
-    """Whether a host is among those that may be asked (globs)."""
-    import fnmatch
-
-    return any(fnmatch.fnmatchcase(host.lower(), p.lower()) for p in patterns)
+def _all(value: Any, depth: int) -> Iterator[Any]:
+    yield value
+    if depth < _DEEPEST:
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        for item in inner:
+            yield from _all(item, depth + 1)
