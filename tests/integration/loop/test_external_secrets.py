@@ -96,7 +96,7 @@ async def test_created_rotated_and_rolled_source_down_and_deleted(taut: Taut, ba
 
         store["spec"]["provider"]["vault"]["server"] = "http://127.0.0.1:9"
         await taut.push({"apps/web/all.yaml": yaml(store, _external(taut), _using(taut))})
-        status = await taut.says("web", "stay in Secret", "127.0.0.1 does not answer")
+        status = await taut.says("web", "stay in Secret", "127.0.0.1 cannot be reached")
         assert _password(taut) == "second-password"
         assert "second-password" not in repr(status)
 
@@ -109,7 +109,7 @@ async def test_created_rotated_and_rolled_source_down_and_deleted(taut: Taut, ba
         await taut.until(lambda: _password(taut) == "third-password", "the source is back")
 
         _remove(taut, bao)
-        await taut.says("web", "stay in Secret", "has no")
+        await taut.says("web", "stay in Secret", "there is no such key")
         assert _password(taut) == "third-password", "deletionPolicy retains by default"
         gone = _external(taut, target={"deletionPolicy": "Delete"})
         await taut.push({"apps/web/all.yaml": yaml(store, gone, _using(taut))})
@@ -130,7 +130,7 @@ async def test_the_document_goes_and_its_secret_with_it(taut: Taut, bao: OpenBao
         await taut.push({"apps/web/all.yaml": yaml(_store(taut, bao), _external(taut, "other"), *rest)})
         await taut.until(lambda: taut.get("secrets", "one") is None, "pruned")
         assert _password(taut, "two") == "pw-two", "an orphan stays"
-        await taut.says("web", "ExternalSecret", "other", "cannot be resolved", "has no")
+        await taut.says("web", "ExternalSecret", "other", "cannot be resolved", "there is no such key")
 
 
 async def test_a_store_of_another_application(taut: Taut, bao: OpenBao) -> None:
@@ -140,7 +140,7 @@ async def test_a_store_of_another_application(taut: Taut, bao: OpenBao) -> None:
     asked = _external(taut, secretStoreRef={"kind": "ClusterSecretStore", "name": store["metadata"]["name"]})
     taut.declare(application("web"), files={"apps/web/all.yaml": yaml(asked)})
     async with taut.run():
-        await taut.says("web", "there is no ClusterSecretStore")
+        await taut.says("web", "there is no such store")
         taut.declare(application("web"), application("stores"), files={"apps/stores/all.yaml": yaml(store)})
         await taut.poke()
         await taut.until(lambda: _password(taut) == "shared-password", "the store came")
