@@ -29,6 +29,8 @@ from taut.controller.queue import Reason, WorkQueue
 from taut.controller.rebuild import Rebuilder
 from taut.controller.reconcile import Parts, Reconciler
 from taut.controller.roots import Roots, restored, watched
+from taut.controller.scan_memory import ScanMemory
+from taut.controller.scanning import Scanning
 from taut.controller.sops_keys import SopsKeys
 from taut.controller.state import AppState, Asked
 from taut.controller.triggers import SourceWatch
@@ -68,6 +70,8 @@ class Outside:
     sops: SopsKeys
     policies: PolicyService | None = None
     """Judges by policies; needed when the configuration names some."""
+    scan: PolicyService | None = None
+    """Judges what runs; needed when the configuration wants policy reports."""
 
 
 def _policing(config: Config, outside: Outside, fleet: Fleet, queue: WorkQueue) -> Policing | None:
@@ -137,6 +141,16 @@ class Controller:
         self._requests = itertools.count(1)
         self.started_at = time.time()
         self.runs = 0
+        self.scanning = Scanning(
+            self.fleet,
+            self.policing,
+            outside.scan,
+            outside.store,
+            ScanMemory(RenderCache(outside.store)),
+            [c.name for c in config.clusters if c.policy_reports],
+            lambda: self.runs,
+            lambda: self.starting,
+        )
         self.starting = "taut is reading its store"
 
     # Start and end
@@ -165,10 +179,12 @@ class Controller:
                 self.queue.add(key, Reason.START)
         self._track()
         self.starting = ""
+        self.scanning.start()
 
     async def close(self) -> None:
         """Stop working. What is under way is continued by the next start."""
         self.externals.close()
+        await self.scanning.close()
         await self.watch.close()
         await self.rebuilder.close()
         self._closing = True
@@ -421,7 +437,9 @@ class Controller:
     def on_state(self, cluster: str, kind: KindState) -> None:
         """A kind's watch is complete, fails, or works again: those who have objects of the kind are looked at."""
         self._news.on_state(cluster, kind)
+        self.scanning.on_state(cluster, kind)
 
     def on_kinds(self, cluster: str) -> None:
         """Kinds came or went: those who wait for a kind are looked at anew."""
         self._news.on_kinds(cluster)
+        self.scanning.on_kinds(cluster)

@@ -124,9 +124,12 @@ async def running(config: Config) -> AsyncGenerator[Controller]:
         policies = PolicyService() if config.policies else None
         if policies is not None:
             stack.push_async_callback(policies.close)
+        scan = PolicyService() if config.policies and any(c.policy_reports for c in config.clusters) else None
+        if scan is not None:
+            stack.push_async_callback(scan.close)
         sops = SopsKeys(config.secrets.sops.keys, clusters)
         stack.push_async_callback(sops.close)
-        controller = Controller(config, Outside(store, sources, engine, clusters, redactor, sops, policies))
+        controller = Controller(config, Outside(store, sources, engine, clusters, redactor, sops, policies, scan))
         events += [controller.on_event, credentials.on_event, sops.on_event]
         news += [controller, credentials, sops]
         sops.on_change = controller.keys_changed

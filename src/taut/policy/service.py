@@ -127,12 +127,21 @@ class PolicyService:
         return await self._said(policies, reviews, lookups, completes=True, validates=False)
 
     async def validate(
-        self, policies: PolicySet, reviews: Sequence[Review], lookups: Lookups | None, *, without: tuple[int, ...] = ()
+        self,
+        policies: PolicySet,
+        reviews: Sequence[Review],
+        lookups: Lookups | None,
+        *,
+        without: tuple[int, ...] = (),
+        brief: bool = True,
     ) -> list[Said]:
-        """What the policies say of each object as it is: failures, warnings and errors. `without` are the places, in the set's description, of
-        policies that are not asked. Raises PolicyError where no worker can be had.
+        """What the policies say of each object as it is: failures, warnings and errors, unless `brief` is False: then what passes and what is
+        skipped too. `without` are the places, in the set's description, of policies that are not asked. Raises PolicyError where no worker
+        can be had.
         """
-        return await self._said(policies, reviews, lookups, completes=False, validates=True, without=without)
+        return await self._said(
+            policies, reviews, lookups, completes=False, validates=True, without=without, brief=brief
+        )
 
     async def judge(self, policies: PolicySet, reviews: Sequence[Review], lookups: Lookups | None) -> list[Said]:
         """Each object completed, and what the policies say of the result."""
@@ -147,11 +156,12 @@ class PolicyService:
         completes: bool,
         validates: bool,
         without: tuple[int, ...] = (),
+        brief: bool = True,
     ) -> list[Said]:
         found: list[Said | None] = [None] * len(reviews)
         open_: list[int] = []
         keys: dict[int, bytes] = {}
-        mode = packed((completes, validates, without))
+        mode = packed((completes, validates, without, brief))
         for number, review in enumerate(reviews):
             if (policies.hash, *_kind(review)) in self._not_about:
                 found[number] = Said()
@@ -164,7 +174,7 @@ class PolicyService:
                 found[number] = Said(kept)
         for first in range(0, len(open_), _AT_ONCE):
             numbers = open_[first : first + _AT_ONCE]
-            job = Judging(policies.hash, [reviews[n] for n in numbers], completes, validates, without=without)
+            job = Judging(policies.hash, [reviews[n] for n in numbers], completes, validates, brief, without=without)
             for number, answer in zip(numbers, await self._answers(policies, job, lookups), strict=True):
                 found[number] = Said(answer.verdicts, answer.body, answer.looked)
                 self._keep(policies, reviews[number], keys[number], answer)
