@@ -124,7 +124,8 @@ async def running(config: Config) -> AsyncGenerator[Controller]:
         policies = PolicyService() if config.policies else None
         if policies is not None:
             stack.push_async_callback(policies.close)
-        scan = PolicyService() if config.policies and any(c.policy_reports for c in config.clusters) else None
+        reports = config.policies and any(c.policy_reports for c in config.clusters)
+        scan = PolicyService(most_kept=0) if reports else None
         if scan is not None:
             stack.push_async_callback(scan.close)
         sops = SopsKeys(config.secrets.sops.keys, clusters)

@@ -42,7 +42,10 @@ ANEW = 3600.0
 """Seconds after which an object is judged again whose policies looked something else up: nothing tells that it changed."""
 BATCH = 32
 """Objects that are judged at once."""
+RECALLED = 500
+"""Objects whose verdicts are in memory at once."""
 _FAILS = ("fail", "error")
+_UNKNOWN = "?"
 
 
 @dataclass(slots=True)
@@ -88,7 +91,9 @@ class ClusterScan:
         memory: ScanMemory,
         pace: Pace,
         clock: Callable[[], float],
+        mac: Callable[[bytes], str],
     ) -> None:
+        self._mac = mac
         self._cluster = cluster
         self._fleet = fleet
         self._policing = policing
@@ -129,6 +134,16 @@ class ClusterScan:
         """Others may hold: every object is looked at, in memory; those for which they do are judged."""
         self._rules.forget()
         self._all_due(self._managed)
+
+    def withdraw(self) -> None:
+        """Nothing is reported any more, nor counted."""
+        for state in self._fleet.states.values():
+            self._told_app(state, PolicyResults())
+
+    def tell_anew(self, places: Iterable[Place]) -> None:
+        """The reports are to be compared with what they should say, those on these places too."""
+        self._stale.update(places, self._places)
+        self._told.update(owner.app for owner in self._managed.values())
 
     def stale(self, places: Iterable[Place]) -> None:
         """The reports on these places have to be compared with what they should say."""
@@ -193,18 +208,15 @@ class ClusterScan:
         ready = sorted(ref for ref, due in self._due.items() if due <= now)
         if not ready:
             return False
-        recalled = await self._memory.recall(ready)
-        wanted: set[ObjectRef] = set()
-        for ref in ready:
-            self._due.pop(ref, None)
-            wanted.add(ref)
-            try:
-                if not await self._needs_reading(ref, recalled.get(ref)):
-                    wanted.discard(ref)
-            except BaseException:
-                self._all_due(ready)
-                raise
+        wanted = set(ready)
         try:
+            for first in range(0, len(ready), RECALLED):
+                chunk = ready[first : first + RECALLED]
+                recalled = await self._memory.recall(chunk)
+                for ref in chunk:
+                    self._due.pop(ref, None)
+                    if not await self._needs_reading(ref, recalled.get(ref)):
+                        wanted.discard(ref)
             await self._read(wanted)
         finally:
             self._all_due(wanted)  # those that could not be read
@@ -223,30 +235,38 @@ class ClusterScan:
                 self._forget(ref, owner)
             else:
                 self._blind.add(ref)
-                self._due.setdefault(ref, self._now() + UNWATCHED)
+                self._due.setdefault(ref, self._now() + (UNWATCHED if self._starting else LONGEST))
             return False
         self._blind.discard(ref)
         rules = await self._rules.of(state.app.spec.project, self._types)
         if rules is None or (owner.api_version, ref.kind) not in rules.about:
             self._forget(ref, owner)
             return False
-        if seen is None or (seen.uid, seen.version) != (live.uid, live.resource_version):
+        if seen is None or not self._recounted(ref, owner, seen, rules, kept):
             return True
-        if seen.key != await self._key(ref, rules) or self._outdated(seen):
+        if (seen.uid, seen.version) != (live.uid, live.resource_version) or self._outdated(seen):
             return True
-        waivers = rules.waivers_at(self._clock())
-        if seen.waivers != waivers:
-            if kept is None or kept.content != seen.content:
-                self._forget(ref, owner)
-                return True
-            self._count(ref, owner, seen, rules, kept.verdicts)
-        return False
+        return seen.key != await self._key(ref, rules)
+
+    def _recounted(self, ref: ObjectRef, owner: _Owner, seen: _Seen, rules: Rules, kept: Judged | None) -> bool:
+        """Have the present waivers heard; False when it is not known any more what was said before them."""
+        if seen.waivers == rules.waivers_at(self._clock()):
+            return True
+        if kept is None or (kept.uid, kept.content, kept.key) != (seen.uid, seen.content, seen.key):
+            self._forget(ref, owner)
+            return False
+        state = self._fleet.states.get(owner.app)
+        if seen.waivers == _UNKNOWN and state is not None and state.desired is None and rules.bound:
+            self._due.setdefault(ref, self._now() + UNWATCHED)  # what its author wrote is not known yet
+            return True
+        self._count(ref, owner, seen, rules, kept.verdicts)
+        return True
 
     def _adopted(self, ref: ObjectRef, owner: _Owner, kept: Judged | None) -> _Seen | None:
         """What is known of an object: from an earlier start, when this one knows nothing yet."""
         seen = self._seen.get(ref)
         if seen is None and kept is not None:
-            seen = _Seen(kept.uid, kept.version, kept.content, kept.key, kept.at, kept.looked, waivers="?")
+            seen = _Seen(kept.uid, kept.version, kept.content, kept.key, kept.at, kept.looked, waivers=_UNKNOWN)
             self._seen[ref] = seen
             self._places[_place(owner, ref)].add(ref)
         if seen is not None and seen.looked:
@@ -303,7 +323,7 @@ class ClusterScan:
         seen = self._seen.get(ref)
         if seen is None or self._outdated(seen) or seen.uid != body["metadata"].get("uid"):
             return False
-        if seen.content != scan_content(body) or seen.key != await self._key(ref, rules):
+        if seen.content != self._content(body) or seen.key != await self._key(ref, rules):
             return False
         seen.version = str(body["metadata"].get("resourceVersion") or "")
         return seen.waivers == rules.waivers_at(self._clock())
@@ -312,6 +332,7 @@ class ClusterScan:
         reviews = [await self._review(ref, body) for ref, body in found]
         keys = [await self._key(ref, rules) for ref, _ in found]
         lookups = ClusterLookups(self._cluster, rules.policies.synced)
+        began = self._now()
         said = await self._service.validate(rules.policies.set, reviews, lookups, without=rules.without, brief=False)
         judged: dict[ObjectRef, Judged] = {}
         for (ref, body), key, answer in zip(found, keys, said, strict=True):
@@ -319,7 +340,7 @@ class ClusterScan:
             judged[ref] = Judged(
                 str(metadata.get("uid") or ""),
                 str(metadata.get("resourceVersion") or ""),
-                scan_content(body),
+                self._content(body),
                 key,
                 self._clock(),
                 answer.looked,
@@ -330,6 +351,11 @@ class ClusterScan:
             owner = self._managed.get(ref)
             if owner is not None:
                 self._take(ref, owner, each, rules)
+        await self._pace.rest(self._now() - began)
+
+    def _content(self, body: Body) -> str:
+        """Keyed, for it stands in reports: from a plain hash the value of a Secret could be guessed."""
+        return self._mac(scan_content(body).encode())
 
     async def _review(self, ref: ObjectRef, body: Body) -> Review:
         info = await self._cluster.kind(ref.kind_ref)
@@ -364,7 +390,7 @@ class ClusterScan:
     ) -> tuple[Verdict, ...]:
         waivers = rules.policies.waivers
         content = ""
-        if any(w.hash for w in waivers):
+        if rules.bound:
             content = _content_in_git(self._fleet.states.get(owner.app), ref)
         return waived(verdicts, waivers, content, self._clock())
 
@@ -387,30 +413,36 @@ class ClusterScan:
         """The roots whose applications run something here."""
         return frozenset(owner.app.root for owner in self._managed.values())
 
-    @property
-    def places(self) -> frozenset[Place]:
-        """What there is something to report on."""
-        return frozenset(self._places)
-
     async def tell(self, shelf: Shelf) -> None:
         """Bring the reports in line. Places with objects that are not judged yet wait. Raises TargetError; what could not be told stays so."""
         self._tell_apps()
         waiting = self._waiting()
         for place in sorted(self._stale - waiting):
-            bodies = await self._reports(shelf.flavour, place)
-            if bodies is None:
-                continue
-            await shelf.keep(place, bodies)
-            self._stale.discard(place)
+            self._stale.discard(place)  # what happens from here on may make it stale again
+            try:
+                bodies = await self._reports(shelf.flavour, place)
+                if bodies is not None:
+                    await shelf.keep(place, bodies)
+            except BaseException:
+                self._stale.add(place)
+                raise
 
     def _waiting(self) -> set[Place]:
-        grace = self._now() - self._began < GRACE
         found: set[Place] = set()
         for ref, due in self._due.items():
-            unseen = ref not in self._seen and (grace or ref not in self._blind)
-            if unseen or due <= self._now():
+            seen = self._seen.get(ref)
+            if seen is None:
+                waits = self._starting or ref not in self._blind
+            else:
+                waits = self._starting and seen.waivers == _UNKNOWN and ref not in self._blind
+            if waits or due <= self._now():
                 found.add(_place(self._managed[ref], ref))
         return found
+
+    @property
+    def _starting(self) -> bool:
+        """Watches, and what Git wants, may still become known."""
+        return self._now() - self._began < GRACE
 
     async def _reports(self, flavour: Flavour, place: Place) -> list[Body] | None:
         """The reports on a place; None when something of it has to be judged again first."""
@@ -425,6 +457,7 @@ class ClusterScan:
             if judged is None or (judged.content, judged.uid) != (seen.content, seen.uid):
                 self._forget(ref, owner)
                 self._all_due([ref])
+                self._stale.add(place)
                 return None
             if rules is None:
                 continue
@@ -433,7 +466,8 @@ class ClusterScan:
             verdicts = self._after_waivers(ref, owner, rules, judged.verdicts)
             subject = Subject(owner.api_version, ref.kind, ref.namespace, ref.name)
             scanned.append(Scanned(subject, judged.uid, judged.content[:16], judged.at, verdicts))
-        return reports(flavour, place[0], place[1], " ".join(sorted(hashes)), scanned, traits)
+        hash_ = " ".join(sorted(hashes))
+        return await asyncio.to_thread(reports, flavour, place[0], place[1], hash_, scanned, traits)
 
     def _tell_apps(self) -> None:
         for key in self._told:

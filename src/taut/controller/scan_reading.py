@@ -41,6 +41,10 @@ class Pace:
             await asyncio.sleep(self._next - now)
         self._next = max(self._next, now) + self._pause
 
+    async def rest(self, seconds: float) -> None:
+        """Leave the machine to others for as long as it was just used."""
+        await asyncio.sleep(min(seconds, 4 * self._pause))
+
 
 class ScanReader:
     """Reads objects of one cluster."""

@@ -32,6 +32,11 @@ class Rules:
         """Of the policies, exceptions among them; waivers are none of them."""
         return self.policies.set.hash
 
+    @property
+    def bound(self) -> bool:
+        """Whether a waiver is bound to what an object's author wrote."""
+        return any(w.hash for w in self.policies.waivers)
+
     def waivers_at(self, now: float) -> str:
         """Stands for the waivers that hold at a time."""
         waivers = self.policies.waivers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable
@@ -29,6 +30,9 @@ TICK = 1.0
 """Seconds between two looks (into memory) for something to do."""
 RETRY, LONGEST = 5.0, 300.0
 """Seconds after a failure, twice as long after each that follows."""
+
+SPARSE = 50
+"""What is managed is gone through for one part in so many of the time at most."""
 
 
 class Scanning:
@@ -61,7 +65,7 @@ class Scanning:
             for name in wanted:
                 pace = Pace()
                 cluster = fleet.clusters[name]
-                scan = ClusterScan(cluster, fleet, policing, service, memory, pace, clock)
+                scan = ClusterScan(cluster, fleet, policing, service, memory, pace, clock, store.mac)
                 self.doors[name] = Door(cluster, scan, store, pace, runs, starting)
             policing.on_changed.append(self.policies_changed)
 
@@ -114,7 +118,9 @@ class Door:
         self._runs = runs
         self._starting = starting
         self._seen_runs = -1
+        self._not_before = 0.0
         self._kinds_changed = True
+        self._poked = asyncio.Event()
         self._noted: frozenset[str] = frozenset()
         self.shelf: Shelf | None = None
         self.trouble = ""
@@ -123,10 +129,12 @@ class Door:
     def policies_changed(self) -> None:
         """Others may hold."""
         self.scan.policies_changed()
+        self._poked.set()
 
     def kinds_changed(self) -> None:
         """Reports may be served now, or no longer."""
         self._kinds_changed = True
+        self._poked.set()
 
     async def run(self) -> None:
         """Keep the reports right, until cancelled."""
@@ -148,7 +156,9 @@ class Door:
                     pause = RETRY
                     await self._something_new()
                     continue
-                await asyncio.sleep(pause)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await self._poked.wait()
                 pause = min(pause * 2, LONGEST)
         finally:
             self._cluster.hear_versions(lambda _: None)
@@ -169,11 +179,14 @@ class Door:
 
     @property
     def _news(self) -> bool:
-        if self._kinds_changed or self._runs() != self._seen_runs:
+        late = asyncio.get_running_loop().time() >= self._not_before
+        if self._kinds_changed or (late and self._runs() != self._seen_runs):
             return True
         return self.shelf is not None and self.scan.needs_work()
 
     async def _round(self) -> None:
+        self._poked.clear()
+        self._manage()
         if self._kinds_changed:
             self._kinds_changed = False
             try:
@@ -181,9 +194,6 @@ class Door:
             except BaseException:
                 self._kinds_changed = True
                 raise
-        if self._runs() != self._seen_runs:
-            self._seen_runs = self._runs()
-            self.scan.manage()
         if self.shelf is None:
             return
         while await self.scan.look():
@@ -192,6 +202,16 @@ class Door:
         await self.scan.tell(self.shelf)
         self._say("")
 
+    def _manage(self) -> None:
+        """Learn what is managed, when applications were looked at since; how often depends on how long it takes."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        if self._runs() == self._seen_runs or began < self._not_before:
+            return
+        self._seen_runs = self._runs()
+        self.scan.manage()
+        self._not_before = loop.time() + SPARSE * (loop.time() - began)
+
     async def _open(self) -> None:
         """Learn which reports the cluster serves, and which of taut's there are."""
         flavour = await served_flavour(self._cluster)
@@ -199,6 +219,7 @@ class Door:
             if self.shelf is not None:
                 self.shelf.close()
             self.shelf = None
+            self.scan.withdraw()
             self._say(f"cluster {self._cluster.name}: nothing is reported: it serves no PolicyReport; install its CRD")
             return
         if self.shelf is not None and self.shelf.flavour == flavour:
@@ -214,7 +235,7 @@ class Door:
         if self.shelf is not None:
             self.shelf.close()
         self.shelf = shelf
-        self.scan.stale(shelf.places | self.scan.places)
+        self.scan.tell_anew(shelf.places)
 
     async def _note(self, roots: frozenset[str]) -> None:
         """Note ahead whose reports are about to be written, so that they are removed even if taut is configured otherwise at its next start."""

@@ -100,10 +100,13 @@ class Said:
 
 
 class PolicyService:
-    """Judges in workers. To be used by one event loop."""
+    """Judges in workers. To be used by one event loop. `most_kept` results are kept in memory."""
 
-    def __init__(self, *, workers: int = 1, limits: Limits = LIMITS, idle_seconds: float = _IDLE_SECONDS) -> None:
+    def __init__(
+        self, *, workers: int = 1, limits: Limits = LIMITS, idle_seconds: float = _IDLE_SECONDS, most_kept: int = _KEPT
+    ) -> None:
         self._limits = limits
+        self._most_kept = most_kept
         self._pool = Pool(JUDGING, lambda: Prison(limits=limits), size=workers, idle_seconds=idle_seconds)
         self._kept: OrderedDict[bytes, tuple[Verdict, ...]] = OrderedDict()
         self._not_about: set[tuple[str, str, str]] = set()
@@ -192,7 +195,7 @@ class PolicyService:
             self._not_about.add((policies.hash, *_kind(review)))
         elif not answer.looked and answer.body is None:
             self._kept[key] = answer.verdicts
-            while len(self._kept) > _KEPT:
+            while len(self._kept) > self._most_kept:
                 self._kept.popitem(last=False)
 
     async def _answers(self, policies: PolicySet, job: Judging, lookups: Lookups | None) -> list[Answer]:
