@@ -434,7 +434,7 @@ class ClusterScan:
             if seen is None:
                 waits = self._starting or ref not in self._blind
             else:
-                waits = self._starting and seen.waivers == _UNKNOWN and ref not in self._blind
+                waits = self._starting and seen.waivers == _UNKNOWN
             if waits or due <= self._now():
                 found.add(_place(self._managed[ref], ref))
         return found

@@ -216,6 +216,74 @@ async def test_a_restart_with_nothing_changed_reads_judges_and_writes_nothing(ta
 
 
 @pytest.mark.usefixtures("served")
+async def test_without_its_cache_everything_is_judged_and_nothing_written(taut: Taut, policies: GitRepo) -> None:
+    policies.commit({"rules.yaml": yaml(TEAM)}, "rules")
+    taut.declare(application("web"), files={"apps/web/map.yaml": yaml(config_map("one"), config_map("two"))})
+    expected = {("one", "team"): "fail", ("two", "team"): "fail"}
+    log = AuditLog(taut.plane.audit_log)
+    async with taut.run():
+        await taut.synced("web")
+        await taut.until(lambda: _says(taut, expected), "reported")
+    for file in (taut.folder / "state").glob("taut.db.renders*"):
+        file.unlink()
+    log.mark()
+    async with taut.run():
+        await taut.synced("web")
+        await taut.until(lambda: _evaluations(taut) == 2 and _idle(taut), "judged")
+        await asyncio.sleep(1.5)
+        assert _reports_written(log) == []
+
+
+@pytest.mark.usefixtures("served")
+async def test_a_report_that_somebody_changed_is_put_right(taut: Taut, policies: GitRepo) -> None:
+    policies.commit({"rules.yaml": yaml(TEAM)}, "rules")
+    taut.declare(application("web"), files={"apps/web/map.yaml": yaml(config_map("one"))})
+    expected = {("one", "team"): "fail"}
+    async with taut.run():
+        await taut.synced("web")
+        await taut.until(lambda: _says(taut, expected), "reported")
+        taut.patch("policyreports", f"taut.{taut.root}", {"results": []}, GROUP)
+        await taut.until(lambda: _says(taut, expected), "put right")
+        assert _evaluations(taut) == 1
+        status = taut.status("web")
+        assert status is not None
+        assert (status.drift, status.objects) == (0, 1), "a report is no object of an application"
+
+
+@pytest.mark.usefixtures("served")
+async def test_a_waiver_of_a_content_holds_through_a_restart_and_ends_with_the_content(
+    taut: Taut, policies: GitRepo
+) -> None:
+    enforced = json.loads(json.dumps(TEAM))
+    enforced["spec"]["validationFailureAction"] = "Enforce"
+    policies.commit({"rules.yaml": yaml(enforced)}, "rules")
+    taut.declare(
+        application("web", sync={"mode": "automatic", "heal": False}),
+        files={"apps/web/map.yaml": yaml(config_map("one"))},
+    )
+    log = AuditLog(taut.plane.audit_log)
+    async with taut.run():
+        status = await taut.held("web", "policy")
+        waiver = _waiver(taut.namespace)
+        waiver["spec"]["hash"] = status.held_for[0].message.rpartition("hash ")[2]
+        policies.commit({"waiver.yaml": yaml(waiver)}, "waived")
+        await taut.poke()
+        await taut.synced("web")
+        await taut.until(lambda: _says(taut, {("one", "team"): "skip"}), "waived")
+    log.mark()
+    async with taut.run():
+        await taut.synced("web")
+        state = taut.state("web")
+        assert state is not None
+        await taut.until(lambda: state.policy_results and _idle(taut), "known again")
+        await asyncio.sleep(1.5)
+        assert _evaluations(taut) == 0
+        assert _reports_written(log) == []
+        taut.patch("configmaps", "one", {"data": {"a": "by hand"}})
+        await taut.until(lambda: _says(taut, {("one", "team"): "fail"}), "another content is not waived")
+
+
+@pytest.mark.usefixtures("served")
 async def test_switched_off_the_reports_are_removed(taut: Taut, policies: GitRepo) -> None:
     policies.commit(
         {"rules.yaml": yaml(TEAM, _rule("labelled", {"metadata": {"labels": {"team": "?*"}}}, "ClusterRole"))}, "rules"
@@ -356,6 +424,10 @@ async def test_the_scan_asks_slowly_and_with_its_own_worker(taut: Taut, policies
 def _bodies(log: AuditLog, plural: str, verb: str) -> list[Any]:
     """Reads of whole objects; the first list of a watch has pages of 500."""
     return [a for a in log.requests(lambda a: a.plural == plural and a.verb == verb) if a.query.get("limit") != ["500"]]
+
+
+def _reports_written(log: AuditLog) -> list[Any]:
+    return [a for a in log.writes() if "policyreports" in a.plural]
 
 
 def _idle(taut: Taut) -> bool:
