@@ -37,7 +37,7 @@ CALM, LONGEST = 1.0, 60.0
 UNWATCHED = 5.0
 """Seconds until it is looked again whether a kind is watched."""
 GRACE = 30.0
-"""Seconds after the start in which watches may still come."""
+"""Seconds after the first look in which watches may still come."""
 ANEW = 3600.0
 """Seconds after which an object is judged again whose policies looked something else up: nothing tells that it changed."""
 BATCH = 32
@@ -116,7 +116,7 @@ class ClusterScan:
         """Places whose reports may say something else now."""
         self._told: set[AppKey] = set()
         self._ends: float | None = None
-        self._began = self._now()
+        self._began: float | None = None
         self.reads = 0
         """How many objects were read."""
 
@@ -205,6 +205,7 @@ class ClusterScan:
     async def look(self) -> bool:
         """Look at what is due; False when nothing was. Raises TargetError, PolicyError; what could not be looked at stays due."""
         now = self._now()
+        self._began = self._began or now
         ready = sorted(ref for ref, due in self._due.items() if due <= now)
         if not ready:
             return False
@@ -442,7 +443,7 @@ class ClusterScan:
     @property
     def _starting(self) -> bool:
         """Watches, and what Git wants, may still become known."""
-        return self._now() - self._began < GRACE
+        return self._began is None or self._now() - self._began < GRACE
 
     async def _reports(self, flavour: Flavour, place: Place) -> list[Body] | None:
         """The reports on a place; None when something of it has to be judged again first."""
