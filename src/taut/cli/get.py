@@ -85,6 +85,7 @@ def _facts(status: AppStatus) -> list[tuple[str, str]]:
         ("last sync", when if when == "never" else f"{when} ago ({status.last_sync})"),
         ("objects", f"{status.objects}{differ}"),
         ("drift", f"{status.drift} open" if status.drift else ""),
+        ("policies", _failures(status.policy_failures)),
         ("plan", status.plan_hash[:8]),
         ("source", f"{status.source_url} {status.source_path}".strip()),
         ("target", f"{status.cluster} {status.target_namespace}".strip()),
@@ -92,6 +93,10 @@ def _facts(status: AppStatus) -> list[tuple[str, str]]:
         ("project", status.project),
         *((one_line(name), one_line(value)) for name, value in status.info.items()),
     ]
+
+
+def _failures(count: int) -> str:
+    return f"{count} {'object fails' if count == 1 else 'objects fail'}" if count else ""
 
 
 def _order(status: ObjectStatus) -> tuple[int, bool, str, str]:

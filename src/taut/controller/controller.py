@@ -28,6 +28,7 @@ from taut.controller.queue import Reason, WorkQueue
 from taut.controller.rebuild import Rebuilder
 from taut.controller.reconcile import Parts, Reconciler
 from taut.controller.roots import Roots, restored, watched
+from taut.controller.scan_note import scan_note
 from taut.controller.sops_keys import SopsKeys
 from taut.controller.state import AppState, Asked
 from taut.controller.triggers import SourceWatch
@@ -51,6 +52,7 @@ from taut.targets.kubernetes.collection import KindState
 
 if TYPE_CHECKING:
     from taut.controller.policing import Policing
+    from taut.controller.scanning import Scanning
     from taut.policy.service import PolicyService
 
 LONG_RUN = 2.0
@@ -70,6 +72,8 @@ class Outside:
     sops: SopsKeys
     policies: PolicyService | None = None
     """Judges by policies; needed when the configuration names some."""
+    scan: PolicyService | None = None
+    """Judges what runs; needed when the configuration wants policy reports."""
 
 
 def _policing(config: Config, outside: Outside, fleet: Fleet, queue: WorkQueue) -> Policing | None:
@@ -145,6 +149,8 @@ class Controller:
         self._requests = itertools.count(1)
         self.started_at = time.time()
         self.runs = 0
+        self._scan = outside.scan
+        self.scanning: Scanning | None = self._scanning() if outside.scan is not None else None
         self.starting = "taut is reading its store"
 
     # Start and end
@@ -173,10 +179,31 @@ class Controller:
                 self.queue.add(key, Reason.START)
         self._track()
         self.starting = ""
+        if self.scanning is None and any([await self.store.noted(scan_note(c)) for c in self.fleet.clusters]):
+            self.scanning = self._scanning()  # takes down what an earlier start had written
+        if self.scanning is not None:
+            self.scanning.start()
+
+    def _scanning(self) -> Scanning:
+        from taut.controller.scan_memory import ScanMemory
+        from taut.controller.scanning import Scanning
+
+        return Scanning(
+            self.fleet,
+            self.policing,
+            self._scan,
+            self.store,
+            ScanMemory(RenderCache(self.store)),
+            [c.name for c in self.config.clusters if c.policy_reports],
+            lambda: self.runs,
+            lambda: self.starting,
+        )
 
     async def close(self) -> None:
         """Stop working. What is under way is continued by the next start."""
         await self.externals.close()
+        if self.scanning is not None:
+            await self.scanning.close()
         await self.watch.close()
         await self.rebuilder.close()
         self._closing = True
@@ -430,7 +457,11 @@ class Controller:
     def on_state(self, cluster: str, kind: KindState) -> None:
         """A kind's watch is complete, fails, or works again: those who have objects of the kind are looked at."""
         self._news.on_state(cluster, kind)
+        if self.scanning is not None:
+            self.scanning.on_state(cluster, kind)
 
     def on_kinds(self, cluster: str) -> None:
         """Kinds came or went: those who wait for a kind are looked at anew."""
         self._news.on_kinds(cluster)
+        if self.scanning is not None:
+            self.scanning.on_kinds(cluster)

@@ -306,7 +306,9 @@ class Policing:
         """The namespace as it was read last, as long as the watch has seen no other version of it; one that is not watched for some seconds."""
         ref = ObjectRef(cluster.name, NAMESPACE.group, NAMESPACE.kind, "", name)
         live = cluster.get(ref)
-        version = live.resource_version if live is not None else f"unwatched {int(self._clock() / _UNWATCHED_SECONDS)}"
+        # Of what nobody declares or attends the watch keeps no version.
+        seen = live.resource_version if live is not None else ""
+        version = seen or f"unwatched {int(self._clock() / _UNWATCHED_SECONDS)}"
         kept = self._namespaces.get(ref)
         if kept is not None and kept[0] == version:
             return kept[1]

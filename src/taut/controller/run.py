@@ -126,9 +126,13 @@ async def running(config: Config) -> AsyncGenerator[Controller]:
         policies = _policies(config) if config.policies else None
         if policies is not None:
             stack.push_async_callback(policies.close)
+        reports = config.policies and any(c.policy_reports for c in config.clusters)
+        scan = _policies(config, most_kept=0) if reports else None
+        if scan is not None:
+            stack.push_async_callback(scan.close)
         sops = SopsKeys(config.secrets.sops.keys, clusters)
         stack.push_async_callback(sops.close)
-        controller = Controller(config, Outside(store, sources, engine, clusters, redactor, sops, policies))
+        controller = Controller(config, Outside(store, sources, engine, clusters, redactor, sops, policies, scan))
         events += [controller.on_event, credentials.on_event, sops.on_event]
         news += [controller, credentials, sops]
         sops.on_change = controller.keys_changed
@@ -138,10 +142,12 @@ async def running(config: Config) -> AsyncGenerator[Controller]:
         yield controller
 
 
-def _policies(config: Config) -> PolicyService:
-    """Who is asked at admission keeps a worker: API servers wait for its answers."""
+def _policies(config: Config, *, most_kept: int | None = None) -> PolicyService:
+    """Who is asked at admission keeps a worker: API servers wait for its answers. The scan (`most_kept`) has time."""
     from taut.policy.service import PolicyService
 
+    if most_kept is not None:
+        return PolicyService(most_kept=most_kept)
     return PolicyService(idle_seconds=3600.0 if config.admission is not None else 30.0)
 
 

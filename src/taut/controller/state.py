@@ -82,6 +82,14 @@ class Failed:
     """What the render had read until then; None when it was no render that failed."""
 
 
+@dataclass(frozen=True, slots=True)
+class PolicyResults:
+    """What policies say of an application's objects in a cluster: how many results of each kind, and how many objects fail."""
+
+    results: dict[str, int] = field(default_factory=dict[str, int])
+    failing: int = 0
+
+
 @dataclass(slots=True, eq=False)
 class AppState:
     """One application, told apart by being itself. `removed` says that Git no longer declares it, and it is being taken down."""
@@ -151,6 +159,8 @@ class AppState:
     out_of_sync: frozenset[ObjectRef] = frozenset()
     attended: frozenset[ObjectRef] = frozenset()
     """Objects of which every change is heard, because they are not as taut left them."""
+    policy_results: dict[str, PolicyResults] = field(default_factory=dict[str, PolicyResults])
+    """Of the last scan of what runs, by cluster."""
 
     @property
     def key(self) -> AppKey:

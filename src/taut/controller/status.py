@@ -149,6 +149,7 @@ def status_of(state: AppState, look: Look) -> AppStatus:
         source_path=(first.chart or first.path) if first else "",
         labels=state.app.labels,
         info=spec.info,
+        policy_failures=sum(found.failing for found in state.policy_results.values()),
         handled=state.handled,
     )
 

@@ -76,6 +76,8 @@ class ClusterConfig(Spec, frozen=True):
     """How many requests may be on their way to the API server at once."""
     external_secrets: ExternalSecretsConfig = ExternalSecretsConfig()
     """Who makes Secrets of ExternalSecrets."""
+    policy_reports: bool = False
+    """Tell in the cluster, as PolicyReports, what the policies say of what applications run there. Switched off, the reports are removed."""
 
 
 class RootConfig(Spec, frozen=True):

@@ -90,5 +90,7 @@ class AppStatus(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     labels: dict[str, str] = {}
     info: dict[str, str] = {}
     """What the document says to show, such as links."""
+    policy_failures: int = 0
+    """How many of its objects fail a policy as they run now; known where `policyReports` is on."""
     handled: int = 0
     """The number of the newest request by a person that was carried out; who waits for a sync waits for this."""

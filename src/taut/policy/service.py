@@ -119,10 +119,13 @@ def _tell(waiting: Iterable[_Waiting], error: Exception) -> None:
 
 
 class PolicyService:
-    """Judges in workers. To be used by one event loop."""
+    """Judges in workers. To be used by one event loop. `most_kept` results are kept in memory."""
 
-    def __init__(self, *, workers: int = 1, limits: Limits = LIMITS, idle_seconds: float = _IDLE_SECONDS) -> None:
+    def __init__(
+        self, *, workers: int = 1, limits: Limits = LIMITS, idle_seconds: float = _IDLE_SECONDS, most_kept: int = _KEPT
+    ) -> None:
         self._limits = limits
+        self._most_kept = most_kept
         self._pool = Pool(
             JUDGING, lambda: Prison(limits=limits), size=workers, idle_seconds=idle_seconds, ends_nursery=True
         )
@@ -170,12 +173,21 @@ class PolicyService:
         return await self._said(policies, reviews, lookups, completes=True, validates=False)
 
     async def validate(
-        self, policies: PolicySet, reviews: Sequence[Review], lookups: Lookups | None, *, without: tuple[int, ...] = ()
+        self,
+        policies: PolicySet,
+        reviews: Sequence[Review],
+        lookups: Lookups | None,
+        *,
+        without: tuple[int, ...] = (),
+        brief: bool = True,
     ) -> list[Said]:
-        """What the policies say of each object as it is: failures, warnings and errors. `without` are the places, in the set's description, of
-        policies that are not asked. Raises PolicyError where no worker can be had.
+        """What the policies say of each object as it is: failures, warnings and errors, unless `brief` is False: then what passes and what is
+        skipped too. `without` are the places, in the set's description, of policies that are not asked. Raises PolicyError where no worker
+        can be had.
         """
-        return await self._said(policies, reviews, lookups, completes=False, validates=True, without=without)
+        return await self._said(
+            policies, reviews, lookups, completes=False, validates=True, without=without, brief=brief
+        )
 
     async def judge(self, policies: PolicySet, reviews: Sequence[Review], lookups: Lookups | None) -> list[Said]:
         """Each object completed, and what the policies say of the result."""
@@ -190,11 +202,12 @@ class PolicyService:
         completes: bool,
         validates: bool,
         without: tuple[int, ...] = (),
+        brief: bool = True,
     ) -> list[Said]:
         found: list[Said | None] = [None] * len(reviews)
         open_: list[int] = []
         keys: dict[int, bytes] = {}
-        mode = packed((completes, validates, without))
+        mode = packed((completes, validates, without, brief))
         for number, review in enumerate(reviews):
             if (policies.hash, *_kind(review)) in self._not_about:
                 found[number] = Said()
@@ -206,7 +219,7 @@ class PolicyService:
             else:
                 found[number] = Said(kept)
         if open_:
-            job = Judging(policies.hash, [reviews[n] for n in open_], completes, validates, without=without)
+            job = Judging(policies.hash, [reviews[n] for n in open_], completes, validates, brief, without=without)
             for number, answer in zip(open_, await self._together(policies, job, lookups), strict=True):
                 found[number] = Said(answer.verdicts, answer.body, answer.looked)
                 self._keep(policies, reviews[number], keys[number], answer)
@@ -214,7 +227,7 @@ class PolicyService:
 
     async def _together(self, policies: PolicySet, job: Judging, lookups: Lookups | None) -> list[Answer]:
         """The answers. What several ask of one set while a worker is at it goes to the worker as one job."""
-        key = (policies.hash, job.completes, job.validates, job.without, lookups)
+        key = (policies.hash, job.completes, job.validates, job.brief, job.without, lookups)
         crowd = self._crowds.get(key)
         if crowd is None:
             crowd = self._crowds[key] = _Crowd()
@@ -257,7 +270,7 @@ class PolicyService:
             self._not_about.add((policies.hash, *_kind(review)))
         elif not answer.looked and answer.body is None:
             self._kept[key] = answer.verdicts
-            while len(self._kept) > _KEPT:
+            while len(self._kept) > self._most_kept:
                 self._kept.popitem(last=False)
 
     async def _answers(self, policies: PolicySet, job: Judging, lookups: Lookups | None) -> list[Answer]:

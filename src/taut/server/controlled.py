@@ -270,6 +270,20 @@ class ControllerBackend:
                 kind="gauge",
                 samples=[Sample(value=n, labels={"guard": k}) for k, n in sorted(held.items())],
             ),
+            Metric(
+                name="policy_results",
+                help="What policies say of the objects that applications run, by result.",
+                kind="gauge",
+                samples=self._policy_results(),
+            ),
+        ]
+
+    def _policy_results(self) -> list[Sample]:
+        return [
+            Sample(value=count, labels={"app": str(key), "cluster": cluster, "result": result})
+            for key, state in sorted(self._c.fleet.states.items())
+            for cluster, found in sorted(state.policy_results.items())
+            for result, count in sorted(found.results.items())
         ]
 
 

@@ -140,6 +140,12 @@ class Cluster:
         """Undo one `attend`."""
         self._memory.neglect(ref)
 
+    def hear_versions(self, hear: Callable[[ObjectRef], None]) -> None:
+        """Have `hear` told of every new version of an object with taut's mark (or an attended one), taut's own writes too, and of every object that
+        goes. It is called from the event loop, must be quick, and must not raise.
+        """
+        self._memory.on_version = hear
+
     def owned_by(self, app_key: str) -> list[LiveObject]:
         """The watched objects that carry an application's mark."""
         return self._memory.owned_by(app_key)

@@ -51,6 +51,8 @@ class Memory:
         self._deleted: OrderedDict[str, None] = OrderedDict()
         self._writes: dict[ObjectRef, _Write] = {}
         self._attended: Counter[ObjectRef] = Counter()
+        self.on_version: Callable[[ObjectRef], None] | None = None
+        """Hears of every new version of an object that is remembered in full, whoever wrote it, and of every object that goes."""
 
     def open(self, kind: KindRef, api_version: str) -> None:
         """Start to remember a kind, as it is watched in `api_version`."""
@@ -169,6 +171,7 @@ class Memory:
             return
         self._kinds[ref.kind_ref][ref.namespace].pop(ref.name, None)
         self._unlink(ref, old)
+        self._told_version(ref)
         if not quiet and ref not in self._writes:
             self._tell(ref, old, None)
 
@@ -207,6 +210,12 @@ class Memory:
             self._unlink(ref, old)
         if isinstance(record, LiveObject) and record.owner:
             self._apps.setdefault(app_text(record.owner), set()).add(ref)
+        if _version(old) != _version(record):
+            self._told_version(ref)
+
+    def _told_version(self, ref: ObjectRef) -> None:
+        if self.on_version is not None:
+            self.on_version(ref)
 
     def _unlink(self, ref: ObjectRef, old: Record) -> None:
         if not isinstance(old, LiveObject) or not old.owner:
