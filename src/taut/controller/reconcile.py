@@ -43,6 +43,8 @@ LONGEST_TARGET_PAUSE = 20.0
 LONGEST_AWAY_PAUSE = 120.0
 """The same while they do not: when they stand again, that is told, and everything is looked at."""
 SOURCE_PAUSE = 30.0
+POLICY_PAUSE = 60.0
+"""Seconds until a plan that a policy denies is judged again: what the policy looks up in the target may be another one."""
 RENDER_PAUSE = 300.0
 """Seconds until a failed render is tried again: it may have been one of time or memory."""
 
@@ -214,6 +216,8 @@ class Reconciler:
         self._p.fleet.attend(state)
         state.holds = holds
         self._p.fleet.note_claims(state)
+        if any(h.kind is HoldKind.POLICY for h in holds):
+            self._p.queue.add_later(state.key, Reason.TIMER, POLICY_PAUSE)
         state.in_sync = not differing and not any(not h.approvable for h in holds)
         await self._follow(state, planned, decision, fresh)
 
