@@ -336,7 +336,8 @@ def _refuse(said: Sequence[Said]) -> None:
 def _denied(change: Change, denials: Sequence[Verdict], content: str) -> Hold:
     first = explained(denials[0], change)
     more = f" (and {len(denials) - 1} more)" if len(denials) > 1 else ""
-    waiver = f"; waive it with a PolicyWaiver for {change.ref}" + (f", hash {content}" if content else "")
+    told = content if change.desired is not None and not change.desired.origin.secret else ""
+    waiver = f"; waive it with a PolicyWaiver for {change.ref}" + (f", hash {told}" if told else "")
     return Hold(HoldKind.POLICY, f"{first}{more}{waiver}", (change.ref,), approvable=False)
 
 

@@ -62,7 +62,11 @@ class Waiver:
 
 
 def content_of(body: Body) -> str:
-    """The hash (hex) of an object as its author wrote it, by which a waiver is bound to a content: taut's own annotations do not count."""
+    """The hash (hex) of an object as its author wrote it, by which a waiver is bound to a content: taut's own annotations do not count, and
+    of a Secret only which entries it has. The hash is told to people, and a plain hash of a value is as good as a short value itself.
+    """
+    if body.get("kind") == "Secret":
+        body = {**body, **{part: _names(body[part]) for part in ("data", "stringData") if part in body}}
     metadata = body.get("metadata")
     if not isinstance(metadata, dict):
         return content_hash(body)
@@ -70,6 +74,10 @@ def content_of(body: Body) -> str:
     theirs = {k: v for k, v in annotations.items() if not k.startswith(_OURS)} if isinstance(annotations, dict) else {}
     rest = {k: v for k, v in metadata.items() if k != "annotations"}
     return content_hash({**body, "metadata": {**rest, "annotations": theirs} if theirs else rest})
+
+
+def _names(entries: Any) -> Any:
+    return sorted(entries) if isinstance(entries, dict) else ""
 
 
 def is_waiver(given: Given) -> bool:

@@ -95,3 +95,9 @@ def test_the_content_is_what_its_author_wrote() -> None:
     noted = {**plain, "metadata": {"name": "a", "annotations": {"taut.dev/owner": "x", "note": "y"}}}
     assert content_of(plain) == content_of(marked) != content_of(noted)
     assert content_of({**plain, "data": {"a": "2"}}) != content_of(plain)
+
+
+def test_the_hash_of_a_secret_tells_nothing_of_its_values() -> None:
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a"}, "data": {"pin": "MTIzNA=="}}
+    assert content_of(secret) == content_of({**secret, "data": {"pin": "NDMyMQ=="}})
+    assert content_of(secret) != content_of({**secret, "data": {"pin": "MTIzNA==", "more": ""}})
