@@ -16,14 +16,14 @@ from taut.controller.state import AppState
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
-OBJECTS = 400
+OBJECTS = 1_000
 IN_FLIGHT = 32
 """The requests to a cluster that are under way at once, by default."""
 
 
 def huge(value: str) -> str:
     """One file of many objects."""
-    return yaml(*(config_map(f"huge-{n:03}", {"a": value}) for n in range(OBJECTS)))
+    return yaml(*(config_map(f"huge-{n:04}", {"a": value}) for n in range(OBJECTS)))
 
 
 async def test_a_huge_application_does_not_delay_a_small_one(taut: Taut) -> None:
@@ -39,9 +39,6 @@ async def test_a_huge_application_does_not_delay_a_small_one(taut: Taut) -> None
         await taut.until(lambda: len(log.writes()) >= 20, "the huge one is being written")
         commit = await taut.push({"apps/small/cm.yaml": yaml(config_map("small", {"a": "2"}))})
         await taut.synced("small", at=commit)
-        state = taut.state("huge")
-        assert state is not None
-        assert state.run is not None, "the huge one goes on"
         await taut.synced("huge", seconds=100)
         answers = [a.name for a in log.requests(lambda a: not a.watches)]
         first, last = answers.index("small"), len(answers) - 1 - answers[::-1].index("small")

@@ -18,7 +18,9 @@ from taut.controller.scanning import Scanning
 from taut.localplane.api import Api
 from taut.server.controlled import ControllerBackend
 
-pytestmark = pytest.mark.integration
+PATIENCE = 120.0
+"""Seconds: the scan has time, and a kind that came anew is watched again after half a minute."""
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 
 
 def _scanning(taut: Taut) -> Scanning:
@@ -148,7 +150,7 @@ async def test_what_runs_is_reported_and_follows_every_change(taut: Taut, polici
             ("two", "team"): "pass",
             ("two", "no-danger"): "pass",
         }
-        await taut.until(lambda: _says(taut, good), "what is there already is reported")
+        await taut.until(lambda: _says(taut, good), "what is there already is reported", seconds=PATIENCE)
         report = _report(taut)
         assert report is not None
         assert report["summary"] == {"pass": 3, "fail": 1, "warn": 0, "error": 0, "skip": 0}
@@ -168,22 +170,26 @@ async def test_what_runs_is_reported_and_follows_every_change(taut: Taut, polici
         assert service is not None
         before = service.evaluations
         taut.patch("configmaps", "two", {"data": {"danger": "1"}})
-        await taut.until(lambda: _says(taut, {**good, ("two", "no-danger"): "fail"}), "what came by hand is reported")
+        await taut.until(
+            lambda: _says(taut, {**good, ("two", "no-danger"): "fail"}),
+            "what came by hand is reported",
+            seconds=PATIENCE,
+        )
         assert service.evaluations == before + 1, "the other object is not judged again"
         taut.patch("configmaps", "two", {"data": {"danger": None}})
-        await taut.until(lambda: _says(taut, good), "what was mended is gone")
+        await taut.until(lambda: _says(taut, good), "what was mended is gone", seconds=PATIENCE)
 
         before = service.evaluations
         policies.commit({"rules.yaml": yaml(TEAM)}, "danger is fine")
         await taut.poke()
         less = {key: value for key, value in good.items() if key[1] == "team"}
-        await taut.until(lambda: _says(taut, less), "judged by what holds now")
+        await taut.until(lambda: _says(taut, less), "judged by what holds now", seconds=PATIENCE)
         assert service.evaluations == before + 2
 
         taut.api.request("DELETE", f"/apis/{GROUP}/namespaces/{taut.namespace}/policyreports/taut.{taut.root}")
-        await taut.until(lambda: _says(taut, less), "a report that somebody removed is back")
+        await taut.until(lambda: _says(taut, less), "a report that somebody removed is back", seconds=PATIENCE)
         await taut.push({"apps/web/map.yaml": yaml(config_map("two", labels={"team": "red"}))})
-        await taut.until(lambda: _says(taut, {("two", "team"): "pass"}), "what was pruned is gone")
+        await taut.until(lambda: _says(taut, {("two", "team"): "pass"}), "what was pruned is gone", seconds=PATIENCE)
         assert taut.state("web") is not None
         status = taut.status("web")
         assert status is not None
@@ -201,9 +207,9 @@ async def test_a_restart_with_nothing_changed_reads_judges_and_writes_nothing(ta
     log = AuditLog(taut.plane.audit_log)
     async with taut.run():
         await taut.synced("web")
-        await taut.until(lambda: _says(taut, expected), "reported")
+        await taut.until(lambda: _says(taut, expected), "reported", seconds=PATIENCE)
         assert len(_bodies(log, "configmaps", "list")) == 1, "many objects of a kind are read by a list"
-        await taut.until(lambda: _idle(taut), "at rest")
+        await taut.until(lambda: _idle(taut), "at rest", seconds=PATIENCE)
         log.mark()
         await asyncio.sleep(3)  # the subject: what happens when nothing happens
         assert [a for a in log.requests() if not a.watches] == []
@@ -212,7 +218,7 @@ async def test_a_restart_with_nothing_changed_reads_judges_and_writes_nothing(ta
         await taut.synced("web")
         state = taut.state("web")
         assert state is not None
-        await taut.until(lambda: state.policy_results and _idle(taut), "known again")
+        await taut.until(lambda: state.policy_results and _idle(taut), "known again", seconds=PATIENCE)
         await asyncio.sleep(2)
         service = _scanning(taut).service
         assert service is not None
@@ -231,13 +237,13 @@ async def test_without_its_cache_everything_is_judged_and_nothing_written(taut: 
     log = AuditLog(taut.plane.audit_log)
     async with taut.run():
         await taut.synced("web")
-        await taut.until(lambda: _says(taut, expected), "reported")
+        await taut.until(lambda: _says(taut, expected), "reported", seconds=PATIENCE)
     for file in (taut.folder / "state").glob("taut.db.renders*"):
         file.unlink()
     log.mark()
     async with taut.run():
         await taut.synced("web")
-        await taut.until(lambda: _evaluations(taut) == 2 and _idle(taut), "judged")
+        await taut.until(lambda: _evaluations(taut) == 2 and _idle(taut), "judged", seconds=PATIENCE)
         await asyncio.sleep(1.5)
         assert _reports_written(log) == []
 
@@ -249,9 +255,9 @@ async def test_a_report_that_somebody_changed_is_put_right(taut: Taut, policies:
     expected = {("one", "team"): "fail"}
     async with taut.run():
         await taut.synced("web")
-        await taut.until(lambda: _says(taut, expected), "reported")
+        await taut.until(lambda: _says(taut, expected), "reported", seconds=PATIENCE)
         taut.patch("policyreports", f"taut.{taut.root}", {"results": []}, GROUP)
-        await taut.until(lambda: _says(taut, expected), "put right")
+        await taut.until(lambda: _says(taut, expected), "put right", seconds=PATIENCE)
         assert _evaluations(taut) == 1
         status = taut.status("web")
         assert status is not None
@@ -277,18 +283,20 @@ async def test_a_waiver_of_a_content_holds_through_a_restart_and_ends_with_the_c
         policies.commit({"waiver.yaml": yaml(waiver)}, "waived")
         await taut.poke()
         await taut.synced("web")
-        await taut.until(lambda: _says(taut, {("one", "team"): "skip"}), "waived")
+        await taut.until(lambda: _says(taut, {("one", "team"): "skip"}), "waived", seconds=PATIENCE)
     log.mark()
     async with taut.run():
         await taut.synced("web")
         state = taut.state("web")
         assert state is not None
-        await taut.until(lambda: state.policy_results and _idle(taut), "known again")
+        await taut.until(lambda: state.policy_results and _idle(taut), "known again", seconds=PATIENCE)
         await asyncio.sleep(1.5)
         assert _evaluations(taut) == 0
         assert _reports_written(log) == []
         taut.patch("configmaps", "one", {"data": {"a": "by hand"}})
-        await taut.until(lambda: _says(taut, {("one", "team"): "fail"}), "another content is not waived")
+        await taut.until(
+            lambda: _says(taut, {("one", "team"): "fail"}), "another content is not waived", seconds=PATIENCE
+        )
 
 
 @pytest.mark.usefixtures("served")
@@ -305,17 +313,19 @@ async def test_switched_off_the_reports_are_removed(taut: Taut, policies: GitRep
     taut.declare(application("web"), files={"apps/web/map.yaml": yaml(config_map("one"), role)})
     async with taut.run():
         await taut.synced("web")
-        await taut.until(lambda: _says(taut, {("one", "team"): "fail"}), "reported")
-        found = await taut.until(lambda: _cluster_report(taut), "what is outside of namespaces has its own report")
+        await taut.until(lambda: _says(taut, {("one", "team"): "fail"}), "reported", seconds=PATIENCE)
+        found = await taut.until(
+            lambda: _cluster_report(taut), "what is outside of namespaces has its own report", seconds=PATIENCE
+        )
         assert _results(found) == {(role["metadata"]["name"], "labelled"): "fail"}
     taut.options["clusters"][0]["policyReports"] = False
     async with taut.run():
         await taut.synced("web")
-        await taut.until(lambda: _report(taut) is None and _cluster_report(taut) is None, "removed")
+        await taut.until(lambda: _report(taut) is None and _cluster_report(taut) is None, "removed", seconds=PATIENCE)
         status = taut.status("web")
         assert status is not None
         assert status.policy_failures == 0
-        await taut.until(lambda: _unnoted(taut), "there is nothing to remove any more")
+        await taut.until(lambda: _unnoted(taut), "there is nothing to remove any more", seconds=PATIENCE)
 
 
 @pytest.mark.usefixtures("served")
@@ -325,9 +335,9 @@ async def test_a_place_with_nothing_left_has_no_report(taut: Taut, policies: Git
     taut.declare(application("web"), files=files)
     async with taut.run():
         await taut.synced("web")
-        await taut.until(lambda: _says(taut, {("one", "team"): "fail"}), "reported")
+        await taut.until(lambda: _says(taut, {("one", "team"): "fail"}), "reported", seconds=PATIENCE)
         await taut.push({"apps/web/map.yaml": None})
-        await taut.until(lambda: _report(taut) is None, "nothing is said of a ServiceAccount")
+        await taut.until(lambda: _report(taut) is None, "nothing is said of a ServiceAccount", seconds=PATIENCE)
 
 
 @pytest.mark.usefixtures("served")
@@ -341,19 +351,21 @@ async def test_waivers_and_namespaces_count_as_changes(taut: Taut, policies: Git
     async with taut.run():
         await taut.synced("web")
         path = f"/api/v1/namespaces/{taut.namespace}"
-        await taut.until(lambda: _evaluations(taut) == 1, "judged")
+        await taut.until(lambda: _evaluations(taut) == 1, "judged", seconds=PATIENCE)
         content = "application/merge-patch+json"
         taut.api.request("PATCH", path, {"metadata": {"labels": {"stage": "prod"}}}, content=content)
-        await taut.until(lambda: _says(taut, {("one", "in-prod"): "fail"}), "the namespace's labels changed")
+        await taut.until(
+            lambda: _says(taut, {("one", "in-prod"): "fail"}), "the namespace's labels changed", seconds=PATIENCE
+        )
         assert _evaluations(taut) == 2
         enforced["spec"]["validationFailureAction"] = "Enforce"
         policies.commit({"rules.yaml": yaml(enforced)}, "another rule")
         await taut.poke()
-        await taut.until(lambda: _says(taut, {("one", "team"): "fail"}), "the other rule")
+        await taut.until(lambda: _says(taut, {("one", "team"): "fail"}), "the other rule", seconds=PATIENCE)
         before = _evaluations(taut)
         policies.commit({"waiver.yaml": yaml(_waiver(taut.namespace))}, "waived")
         await taut.poke()
-        await taut.until(lambda: _says(taut, {("one", "team"): "skip"}), "waived")
+        await taut.until(lambda: _says(taut, {("one", "team"): "skip"}), "waived", seconds=PATIENCE)
         assert _evaluations(taut) == before, "a waiver is heard without judging"
         report = _report(taut)
         assert report is not None
@@ -374,7 +386,7 @@ async def test_no_value_of_a_secret_is_in_a_report(taut: Taut, policies: GitRepo
     taut.declare(application("web"), files={"apps/web/secret.yaml": yaml(secret)})
     async with taut.run():
         await taut.synced("web")
-        await taut.until(lambda: _says(taut, {("s", "leaky"): "fail"}), "reported")
+        await taut.until(lambda: _says(taut, {("s", "leaky"): "fail"}), "reported", seconds=PATIENCE)
         text = json.dumps(_report(taut))
         assert value not in text
         assert encoded not in text
@@ -387,15 +399,17 @@ async def test_where_no_report_is_served_nothing_happens_until_it_is(taut: Taut,
         async with taut.run():
             await taut.synced("web")
             door = _scanning(taut).doors[CLUSTER]
-            await taut.until(lambda: "serves no PolicyReport" in door.trouble, "it is said")
+            await taut.until(lambda: "serves no PolicyReport" in door.trouble, "it is said", seconds=PATIENCE)
             assert _evaluations(taut) == 0
             _install(taut.api, OPEN_REPORTS)
             group, plural = "openreports.io/v1alpha1", "reports"
-            await taut.until(lambda: _report(taut, group=group, plural=plural), "reported where it is served")
+            await taut.until(
+                lambda: _report(taut, group=group, plural=plural), "reported where it is served", seconds=PATIENCE
+            )
             report = _report(taut, group=group, plural=plural)
             assert report is not None
             assert (report["kind"], report["source"]) == ("Report", "taut")
-            assert door.trouble == ""
+            await taut.until(lambda: not door.trouble, "it is said no more", seconds=PATIENCE)
             orphans = [o async for o in _orphans(taut)]
             assert [o for o in orphans if o.endswith(f"taut.{taut.root}")] == []
     finally:
