@@ -57,6 +57,9 @@ NO_DANGER_BINDING: dict[str, Any] = {
 LABELS = _policy("labels", {"mutate": {"patchStrategicMerge": {"metadata": {"labels": {"+(team)": "none"}}}}})
 
 
+NOON_2020 = 1_600_000_000.0
+
+
 @pytest.fixture
 def policies(taut: Taut) -> GitRepo:
     """A repository of policies that hold for the test's cluster."""
@@ -118,11 +121,19 @@ async def test_a_waiver_lets_pass_what_it_names_and_nothing_else(taut: Taut, pol
         status = await taut.held("web", "policy")
         assert [h.objects for h in status.held_for] == [(f"ConfigMap {taut.namespace}/new",)]
         waiver["spec"] = {**waiver["spec"], "until": "2020-01-01"}
-        at = policies.commit({"waivers/old.yaml": yaml(waiver)}, "the time is over")
+        policies.commit({"waivers/old.yaml": yaml(waiver)}, "the time is over")
         await taut.poke()
+
+        async def over() -> bool:
+            policing, state = taut.controller.policing, taut.state("web")
+            assert policing is not None
+            assert state is not None
+            found = await policing.of(state)
+            return found is not None and all(w.until < NOON_2020 for w in found.waivers)
+
+        await taut.until(over, "the policies of that commit are read")
         await taut.push({"apps/web/map.yaml": yaml(config_map("old", {"b": "2"})), "apps/web/new.yaml": None})
         status = await taut.held("web", "policy")
-        assert at
         await taut.says("web", "wants-team", "old")
 
 
