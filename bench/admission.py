@@ -289,16 +289,18 @@ async def _at_rate(server: Server, rate: float, seconds: float) -> tuple[list[fl
 async def _saturated(server: Server) -> float:
     """Questions a second with more clients than it can serve."""
     generator = random.Random(7)
-    questions = [question(n, generator) for n in range(5_000)]  # each is another: no answer is one that was kept
+    questions = [
+        question(1_000_000 + n, generator) for n in range(8_000)
+    ]  # each is another: no answer is one that was kept
     count, end = 0, time.perf_counter() + _SATURATION_SECONDS
     async with server.session() as session:
 
         async def client(start: int) -> None:
             nonlocal count
-            for number in itertools.count(start):
-                if time.perf_counter() >= end:
+            for number in itertools.count(start, _CLIENTS):
+                if time.perf_counter() >= end or number >= len(questions):
                     return
-                await server.ask(session, questions[number % len(questions)])
+                await server.ask(session, questions[number])
                 count += 1
 
         await asyncio.gather(*(client(n) for n in range(_CLIENTS)))
