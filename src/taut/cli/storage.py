@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 from pathlib import Path
 
 import click
@@ -34,6 +35,26 @@ def set_aside_command(path: Path, key_too: bool) -> None:
     say("The store is set aside. The next `taut run` makes a new one and rebuilds its inventories.")
 
 
+@store.command("rotate-key")
+@_PATH
+def rotate_key_command(path: Path) -> None:
+    """Give the store a new key file: what is sealed is sealed anew, and the old key is removed.
+
+    taut must not run on the store. Nothing is written to a cluster, neither now nor at the next start. When it was interrupted, run it again: a store
+    that is half done opens all the same.
+    """
+    from taut.store.rotation import rotate_key
+
+    if rotate_key(path, by=f"{_user()} (taut store rotate-key)"):
+        say(
+            "The store has a new key, and the old one is removed. Copies of the store from before open with the old key alone."
+        )
+    else:
+        say(
+            "An exchange of the key that was interrupted is finished: the store has a new key, and the old one is removed."
+        )
+
+
 @store.command("verify")
 @_PATH
 def verify(path: Path) -> int:
@@ -49,6 +70,13 @@ def verify(path: Path) -> int:
         )
     say("The store is whole, and so is its audit.")
     return Exit.DONE
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "somebody"
 
 
 async def _verify(path: Path) -> int | None:

@@ -11,6 +11,7 @@ import itertools
 import sqlite3
 import threading
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from taut.model.errors import StoreError
@@ -139,3 +140,31 @@ class BlobCache:
             return 0, 0
         row = self._connection.execute("SELECT coalesce(sum(size), 0), coalesce(max(used), 0) FROM blobs").fetchone()
         return int(row[0]), int(row[1])
+
+
+def copy_sealed(source: Path, to: Path, old: Keyring, new: Keyring) -> None:
+    """Write the cache at `source`, whose values `old` sealed, to the file `to`, sealed with `new`: the names stay.
+
+    What cannot be read is left out: a cache is no memory. Raises OSError and sqlite3.Error when `to` cannot be written.
+    """
+    to.unlink(missing_ok=True)
+    to.touch(mode=0o600)
+    with contextlib.closing(sqlite3.connect(to, isolation_level=None)) as copy:
+        copy.execute("PRAGMA synchronous = FULL")
+        copy.execute("BEGIN IMMEDIATE")
+        copy.execute(_TABLE)
+        copy.execute(_INDEX)
+        for name, sealed, used in _rows(source):
+            with contextlib.suppress(StoreError):
+                value = new.seal(old.unseal(sealed, f"blob:{name.hex()}"), f"blob:{name.hex()}")
+                copy.execute(
+                    "INSERT INTO blobs (name, value, size, used) VALUES (?, ?, ?, ?)", (name, value, len(value), used)
+                )
+        copy.execute("COMMIT")
+
+
+def _rows(source: Path) -> Iterator[tuple[bytes, bytes, int]]:
+    if not source.exists():
+        return
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(source)) as cache:
+        yield from cache.execute("SELECT name, value, used FROM blobs")

@@ -16,6 +16,7 @@ from taut.store.lock import StoreLock
 from taut.store.schema import migrate
 
 _SIDE_FILES = ("-wal", "-shm")
+_BESIDE = (".renders", ".renders-wal", ".renders-shm", ".renders.new", ".key.new")
 _OPEN = "open"
 _LOG_HEADER = 32
 _LOG_MAGIC = (0x377F0682, 0x377F0683)
@@ -90,7 +91,7 @@ def set_aside(path: Path, *, key_too: bool = False) -> list[Path]:
     suffix = time.strftime(".broken-%Y%m%dT%H%M%SZ", time.gmtime())
     moved: list[Path] = []
     try:
-        for extra in ("", *_SIDE_FILES, ".renders", ".renders-wal", ".renders-shm", *((".key",) if key_too else ())):
+        for extra in ("", *_SIDE_FILES, *_BESIDE, *((".key",) if key_too else ())):
             old = path.with_name(path.name + extra)
             if old.exists():
                 new = path.with_name(path.name + suffix + extra)

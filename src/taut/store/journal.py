@@ -182,13 +182,17 @@ def verify_audit(connection: sqlite3.Connection) -> int | None:
     return None if head[0] == f"{expected - 1} {previous}" else expected
 
 
+class OtherKeyError(StoreError):
+    """The store belongs to another key file."""
+
+
 def check_key(connection: sqlite3.Connection, mac: str, path: Path) -> None:
-    """Tie the store to its key file at first use. Raises StoreError when it belongs to another key."""
+    """Tie the store to its key file at first use. Raises OtherKeyError when it belongs to another key."""
     row = connection.execute("SELECT value FROM meta WHERE key = 'key_check'").fetchone()
     if row is None:
         connection.execute("INSERT INTO meta (key, value) VALUES ('key_check', ?)", (mac,))
     elif row[0] != mac:
-        raise StoreError(
+        raise OtherKeyError(
             "The key file does not belong to this store",
             where=Where(file=str(path)),
             advice="put the key file back that was made with it, or move the store aside with `taut store set-aside`",

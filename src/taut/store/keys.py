@@ -2,6 +2,8 @@
 
 The key file holds 32 random bytes with mode 0600. Three keys are derived from it (HKDF-SHA256, RFC 5869), so that one use
 tells nothing about another: values are sealed with AES-256-GCM, names of cached values and comparisons use HMAC-SHA256.
+When the key file is exchanged (`store.rotation`), the two of HMAC stay what they were, sealed in the store: what was compared with them
+lies in clusters as well (notes on workloads), and would otherwise be written anew.
 """
 
 from __future__ import annotations
@@ -24,12 +26,22 @@ _NONCE_BYTES = 12
 
 
 class Keyring:
-    """The keys of one store, derived from its key file's 32 bytes."""
+    """The keys of one store, derived from its key file's 32 bytes; `identities` stand in for those of HMAC, where an earlier key file had others."""
 
-    def __init__(self, secret: bytes) -> None:
+    def __init__(self, secret: bytes, identities: bytes = b"") -> None:
+        self._secret = secret
         self._cipher = AESGCM(_derive(secret, b"taut seal v1"))
-        self._compare = _derive(secret, b"taut compare v1")
-        self._names = _derive(secret, b"taut names v1")
+        self.identities = identities or _derive(secret, b"taut compare v1") + _derive(secret, b"taut names v1")
+        self._compare, self._names = self.identities[:KEY_BYTES], self.identities[KEY_BYTES:]
+
+    @property
+    def check(self) -> str:
+        """Ties a store to its key file: nothing but that file gives it."""
+        return hmac.digest(_derive(self._secret, b"taut compare v1"), b"taut store", "sha256").hex()
+
+    def identified(self, identities: bytes) -> Keyring:
+        """The same key file, with the keys of HMAC that an earlier one had."""
+        return Keyring(self._secret, identities)
 
     def seal(self, value: bytes, context: str) -> bytes:
         """Encrypt `value`. `context` says what it is (it is authenticated): sealed bytes cannot be moved elsewhere."""
@@ -73,7 +85,7 @@ def load_keyring(path: Path, *, new: bool) -> Keyring:
                     where=Where(file=str(path)),
                     advice="restore it from a backup, or move the store aside with `taut store set-aside`",
                 )
-            _create(path)
+            make_key(path)
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & 0o077:
             raise StoreError(
@@ -97,8 +109,8 @@ def load_keyring(path: Path, *, new: bool) -> Keyring:
     return Keyring(secret)
 
 
-def _create(path: Path) -> None:
-    """Write a new key under another name first: a crash never leaves half a key behind."""
+def make_key(path: Path) -> None:
+    """Write a new key under another name first: a crash never leaves half a key behind. Raises OSError."""
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:

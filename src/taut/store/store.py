@@ -20,10 +20,11 @@ from taut.model.record import AppRecord
 from taut.model.refs import AppKey, ObjectRef
 from taut.store import journal, operations, pins
 from taut.store.blobs import DEFAULT_LIMIT, BlobCache
-from taut.store.files import close_database, open_database
-from taut.store.keys import Keyring, load_keyring
+from taut.store.files import close_database
+from taut.store.keys import Keyring
 from taut.store.lock import StoreLock
 from taut.store.records import AuditNote, DriftEnd, Event, EventNote, Mark
+from taut.store.rotation import key_file_of, open_sealed
 from taut.store.writer import Writer
 
 
@@ -46,15 +47,14 @@ class Store:
     def open(cls, path: Path, *, key_file: Path | None = None, cache_limit: int = DEFAULT_LIMIT) -> Store:
         """Open the store at `path`, made at first use with its folder; synchronous.
 
-        `key_file` is by default `<path>.key`, made at first use. `cache_limit` bounds the cache of renders (bytes).
+        `key_file` is by default `<path>.key`, made at first use; an exchange of it that was interrupted is finished. `cache_limit` bounds the cache of renders (bytes).
         Raises StoreError when another taut uses it, when it is damaged, newer than this taut, unreadable, or belongs to another key.
         """
         path = path.absolute()
         _make_folder(path.parent)
         lock = StoreLock(path)
         try:
-            keyring = load_keyring(key_file or path.with_name(path.name + ".key"), new=not path.is_file())
-            connection = open_database(path, keyring.mac(b"taut store"))
+            connection, keyring, _ = open_sealed(path, key_file or key_file_of(path))
         except BaseException:
             lock.release()
             raise
