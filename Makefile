@@ -8,7 +8,7 @@ export UV_PYTHON_DOWNLOADS := never
 # Further arguments, as in `make test ARGS="-k health"`.
 ARGS ?=
 
-.PHONY: help setup setup-plane setup-tests demo test lint format conformance faults fuzz bench bench-targets bench-compare bench-profile docs clean
+.PHONY: help setup setup-plane setup-tests demo test lint format conformance faults fuzz bench bench-targets bench-compare bench-profile schemas docs clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -59,6 +59,9 @@ bench-compare: setup ## Two results side by side: make bench-compare OLD=FILE NE
 bench-profile: setup-plane ## What a cold sync of 500 applications spends its time on.
 	@uv=.cache/uv/bin/uv; [ -x $$uv ] || uv=uv; $$uv pip install --quiet --python $(PYTHON) --group bench
 	@$(PYTHON) -m bench profile 500
+
+schemas: setup-plane ## Keep the kinds and fields of the control plane, for checks without a cluster.
+	@$(PYTHON) -m tests.support.kept_schemas
 
 docs: setup ## Generate the reference pages.
 	@$(PYTHON) -m docs $(ARGS)

@@ -18,7 +18,7 @@ from typing import Any
 
 import orjson
 
-from bench import admission, chart, profile, report, targets
+from bench import admission, chart, profile, published, report, targets
 from bench.measure import Bench
 
 FOLDER = Path(__file__).parent.parent / ".bench"
@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
 def _admission(chosen: argparse.Namespace) -> None:
     result = admission.measure(chosen.policies, chosen.matching, chosen.rate, chosen.seconds, _say)
     if chosen.json is None:
-        _print(admission.table(result))
+        _print([*admission.table(result), "", *published.table()])
     elif chosen.json == "-":
         _print([admission.as_json(result).decode()])
     else:

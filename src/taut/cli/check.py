@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -12,11 +13,13 @@ from taut.cli import policy_reports
 from taut.cli.data import say, show_data
 from taut.cli.ending import Exit
 from taut.cli.options import decrypting
-from taut.cli.policies import Row, check_policies, check_rendered, rows, tell_troubles
+from taut.cli.policies import Found, Outcome, Row, check_policies, check_rendered, rows, tell_troubles
+from taut.cli.target_schemas import Target, for_target
 from taut.dialects.problems import DocumentProblem
 from taut.dialects.working_copy import Report, check_folder
 from taut.model.application import Application
 from taut.model.manifests import Manifest
+from taut.policy.waiving import PROJECT
 
 
 class Fault(msgspec.Struct, frozen=True, rename="camel"):
@@ -58,6 +61,7 @@ _FORMATS = click.Choice(["table", "json", "yaml", "sarif", "junit"])
 @click.option("--exceptions", multiple=True, type=_FOLDER, metavar="PATH", help="Exceptions from the policies.")
 @click.option("--builtin", is_flag=True, help="Judge --resources by taut's own checks as well.")
 @click.option("--without", multiple=True, metavar="CHECK", help="One of taut's own checks that is not to be made.")
+@for_target
 @click.option(
     "--kyverno-test", multiple=True, type=_FOLDER, metavar="PATH", help="Run the kyverno-test.yaml files below."
 )
@@ -76,12 +80,16 @@ def check(
     output: str,
     decrypt: bool,
     keys: tuple[Path, ...],
+    target: Target,
 ) -> int:
     """Check PATHs (folders or files; default: here) of a working copy before they are pushed.
 
     taut's documents are checked whole, all other YAML and JSON for being readable, and every application whose sources are in this working copy
     is rendered as the controller would. What comes out is judged by taut's own checks, and by the policies of --policies: Kyverno's, Gatekeeper's and
     Kubernetes' own.
+
+    Fields are looked up in the target's OpenAPI: from --openapi, or asked of the cluster of --kubeconfig and --context; without them it is the
+    Kubernetes version that this taut knows.
 
     With --resources these objects are judged instead: by --policies, and with --builtin by taut's own checks as well.
     --kyverno-test and --gator-suite run the test files of those projects.
@@ -92,7 +100,7 @@ def check(
         return _run_tests(kyverno_test, gator_suite, output)
     _known(without)
     if resources or builtin:
-        return _judge(policies, resources, exceptions, output, builtin=builtin, without=without)
+        return _judge(policies, resources, exceptions, output, builtin=builtin, without=without, target=target)
     reports = [(path, check_folder(path)) for path in paths or (Path(),)]
     faults = tuple(_fault(path, problem) for path, report in reports for problem in report.problems)
     objects: list[tuple[Application, Manifest]] = []
@@ -103,7 +111,10 @@ def check(
         raise click.UsageError(
             "--policies without --resources judges what applications render to, and none is rendered here"
         )
-    outcome = check_rendered(objects, policies, exceptions, without=without)
+    schemas = target.schemas() if objects else None
+    outcome = check_rendered(objects, policies, exceptions, without=without, schemas=schemas)
+    if PROJECT not in without:
+        outcome = _with_projects(outcome, reports, objects)
     match output:
         case "table":
             _tell(reports, faults, judged=bool(outcome.found))
@@ -120,6 +131,22 @@ def check(
             click.echo(f"{fault.file}:{fault.line}: {fault.what}", err=True)
     tell_troubles(outcome)
     return Exit.BAD_INPUT if faults else outcome.code
+
+
+def _with_projects(
+    outcome: Outcome, reports: list[tuple[Path, Report]], objects: list[tuple[Application, Manifest]]
+) -> Outcome:
+    """With what the applications' projects forbid, as far as this working copy declares them."""
+    from taut.cli.project_rules import outside
+
+    more: list[Found] = []
+    for path, report in reports:
+        base = path if path.is_dir() else path.parent
+        apps = [msgspec.structs.replace(a, origin_file=(base / a.origin_file).as_posix()) for a in report.applications]
+        own = {a.key: a for a in apps}
+        here = [(own[a.key], m) for a, m in objects if a.key in own]
+        more += (Found(verdict, origin) for verdict, origin in outside(report.projects, here, apps))
+    return replace(outcome, found=(*outcome.found, *more))
 
 
 def _show(
@@ -139,9 +166,9 @@ def _show(
 def _known(without: tuple[str, ...]) -> None:
     """Raise UsageError for a check that there is not."""
     if without:
-        from taut.policy.builtin import CHECKS
+        from taut.policy.builtin import NAMES
 
-        names = [c.name for c in CHECKS]
+        names = (*NAMES, PROJECT)
         if unknown := set(without) - set(names):
             raise click.UsageError(f"there is no check {min(unknown)!r}; there are {', '.join(names)}")
 
@@ -154,10 +181,12 @@ def _judge(
     *,
     builtin: bool,
     without: tuple[str, ...],
+    target: Target,
 ) -> int:
     if not resources or not (policies or builtin):
         raise click.UsageError("--policies (or --builtin) and --resources go together")
-    outcome = check_policies(policies, resources, exceptions, builtin=builtin, without=without)
+    schemas = target.schemas() if builtin else None
+    outcome = check_policies(policies, resources, exceptions, builtin=builtin, without=without, schemas=schemas)
     match output:
         case "table":
             policy_reports.tell(outcome)

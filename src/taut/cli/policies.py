@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -22,6 +23,9 @@ from taut.policy.judge import Judge
 from taut.policy.plurals import placed
 from taut.policy.review import Given, Review, Trouble
 from taut.policy.waivers import content_of, read_waivers, waived
+
+if TYPE_CHECKING:
+    from taut.policy.builtin import Schemas
 
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 _MOST_FILES = 20_000
@@ -80,10 +84,11 @@ def check_policies(
     *,
     builtin: bool = False,
     without: Sequence[str] = (),
+    schemas: Schemas | None = None,
 ) -> Outcome:
     """Judge the objects below `resources` by the policies below `policies`, and with `builtin` by taut's own checks but those in `without`.
 
-    Raises BadInput for files that cannot be read.
+    `schemas` is what the target serves (None: the Kubernetes version that taut knows). Raises BadInput for files that cannot be read.
     """
     given = list(_given([*policies, *exceptions]))
     objects = [g for g in _given(resources) if _is_object(g.body)]
@@ -104,7 +109,10 @@ def check_policies(
     if builtin:
         from taut.policy.builtin import check
 
-        found += [Found(verdict, objects[number].origin) for number, verdict in check(bodies, without=without)]
+        found += [
+            Found(verdict, objects[number].origin)
+            for number, verdict in check(bodies, without=without, schemas=schemas)
+        ]
     return Outcome(tuple(found), (*waivers.troubles, *built.troubles), len(objects), len(built.policies))
 
 
@@ -114,10 +122,12 @@ def check_rendered(
     exceptions: Sequence[Path],
     *,
     without: Sequence[str] = (),
+    schemas: Schemas | None = None,
 ) -> Outcome:
     """Judge what a working copy's applications render to: by taut's own checks but those in `without`, and by the policies below `policies`.
 
-    What shows only in several objects together is looked for among all applications of one cluster.
+    What shows only in several objects together is looked for among all applications of one cluster. `schemas` is what the target serves (None: the
+    Kubernetes version that taut knows).
     """
     from taut.policy.builtin import check
 
@@ -140,7 +150,7 @@ def check_rendered(
             for g in each
             for v in waivers.on(g.body, judge.judge(_review(g.body, namespaces, names), lookup).verdicts)
         ]
-        found += [Found(v, each[number].origin) for number, v in check(bodies, without=without)]
+        found += [Found(v, each[number].origin) for number, v in check(bodies, without=without, schemas=schemas)]
     return Outcome(tuple(found), (*waivers.troubles, *built.troubles), len(objects), len(built.policies))
 
 

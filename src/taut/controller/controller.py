@@ -22,6 +22,7 @@ from taut.controller.externals import Externals
 from taut.controller.fleet import Fleet
 from taut.controller.kept import KeptRenders
 from taut.controller.operate import Operator
+from taut.controller.own_checks import OwnChecks
 from taut.controller.pins import Pins
 from taut.controller.planner import Planned, Planner
 from taut.controller.queue import Reason, WorkQueue
@@ -117,6 +118,7 @@ class Controller:
             outside.sops.of,
             self.policing,
             self.externals,
+            OwnChecks(config.checks),
         )
         self.planner = Planner(outside.store, self.fleet, outside.redactor, self.policing)
         self.clock = SteadyClock()

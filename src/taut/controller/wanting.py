@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -11,6 +11,7 @@ from taut.clients.urls import shown
 from taut.controller.externals import Resolution
 from taut.controller.fleet import Fleet
 from taut.controller.kept import KeptRenders
+from taut.controller.own_checks import Examined
 from taut.controller.state import AppState, Desired
 from taut.dialects.projects import Violation, check_application, check_manifests, repository_allowed
 from taut.model.application import ApplicationSpec, Source
@@ -52,6 +53,14 @@ class Completes(Protocol):
         self, state: AppState, cluster: Cluster, manifests: tuple[Manifest, ...]
     ) -> tuple[Manifest, ...]:
         """The manifests as the policies complete them."""
+        ...
+
+
+class Examines(Protocol):
+    """taut's own checks."""
+
+    def examined(self, manifests: Sequence[Manifest], cluster: str) -> Examined:
+        """What they say of the objects of one application."""
         ...
 
 
@@ -112,7 +121,9 @@ class Wanting:
         decrypter_of: Callable[[str], Decrypter | None] = _no_keys,
         policing: Completes | None = None,
         externals: Resolves | None = None,
+        checks: Examines | None = None,
     ) -> None:
+        self._checks = checks
         self._policing = policing
         self._externals = externals
         self._kept = kept
@@ -182,13 +193,25 @@ class Wanting:
             if manifests is not normalised.manifests:
                 normalised, scopes = await self._normalise(state, cluster, manifests)
         _refuse(check_manifests(project, state.app, ((m, scopes(m)) for m in normalised.manifests)))
+        if self._checks is not None:
+            examined = self._checks.examined(normalised.manifests, cluster.name)
+            normalised = replace(
+                normalised,
+                warnings=(*normalised.warnings, *examined.warnings),
+                holds=(*normalised.holds, *examined.holds),
+            )
         resolution = Resolution(normalised.manifests)
         if self._externals is not None:
             resolution = await self._externals.resolved(state, cluster, normalised.manifests)
             if resolution.manifests is not normalised.manifests:
-                holds, unsettled = normalised.holds, normalised.unsettled
+                before = normalised
                 normalised, scopes = await self._normalise(state, cluster, resolution.manifests)
-                normalised = replace(normalised, holds=holds, unsettled=unsettled | normalised.unsettled)
+                normalised = replace(
+                    normalised,
+                    warnings=before.warnings,
+                    holds=before.holds,
+                    unsettled=before.unsettled | normalised.unsettled,
+                )
                 _refuse(check_manifests(project, state.app, ((m, scopes(m)) for m in normalised.manifests)))
             normalised = replace(
                 normalised,

@@ -240,6 +240,18 @@ class ProjectConfig(Spec, frozen=True):
     """Its rules, as in a Project document."""
 
 
+CheckName = Literal["image-tag", "image-digest", "raw-secret", "service-selector", "ingress-backend"]
+
+
+class ChecksConfig(Spec, frozen=True):
+    """taut's own checks of what applications render to. What they find is told in the status; `taut check` makes more of them."""
+
+    enforce: tuple[CheckName, ...] = ()
+    """The checks that hold an application instead: nothing of it is written while they find something."""
+    without: tuple[CheckName, ...] = ()
+    """The checks that are not made."""
+
+
 class WebhookConfig(Spec, frozen=True):
     """The signed webhook `POST /hooks/git`."""
 
@@ -318,6 +330,8 @@ class Config(Spec, frozen=True):
     """Projects, declared where no root can change them."""
     policies: tuple[PoliciesConfig, ...] = ()
     """Policies that complete what is rendered, and judge what is written."""
+    checks: ChecksConfig = ChecksConfig()
+    """taut's own checks."""
     webhook: WebhookConfig = WebhookConfig()
     """The signed webhook."""
     render: RenderConfig = RenderConfig()

@@ -3,25 +3,42 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from taut.dialects.config import read_config
+from taut.dialects.config import Config, read_config
 from taut.dialects.for_each import Found, expand, generator_needs, match_folders, without_duplicates
 from taut.dialects.kinds import API_GROUP
 from taut.dialects.native import ApplicationTemplate
 from taut.dialects.problems import DocumentProblem
+from taut.dialects.projects import DEFAULT_PROJECT, Violation, project_of, usable_projects
 from taut.dialects.taut import Parsed, parse
 from taut.documents.yaml import Document, Limits, load_documents
 from taut.model.application import Application
 from taut.model.errors import BadInput, Where
+from taut.model.project import Project
 
 ENDINGS = (".yaml", ".yml", ".json")
 SKIPPED = frozenset({".git", ".hg", ".svn", "node_modules", ".venv", "__pycache__"})
 CONFIG_NAMES = frozenset({"taut.yaml", "taut.yml"})
 _LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Projects:
+    """The projects that a working copy declares, by name. `allowed`: root → the projects that it may use (globs), where a configuration is here (`whole`)."""
+
+    named: Mapping[str, Project] = field(default_factory=dict[str, Project])
+    allowed: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    whole: bool = False
+
+    def of(self, app: Application) -> Project | Violation | None:
+        """The project of an application, or why it has none; None where it is declared elsewhere, so that nothing can be told."""
+        if not self.whole and app.spec.project not in self.named:
+            return None
+        return project_of(app, dict(self.named), self.allowed.get(app.key.root, ("*",)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +49,7 @@ class Report:
     documents: int
     applications: tuple[Application, ...] = ()
     problems: tuple[DocumentProblem, ...] = ()
+    projects: Projects = Projects()
 
     @property
     def good(self) -> bool:
@@ -47,29 +65,44 @@ def check_folder(path: Path) -> Report:
     """
     base = path if path.is_dir() else path.parent
     files = list(_files(base)) if path.is_dir() else [path]
-    roots = _roots(base)
+    config = _config(base)
+    roots = {root.path.strip("./"): root.name for root in config.roots} if config else {}
     problems: list[DocumentProblem] = []
     templates: list[ApplicationTemplate] = []
+    declared: list[Project] = []
     documents = 0
     for file in files:
-        found, count, faults = _check_file(file, file.relative_to(base).as_posix(), roots)
-        templates += found
+        found, count = _check_file(file, file.relative_to(base).as_posix(), roots)
+        templates += found.applications
+        declared += found.projects
         documents += count
-        problems += faults
+        problems += found.problems
     applications, faults = _expanded(templates, _folders(base) if path.is_dir() else [])
-    return Report(len(files), documents, applications, tuple(sorted([*problems, *faults], key=_order)))
+    projects, more = _projects(config, declared)
+    return Report(len(files), documents, applications, tuple(sorted([*problems, *faults, *more], key=_order)), projects)
 
 
-def _roots(base: Path) -> dict[str, str]:
-    """Folder → name of the roots that a configuration in the working copy names; empty without one."""
+def _config(base: Path) -> Config | None:
+    """The configuration of taut in a working copy, if there is one that can be read."""
     for name in sorted(CONFIG_NAMES):
         if (base / name).is_file():
             try:
-                config, _ = read_config(_read(base / name, name), name)
+                return read_config(_read(base / name, name), name)[0]
             except BadInput:
-                return {}
-            return {root.path.strip("./"): root.name for root in config.roots} if config else {}
-    return {}
+                return None
+    return None
+
+
+def _projects(config: Config | None, declared: list[Project]) -> tuple[Projects, list[DocumentProblem]]:
+    """The projects that count. Without a configuration nobody knows which roots may declare any, and all are believed."""
+    if config is None:
+        named, problems = usable_projects((), declared, {project.root for project in declared})
+        if not any(project.name == DEFAULT_PROJECT for project in declared):
+            named.pop(DEFAULT_PROJECT, None)
+        return Projects(named), problems
+    trusted = {root.name for root in config.roots if root.projects}
+    named, problems = usable_projects(config.configured_projects(), declared, trusted)
+    return Projects(named, {root.name: root.allowed_projects for root in config.roots}, whole=True), problems
 
 
 def _root_of(name: str, roots: dict[str, str]) -> str:
@@ -79,19 +112,17 @@ def _root_of(name: str, roots: dict[str, str]) -> str:
     return next((roots[parent] for parent in parents if parent in roots), folder or ".")
 
 
-def _check_file(
-    file: Path, name: str, roots: dict[str, str]
-) -> tuple[list[ApplicationTemplate], int, list[DocumentProblem]]:
+def _check_file(file: Path, name: str, roots: dict[str, str]) -> tuple[Parsed, int]:
+    """What a file declares and what is wrong with it, and how many documents it holds."""
     try:
         data = _read(file, name)
         if file.name in CONFIG_NAMES and not _is_document(data, name):
-            return [], 1, read_config(data, name)[1]
+            return Parsed(problems=tuple(read_config(data, name)[1])), 1
         documents = load_documents(data, file=name, limits=_LIMITS)
     except BadInput as error:
-        return [], 0, [DocumentProblem.of(error)]
+        return Parsed(problems=(DocumentProblem.of(error),)), 0
     ours = [document for document in documents if _ours(document)]
-    parsed: Parsed = parse(ours, root=_root_of(name, roots), file=name, data=data) if ours else Parsed()
-    return list(parsed.applications), len(documents), list(parsed.problems)
+    return parse(ours, root=_root_of(name, roots), file=name, data=data) if ours else Parsed(), len(documents)
 
 
 def _is_document(data: bytes, name: str) -> bool:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from taut.model.verdict import Verdict
 
+PROJECT = "project"
+"""The name under which the rules of an application's project are told: nothing waives them but the project itself."""
+
 
 def way_out(verdict: Verdict) -> str:
     """What to write so that this rule passes over this object, as the end of a sentence; empty where nothing was denied."""
@@ -19,6 +22,8 @@ def way_out(verdict: Verdict) -> str:
 def _of_engine(verdict: Verdict) -> str:
     match verdict.engine:
         case "taut":
+            if verdict.policy == PROJECT:
+                return ""
             return f"annotate the object: checks.taut.dev/{verdict.policy}: the reason"
         case "kyverno":
             rule = f", rule {verdict.rule}," if verdict.rule else ""

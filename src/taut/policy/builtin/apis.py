@@ -1,4 +1,4 @@
-"""API versions that Kubernetes no longer serves (kubernetes.io, Deprecated API Migration Guide)."""
+"""Kinds that the target does not serve; where no target is known, those that Kubernetes serves no longer (kubernetes.io, Deprecated API Migration Guide)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from taut.model.manifests import Body
 from taut.policy.builtin.finding import Finding
+from taut.policy.builtin.schemas import Schemas
 
 _TABLE = (
     ("1.16", "extensions/v1beta1", "Deployment DaemonSet ReplicaSet", "apps/v1"),
@@ -39,16 +40,13 @@ _REMOVED = {(old, kind): (since, new) for since, old, kinds, new in _TABLE for k
 """Version and kind → since when it is gone, and what to write."""
 
 
-def removed(bodies: Sequence[Body]) -> Iterator[Finding]:
-    """Objects in versions that are gone."""
+def removed(schemas: Schemas, bodies: Sequence[Body]) -> Iterator[Finding]:
+    """Objects in versions that the target does not serve, or that are gone."""
     for body in bodies:
-        version = str(body.get("apiVersion"))
-        known = _REMOVED.get((version, str(body.get("kind"))))
-        if known:
-            yield Finding(
-                body,
-                f"{version} of {body.get('kind')} is not served since Kubernetes {known[0]}",
-                "apiVersion",
-                version,
-                known[1],
-            )
+        version, kind = str(body.get("apiVersion")), str(body.get("kind"))
+        since, instead = _REMOVED.get((version, kind), ("", ""))
+        if schemas.whole and not schemas.serves(version, kind):
+            yield Finding(body, f"the target does not serve {version} of {kind}", "apiVersion", version, instead)
+        elif since and not schemas.whole:
+            message = f"{version} of {kind} is not served since Kubernetes {since}"
+            yield Finding(body, message, "apiVersion", version, instead)

@@ -3,30 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from functools import partial
 
 from taut.model.manifests import Body
 from taut.model.verdict import Enforcement, Outcome, Subject, Verdict
-from taut.policy.builtin import apis, images, raw_secrets, together
+from taut.policy.builtin import apis, fields, images, raw_secrets, together
 from taut.policy.builtin.finding import Check, Finding, metadata_of, place_of
+from taut.policy.builtin.schemas import Schemas, kept
 
 ANNOTATION = "checks.taut.dev/"
 """Ahead of a check's name in an annotation whose value is the reason why it does not hold for an object."""
 
-CHECKS: tuple[Check, ...] = (
-    Check("image-tag", "images by the tag latest, or by none", Enforcement.DENY, images.latest),
-    Check("image-digest", "images that are not pinned by digest", Enforcement.WARN, images.digest),
-    Check("raw-secret", "Secrets whose values lie in Git", Enforcement.DENY, raw_secrets.raw),
-    Check("removed-api", "API versions that Kubernetes no longer serves", Enforcement.DENY, apis.removed),
-    Check("duplicate", "objects that are declared more than once", Enforcement.DENY, together.duplicates),
-    Check("service-selector", "Services that select no Pod", Enforcement.WARN, together.services),
-    Check("ingress-backend", "Ingresses that lead to no Service", Enforcement.WARN, together.backends),
-)
+
+def checks(schemas: Schemas) -> tuple[Check, ...]:
+    """All checks, for a target that has these kinds."""
+    return (
+        Check("image-tag", "images by the tag latest, or by none", Enforcement.DENY, images.latest),
+        Check("image-digest", "images that are not pinned by digest", Enforcement.WARN, images.digest),
+        Check("raw-secret", "Secrets whose values lie in Git", Enforcement.DENY, raw_secrets.raw),
+        Check(
+            "removed-api",
+            "API versions that the target does not serve",
+            Enforcement.DENY,
+            partial(apis.removed, schemas),
+        ),
+        Check("unknown-field", "fields that a kind does not have", Enforcement.DENY, partial(fields.unknown, schemas)),
+        Check(
+            "wrong-type", "values that a field does not take", Enforcement.DENY, partial(fields.wrong_types, schemas)
+        ),
+        Check("duplicate", "objects that are declared more than once", Enforcement.DENY, together.duplicates),
+        Check("service-selector", "Services that select no Pod", Enforcement.WARN, together.services),
+        Check("ingress-backend", "Ingresses that lead to no Service", Enforcement.WARN, together.backends),
+    )
 
 
-def check(bodies: Sequence[Body], *, without: Collection[str] = ()) -> Iterator[tuple[int, Verdict]]:
-    """What the checks find in objects, each with the number of its object. `without` are names of checks that are off."""
+NAMES = tuple(one.name for one in checks(Schemas({}, {})))
+
+
+def check(
+    bodies: Sequence[Body], *, without: Collection[str] = (), schemas: Schemas | None = None
+) -> Iterator[tuple[int, Verdict]]:
+    """What the checks find in objects, each with the number of its object.
+
+    `without` are names of checks that are off. `schemas` is what the target serves; None: the Kubernetes version that this taut knows. Custom kinds are
+    known where their definitions are among the objects.
+    """
     numbers = {id(body): number for number, body in enumerate(bodies)}
-    for one in CHECKS:
+    for one in checks((schemas or kept()).with_definitions(bodies)):
         if one.name not in without:
             for finding in one.find(bodies):
                 yield numbers[id(finding.body)], _verdict(one, finding)
