@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -90,8 +90,7 @@ class Schemas:
 @cache
 def kept() -> Schemas:
     """The kinds of the Kubernetes version that came with this taut."""
-    data = resources.files(__package__ or "").joinpath(KEPT).read_bytes()
-    found = msgspec.json.decode(data, type=_Kept)
+    found = msgspec.json.decode(Path(__file__).with_name(KEPT).read_bytes(), type=_Kept)
     kinds = {(version, kind): node for version, nodes in found.kinds.items() for kind, node in nodes.items()}
     return Schemas(kinds, found.types, f"Kubernetes {found.version}")
 
