@@ -9,6 +9,7 @@ from taut.admission.decision import Rule, joined
 from taut.model.live import KindInfo
 from taut.model.refs import KindRef
 from taut.policy.review import Operation
+from taut.policy.subresources import EPHEMERAL, SUBRESOURCES
 
 WRITES = (Operation.CREATE, Operation.UPDATE)
 _WRITABLE = frozenset({"create", "update", "patch"})
@@ -20,8 +21,8 @@ _SCALED = "scale"
 class Reach(Protocol):
     """What a policy may be about."""
 
-    def concerns(self, api_version: str, kind: str) -> bool:
-        """Whether it may have something to say of a kind."""
+    def concerns(self, api_version: str, kind: str, resource: str = "") -> bool:
+        """Whether it may have something to say of a kind, whose name in the API is `resource`."""
         ...
 
 
@@ -30,7 +31,9 @@ def rules_about(
     served: Iterable[KindInfo],
     operations: Callable[[Reach], Iterable[Operation]] = lambda _: WRITES,
 ) -> tuple[Rule, ...]:
-    """What to ask about for these policies: of each kind that one of them concerns the versions, and the operations of all of those."""
+    """What to ask about for these policies: of each kind that one of them concerns the versions, and the operations of all of those; the
+    subresources that they name; and ephemeral containers with Pods.
+    """
     listed, found = list(policies), list[Rule]()
     for info in served:
         if info.ref.group in _REVIEWS or not info.verbs & _WRITABLE:
@@ -38,12 +41,21 @@ def rules_about(
         about: dict[str, frozenset[Operation]] = {}
         for version in info.versions:
             api_version = f"{info.ref.group}/{version}" if info.ref.group else version
-            does = frozenset(o for p in listed if p.concerns(api_version, info.ref.kind) for o in operations(p))
+            does = frozenset(
+                o for p in listed if p.concerns(api_version, info.ref.kind, info.plural) for o in operations(p)
+            )
             if does:
                 about[version] = does
         for does in set(about.values()):
             versions = tuple(v for v, found_ in about.items() if found_ == does)
             found.append(Rule(info.ref.group, versions, (info.plural,), tuple(sorted(does))))
+            if (info.ref.group, info.plural) == ("", "pods") and Operation.UPDATE in does:
+                found.append(Rule("", versions, (f"pods/{EPHEMERAL}",), (Operation.UPDATE,)))
+    found += (
+        Rule(s.group, ("*",), (s.path,), (s.operation,))
+        for s in SUBRESOURCES
+        if any(p.concerns(s.api_version, s.kind, s.path) for p in listed)
+    )
     return joined(found)
 
 

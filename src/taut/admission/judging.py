@@ -15,7 +15,9 @@ from taut.controller.policy_lookups import ClusterLookups
 from taut.model.errors import PolicyError
 from taut.model.refs import ObjectRef
 from taut.model.verdict import Enforcement, Outcome, Verdict
+from taut.policy.messages import KindName
 from taut.policy.review import Operation, Review
+from taut.policy.subresources import SUBRESOURCES, parent_of
 from taut.policy.waivers import content_of, waived
 
 _DELETES = (*WRITES, Operation.DELETE)
@@ -46,10 +48,11 @@ class PolicedAdmission:
             return NOTHING
         served = await self._fleet.clusters[cluster].kinds()
         kinds = [
-            (f"{info.ref.group}/{version}" if info.ref.group else version, info.ref.kind)
+            (f"{info.ref.group}/{version}" if info.ref.group else version, info.ref.kind, info.plural)
             for info in served
             for version in info.versions
         ]
+        kinds += ((s.api_version, s.kind, s.path) for s in SUBRESOURCES)
         described = (await self._policing.service.describe(policies.set, kinds)).policies
         operations = _DELETES if _mentions_deletion(policies) else WRITES
         doors = {True: list[Reach](), False: list[Reach]()}
@@ -81,8 +84,12 @@ class PolicedAdmission:
     def _project(self, cluster: str, review: Review) -> str:
         """The project of the application that manages the object; empty for one that no application does."""
         subject = review.subject
-        group = subject.api_version.rpartition("/")[0]
-        owner = self._fleet.owner(ObjectRef(cluster, group, subject.kind, subject.namespace, subject.name))
+        group, kind = subject.api_version.rpartition("/")[0], subject.kind
+        parent = parent_of(review.resource.rpartition("/")[2], review.subresource) if review.subresource else ""
+        if parent:
+            parts = review.resource.split("/")
+            group, kind = parts[0] if len(parts) > 2 else "", parent
+        owner = self._fleet.owner(ObjectRef(cluster, group, kind, subject.namespace, subject.name))
         state = self._fleet.states.get(owner) if owner is not None else None
         return state.app.spec.project if state is not None else ""
 
@@ -99,11 +106,11 @@ class _Door:
 
 @dataclass(frozen=True)
 class _Known:
-    kinds: frozenset[tuple[str, str]]
+    kinds: frozenset[KindName]
 
-    def concerns(self, api_version: str, kind: str) -> bool:
+    def concerns(self, api_version: str, kind: str, resource: str = "") -> bool:
         """Whether it is among those that the engines named."""
-        return (api_version, kind) in self.kinds
+        return (api_version, kind, resource) in self.kinds
 
 
 def _decided(verdicts: Iterable[Verdict]) -> Decision:

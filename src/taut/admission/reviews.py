@@ -162,11 +162,15 @@ def _question(request: _Request) -> Question:
 
 
 def _body(found: Body | None, request: _Request) -> Body | None:
-    """An object; its type is the request's where it does not say it (as objects of some subresources do not)."""
-    if found is None or (found.get("apiVersion") and found.get("kind")):
-        return found
+    """An object; its type and place are the request's where it does not say them (as objects of some subresources do not)."""
+    if found is None:
+        return None
     version = "/".join(filter(None, (request.kind.group, request.kind.version)))
-    return {"apiVersion": version, "kind": request.kind.kind, **found}
+    if not (found.get("apiVersion") and found.get("kind")):
+        found = {"apiVersion": version, "kind": request.kind.kind, **found}
+    if request.sub_resource and "metadata" not in found:
+        found = {**found, "metadata": {"name": request.name, "namespace": request.namespace}}
+    return found
 
 
 def write(uid: str, answer: Answer) -> bytes:

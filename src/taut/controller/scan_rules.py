@@ -75,7 +75,7 @@ class RuleBook:
 
     async def _described(self, policies: Policies, types: frozenset[Type]) -> Rules:
         listed = sorted(types)
-        described = (await self._policing.service.describe(policies.set, listed)).policies
+        described = (await self._policing.service.describe(policies.set, [(*each, "") for each in listed])).policies
         admission_only = _not_in_background(policies.set.documents)
         without = tuple(n for n, p in enumerate(described) if p.name in admission_only and p.engine == "kyverno")
         about = {listed[n] for place, p in enumerate(described) if place not in without for n in p.kinds}

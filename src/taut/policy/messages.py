@@ -10,6 +10,9 @@ from taut.model.manifests import Body
 from taut.model.verdict import Verdict
 from taut.policy.review import Given, Review, Trouble
 
+type KindName = tuple[str, str, str]
+"""API version, kind, and the resource's name where it is known."""
+
 
 class Judging(msgspec.Struct, frozen=True, tag="judge"):
     """Judge reviews by the set with this hash.
@@ -29,10 +32,10 @@ class Judging(msgspec.Struct, frozen=True, tag="judge"):
 
 
 class Describing(msgspec.Struct, frozen=True, tag="describe"):
-    """Say what is in the set with this hash, and which of these kinds (API version, kind) it is about."""
+    """Say what is in the set with this hash, and which of these kinds it is about."""
 
     set: str
-    kinds: list[tuple[str, str]] = []
+    kinds: list[KindName] = []
     cpu_seconds: int = 20
 
 

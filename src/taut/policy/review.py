@@ -134,8 +134,12 @@ class Policy(Protocol):
         """Whether the target may go on without it where it cannot be asked; None: the policy does not say."""
         ...
 
-    def concerns(self, api_version: str, kind: str) -> bool:
-        """A quick test, exact or too wide: whether it may have something to say of this kind."""
+    def concerns(self, api_version: str, kind: str, resource: str = "") -> bool:
+        """A quick test, exact or too wide: whether it may have something to say of this kind.
+
+        `resource` is its name in the API (`deployments`, `pods/exec`), where known: rules that speak of resources are held against it, not
+        against a guess.
+        """
         ...
 
     def validate(self, review: Review, lookup: Lookup) -> list[Verdict]:

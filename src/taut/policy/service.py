@@ -27,6 +27,7 @@ from taut.policy.messages import (
     Description,
     Documents,
     Judging,
+    KindName,
     Looks,
     NeedSet,
     Question,
@@ -160,8 +161,8 @@ class PolicyService:
                 task.cancel()
         await self._pool.close()
 
-    async def describe(self, policies: PolicySet, kinds: Sequence[tuple[str, str]] = ()) -> Description:
-        """What is in a set, and which of these kinds (API version, kind) each of its policies is about. Raises PolicyError."""
+    async def describe(self, policies: PolicySet, kinds: Sequence[KindName] = ()) -> Description:
+        """What is in a set, and which of these kinds each of its policies is about. Raises PolicyError."""
         job = Describing(policies.hash, list(kinds), self._limits.cpu_seconds)
         found = await self._ask(policies, packed(job), None, [])
         if not isinstance(found, Description):

@@ -24,6 +24,7 @@ from taut.policy.messages import (
     Description,
     Documents,
     Judging,
+    KindName,
     Looks,
     NeedSet,
     Seen,
@@ -76,7 +77,7 @@ class Bench:
         return found
 
 
-def _described(found: _Set, kinds: Sequence[tuple[str, str]]) -> Description:
+def _described(found: _Set, kinds: Sequence[KindName]) -> Description:
     policies = [
         About(
             p.name,
@@ -84,7 +85,7 @@ def _described(found: _Set, kinds: Sequence[tuple[str, str]]) -> Description:
             p.hash,
             p.mutates,
             p.fails_open,
-            [n for n, (version, kind) in enumerate(kinds) if p.concerns(version, kind)],
+            [n for n, kind in enumerate(kinds) if p.concerns(*kind)],
         )
         for p in found.judge.policies
     ]

@@ -196,7 +196,9 @@ async def test_values_of_secrets_that_are_looked_up_are_never_told(service: Poli
 
 async def test_a_set_is_described_with_what_of_it_cannot_be_used(service: PolicyService) -> None:
     broken = Given({"apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "metadata": {"name": "broken"}, "spec": 7})
-    found = await service.describe(PolicySet.of([LABELLED, TEAM, broken]), [("v1", "ConfigMap"), ("v1", "Pod")])
+    found = await service.describe(
+        PolicySet.of([LABELLED, TEAM, broken]), [("v1", "ConfigMap", ""), ("v1", "Pod", "pods")]
+    )
     assert isinstance(found, Description)
     assert [(p.name, p.mutates, p.kinds) for p in found.policies] == [("labelled", True, [0]), ("team", False, [0])]
     assert [t.policy for t in found.troubles] == ["broken"]

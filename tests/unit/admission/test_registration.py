@@ -18,6 +18,7 @@ from taut.model.refs import KindRef
 from taut.policy.engines import build
 from taut.policy.review import Given, Operation
 
+EPHEMERAL = Rule("", ("v1",), ("pods/ephemeralcontainers",), (Operation.UPDATE,))
 PODS = Rule("", ("v1",), ("pods",))
 DEPLOYMENTS = Rule("apps", ("v1",), ("deployments",), (Operation.CREATE, Operation.DELETE))
 WISH = Wish("default", "local", "https://taut.example.com:9443", b"PEM")
@@ -177,6 +178,9 @@ SERVED = [
 ]
 
 
+TOYS = KindInfo(KindRef("example.com", "Toy"), "toyz", True, ("v1",), frozenset({"create"}))
+
+
 def policy(kinds: list[str], autogen: str = "none") -> dict[str, Any]:
     return {
         "apiVersion": "kyverno.io/v1",
@@ -201,7 +205,7 @@ def about(*kinds: str, **more: Any) -> tuple[Rule, ...]:
 
 
 def test_what_real_policies_are_about() -> None:
-    assert about("Pod") == (PODS,)
+    assert about("Pod") == (PODS, EPHEMERAL)
     assert about("Deployment") == (Rule("apps", ("v1", "v1beta1"), ("deployments",)),)
     assert about("Secret") == ()
     deletes = about("Pod", operations=lambda _: (Operation.DELETE,))
@@ -210,7 +214,45 @@ def test_what_real_policies_are_about() -> None:
 
 def test_nobody_is_locked_out_by_a_policy_about_everything() -> None:
     """Token reviews are objects in form only; what cannot be written is not asked about either."""
-    assert {r for rule in about("*") for r in rule.resources} == {"pods", "configmaps", "deployments"}
+    assert {r for rule in about("*") for r in rule.resources} == {
+        "pods",
+        "pods/ephemeralcontainers",
+        "configmaps",
+        "deployments",
+    }
+
+
+def test_subresources_are_asked_about_where_they_are_named() -> None:
+    assert about("Pod/exec") == (Rule("", ("*",), ("pods/exec",), (Operation.CONNECT,)),)
+    assert about("PodExecOptions") == about("Pod/exec")
+    assert about("Deployment/scale") == (Rule("apps", ("*",), ("deployments/scale",), (Operation.UPDATE,)),)
+    assert {r for rule in about("Pod/p*") for r in rule.resources} == {"pods/portforward", "pods/proxy"}
+
+
+def _native(*names: str) -> tuple[Rule, ...]:
+    rules = [{"apiGroups": ["*"], "apiVersions": ["*"], "resources": list(names), "operations": ["*"]}]
+    spec = {"matchConstraints": {"resourceRules": rules}, "validations": [{"expression": "true"}]}
+    head = {"apiVersion": "admissionregistration.k8s.io/v1", "metadata": {"name": "p"}}
+    documents = [
+        {**head, "kind": "ValidatingAdmissionPolicy", "spec": spec},
+        {
+            **head,
+            "kind": "ValidatingAdmissionPolicyBinding",
+            "spec": {"policyName": "p", "validationActions": ["Deny"]},
+        },
+    ]
+    return rules_about(build([Given(d) for d in documents]).policies, [*SERVED, TOYS])
+
+
+def test_rules_about_resources_are_held_against_their_names() -> None:
+    """Nothing is asked about a custom kind that no rule names, whatever its kind's name is like."""
+    assert {r for rule in _native("configmaps") for r in rule.resources} == {"configmaps"}
+    assert {r for rule in _native("toyz") for r in rule.resources} == {"toyz"}
+    assert {r for rule in _native("pods/exec", "deployments/scale") for r in rule.resources if "/" in r} >= {
+        "pods/exec",
+        "deployments/scale",
+    }
+    assert "toyz" not in {r for rule in _native("deployments/scale") for r in rule.resources}
 
 
 def test_replicas_are_recorded_too() -> None:

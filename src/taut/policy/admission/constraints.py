@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from taut.policy.plurals import plural
+from taut.policy import subresources
+from taut.policy.plurals import may_be, plural
 from taut.policy.review import Review
 
 
@@ -49,12 +50,23 @@ def matches(constraints: Any, review: Review) -> bool:
     return not rules or any(_rule_fits(r, review, equivalent=equivalent) for r in rules)
 
 
-def kinds(constraints: Any) -> frozenset[str] | None:
-    """The resources (plurals, without dashes, which a kind does not tell of) that rules name; None: any."""
-    if not isinstance(constraints, dict) or not constraints.get("resourceRules"):
-        return None
-    found = {str(r).partition("/")[0] for rule in constraints["resourceRules"] for r in rule.get("resources") or ()}
-    return None if "*" in found else frozenset(f.replace("-", "") for f in found)
+class Named:
+    """The resources that rules name."""
+
+    def __init__(self, constraints: Any) -> None:
+        rules = constraints.get("resourceRules") if isinstance(constraints, dict) else None
+        self._texts = frozenset(str(r) for rule in rules or () for r in rule.get("resources") or ())
+        # Plurals, without dashes, which a kind does not tell of.
+        self._plurals = frozenset(t.partition("/")[0].replace("-", "") for t in self._texts)
+
+    def may_be(self, api_version: str, kind: str, resource: str) -> bool:
+        """Whether they may be about a kind (`resource`: its name, where known); rules that name none are about all, subresources have to be named."""
+        if kind in subresources.KINDS:
+            found = [s for s in subresources.of_kind(api_version, kind) if resource in {"", s.path}]
+            return any(_is_resource(text, s.resource, s.name) for text in self._texts for s in found)
+        if not self._texts or "*" in self._plurals:
+            return True
+        return resource.replace("-", "") in self._plurals if resource else may_be(kind, self._plurals)
 
 
 def _namespace_fits(selector: Any, review: Review) -> bool:

@@ -12,11 +12,10 @@ import orjson
 
 from taut.model.manifests import Body
 from taut.model.verdict import Enforcement, Outcome, Verdict
-from taut.policy.admission.constraints import kinds, labels_select, matches
+from taut.policy.admission.constraints import Named, labels_select, matches
 from taut.policy.admission.expressions import NAMES, Expressions, values, variables_of
 from taut.policy.admission.mutations import mutated
 from taut.policy.cel import CelError, Environment
-from taut.policy.plurals import may_be
 from taut.policy.review import Lookup, NotKnown, Operation, Review
 
 ENVIRONMENT = Environment(NAMES, extensions=())
@@ -58,8 +57,8 @@ class AdmissionPolicy:
         return Expressions(ENVIRONMENT, self._spec, variables_of(self._spec), typed=True)
 
     @cached_property
-    def _resources(self) -> frozenset[str] | None:
-        return kinds(self._spec.get("matchConstraints"))
+    def _resources(self) -> Named:
+        return Named(self._spec.get("matchConstraints"))
 
     @property
     def mutates(self) -> bool:
@@ -71,9 +70,9 @@ class AdmissionPolicy:
         """As `failurePolicy` says."""
         return {"Ignore": True, "Fail": False}.get(str(self._spec.get("failurePolicy")))
 
-    def concerns(self, api_version: str, kind: str) -> bool:
+    def concerns(self, api_version: str, kind: str, resource: str = "") -> bool:
         """By the names of the resources in its rules."""
-        return self._resources is None or may_be(kind, self._resources)
+        return self._resources.may_be(api_version, kind, resource)
 
     def validate(self, review: Review, lookup: Lookup) -> list[Verdict]:
         """One verdict a binding and parameter that the request is matched by."""

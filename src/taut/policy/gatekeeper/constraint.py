@@ -12,6 +12,7 @@ import orjson
 
 from taut.model.manifests import Body
 from taut.model.verdict import Enforcement, Outcome, Verdict
+from taut.policy import subresources
 from taut.policy.gatekeeper.errors import GatekeeperError
 from taut.policy.gatekeeper.expansion import Expansion, expanded
 from taut.policy.gatekeeper.matching import GENERATED, ORIGINAL, matches
@@ -73,8 +74,10 @@ class Constraint:
         """Gatekeeper has this in its own webhook, and not in documents."""
         return None
 
-    def concerns(self, api_version: str, kind: str) -> bool:
-        """By its kinds, and those that expand into them."""
+    def concerns(self, api_version: str, kind: str, resource: str = "") -> bool:
+        """By its kinds, and those that expand into them. Kinds of subresources have to be named."""
+        if kind in subresources.KINDS:
+            return self._kinds is not None and kind in self._kinds
         return self._kinds is None or kind in self._kinds or any(e.applies(api_version, kind) for e in self.expansions)
 
     @property

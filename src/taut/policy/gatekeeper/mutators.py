@@ -13,6 +13,7 @@ import orjson
 
 from taut.model.manifests import Body
 from taut.model.verdict import Enforcement, Outcome, Verdict
+from taut.policy import subresources
 from taut.policy.gatekeeper.errors import GatekeeperError
 from taut.policy.gatekeeper.images import assigned
 from taut.policy.gatekeeper.location import Step, parse
@@ -76,9 +77,9 @@ class Mutators:
         """Gatekeeper has this in its own webhook, and not in documents."""
         return None
 
-    def concerns(self, api_version: str, kind: str) -> bool:
-        """Any kind may be."""
-        return True
+    def concerns(self, api_version: str, kind: str, resource: str = "") -> bool:
+        """Any kind may be, but those that only requests for subresources hold."""
+        return kind not in subresources.KINDS
 
     def validate(self, review: Review, lookup: Lookup) -> list[Verdict]:
         """Mutators judge nothing."""

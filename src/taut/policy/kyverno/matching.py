@@ -10,6 +10,7 @@ from typing import Any
 from taut.policy.kyverno.selectors import selects
 from taut.policy.kyverno.wildcard import matches
 from taut.policy.review import Review
+from taut.policy.subresources import EPHEMERAL, SUBRESOURCES, parent_of
 
 _VERSION = re.compile(r"^(?:v\d+(?:(?:alpha|beta)\d+)?|\*)$")
 _USER_FIELDS = ("subjects", "roles", "clusterRoles")
@@ -27,6 +28,26 @@ def parse_kind(text: str) -> tuple[str, str, str, str]:
     kind, dot, subresource = kind.partition(".")
     rest = "/".join(parts[3:]) if len(parts) > 3 else subresource if dot else ""
     return group, version, kind, rest
+
+
+def named_kinds(text: str) -> Iterator[str]:
+    """The kinds that requests hold which a selector is about: of `Pod/exec` it is PodExecOptions."""
+    _, _, kind, subresource = parse_kind(text)
+    if not subresource:
+        yield kind
+        return
+    yield from (s.kind for s in SUBRESOURCES if matches(subresource, s.name) and matches(kind, s.parent))
+    if matches(subresource, EPHEMERAL) and matches(kind, "Pod"):
+        yield "Pod"
+
+
+def names_subresource(text: str, kind: str, path: str) -> bool:
+    """Whether a selector is about requests for a subresource that hold an object of `kind`; `path` (`pods/exec`) says of which, where known."""
+    _, _, wanted, subresource = parse_kind(text)
+    if not subresource:
+        return wanted == kind
+    found = (s for s in SUBRESOURCES if s.kind == kind and path in {"", s.path})
+    return any(matches(subresource, s.name) and matches(wanted, s.parent) for s in found)
 
 
 def blocks(section: Any) -> Iterator[dict[str, Any]]:
@@ -118,14 +139,20 @@ def _has_all(wanted: dict[str, Any], found: dict[str, Any]) -> bool:
 
 def _is_kind(text: str, review: Review) -> bool:
     group, version, kind, subresource = parse_kind(text)
+    if subresource:
+        resource = review.resource.rpartition("/")[2]
+        parent = parent_of(resource, review.subresource) or str(review.body.get("kind") or "")
+        return matches(kind, parent) and matches(subresource, review.subresource)
     own_group, slash, own_version = str(review.body.get("apiVersion") or "").partition("/")
     if not slash:
         own_group, own_version = "", own_group
+    # Kyverno asks about ephemeral containers wherever it asks about Pods; other subresources hold kinds of their own.
+    if kind == "*" and review.subresource not in {"", EPHEMERAL}:
+        return False
     return (
         matches(kind, str(review.body.get("kind") or ""))
         and matches(group, own_group)
         and matches(version, own_version)
-        and (matches(subresource, review.subresource) if subresource or review.subresource else True)
     )
 
 

@@ -12,12 +12,13 @@ import orjson
 
 from taut.model.manifests import Body
 from taut.model.verdict import Enforcement, Outcome, Verdict
+from taut.policy import subresources
 from taut.policy.kyverno import cel_rule
 from taut.policy.kyverno.conditions import hold
 from taut.policy.kyverno.context import NO_MOCKS, Context, Mocks, context_of
 from taut.policy.kyverno.errors import PolicyError
 from taut.policy.kyverno.exceptions import Exemption
-from taut.policy.kyverno.matching import kinds_of, matched, parse_kind
+from taut.policy.kyverno.matching import kinds_of, matched, named_kinds, names_subresource
 from taut.policy.kyverno.mutating import mutated
 from taut.policy.kyverno.outcome import Result, broken, skipped
 from taut.policy.kyverno.selectors import selects
@@ -48,8 +49,8 @@ class Rule:
 
     @cached_property
     def kinds(self) -> frozenset[str]:
-        """The kinds it is about, without group and version; empty: all."""
-        found = {parse_kind(k)[2] for k in kinds_of(self.body.get("match"))}
+        """The kinds it is about, without group and version, of subresources the kinds of their requests; empty: all but those."""
+        found = {kind for k in kinds_of(self.body.get("match")) for kind in named_kinds(k)}
         return frozenset() if not found or any("*" in k or "?" in k for k in found) else frozenset(found)
 
 
@@ -103,8 +104,12 @@ class KyvernoPolicy:
         newer = webhook.get("failurePolicy") if isinstance(webhook, dict) else None
         return {"Ignore": True, "Fail": False}.get(str(newer or self._spec.get("failurePolicy")))
 
-    def concerns(self, api_version: str, kind: str) -> bool:
+    def concerns(self, api_version: str, kind: str, resource: str = "") -> bool:
         """Whether a rule may be about a kind."""
+        if kind in subresources.KINDS:
+            return any(
+                names_subresource(k, kind, resource) for rule in self.rules for k in kinds_of(rule.body.get("match"))
+            )
         return any(not rule.kinds or kind in rule.kinds for rule in self.rules)
 
     def validate(self, review: Review, lookup: Lookup) -> list[Verdict]:

@@ -12,7 +12,7 @@ import orjson
 
 from taut.model.manifests import Body
 from taut.model.verdict import Enforcement, Outcome, Verdict
-from taut.policy.admission.constraints import kinds, matches
+from taut.policy.admission.constraints import Named, matches
 from taut.policy.admission.expressions import Expressions, values, variables_of
 from taut.policy.admission.mutations import mutated
 from taut.policy.cel import CelError
@@ -20,7 +20,6 @@ from taut.policy.kyverno.images import images_of
 from taut.policy.kyverno.matching import matched
 from taut.policy.kyverno_cel.autogen import template_of, variants
 from taut.policy.kyverno_cel.library import ENVIRONMENT, Asked, asking
-from taut.policy.plurals import may_be
 from taut.policy.review import Lookup, Operation, Review
 
 VALIDATING, MUTATING = frozenset({"ValidatingPolicy", "NamespacedValidatingPolicy"}), frozenset({"MutatingPolicy", "NamespacedMutatingPolicy"})  # fmt: skip
@@ -74,14 +73,8 @@ class CelPolicy:
         return tuple((spec, Expressions(ENVIRONMENT, spec, variables_of(spec))) for spec in variants(self.document))
 
     @cached_property
-    def _resources(self) -> frozenset[str] | None:
-        found: set[str] = set()
-        for spec, _ in self.variants:
-            own = kinds(spec.get("matchConstraints"))
-            if own is None:
-                return None
-            found |= own
-        return frozenset(found)
+    def _resources(self) -> tuple[Named, ...]:
+        return tuple(Named(spec.get("matchConstraints")) for spec, _ in self.variants)
 
     @property
     def mutates(self) -> bool:
@@ -93,9 +86,9 @@ class CelPolicy:
         """As `failurePolicy` says."""
         return {"Ignore": True, "Fail": False}.get(str(self._own.get("failurePolicy")))
 
-    def concerns(self, api_version: str, kind: str) -> bool:
+    def concerns(self, api_version: str, kind: str, resource: str = "") -> bool:
         """By the names of the resources in its rules."""
-        return self._resources is None or may_be(kind, self._resources)
+        return any(named.may_be(api_version, kind, resource) for named in self._resources)
 
     def validate(self, review: Review, lookup: Lookup) -> list[Verdict]:
         """One verdict, by the variant that is about the object; none when no variant is."""
