@@ -36,7 +36,13 @@ class Siege:
         config = {
             "store": "state/taut.db",
             "listen": "127.0.0.1:0",
-            "clusters": [{"name": CLUSTER, "kubeconfig": str(plane.kubeconfig)}],
+            "clusters": [
+                {
+                    "name": CLUSTER,
+                    "kubeconfig": str(plane.kubeconfig),
+                    "externalSecrets": {"mode": "taut", "hosts": ["vault.example.com"]},
+                }
+            ],
             "roots": [{"name": namespace, "git": self.fleet.url, "ref": "main", "path": "taut", "poll": "1h"}],
             "projects": [{"name": "hostile", "spec": project}],
             "render": {"timeout": "6s", "memoryMib": 400},

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
 from taut.cli.ending import Exit
+from taut.cli.progress import progress
 from taut.documents.yaml import load_documents
 from taut.model.application import Application
 from taut.model.errors import BadInput, Where
@@ -19,16 +21,18 @@ from taut.model.manifests import Body, Manifest
 from taut.model.verdict import Verdict
 from taut.policy.documents import Objects
 from taut.policy.engines import build, is_policy
-from taut.policy.judge import Judge
 from taut.policy.plurals import placed
 from taut.policy.review import Given, Review, Trouble
-from taut.policy.waivers import content_of, read_waivers, waived
+from taut.policy.waivers import content_of, is_waiver, read_waivers, waived
 
 if TYPE_CHECKING:
     from taut.policy.builtin import Schemas
+    from taut.policy.service import PolicyService, PolicySet
 
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 _MOST_FILES = 20_000
+_CHUNK, _LANES = 32, 2
+"""So many objects go to a worker at once, and so many workers judge."""
 _NO_OBJECTS = ("cli.kyverno.io/", "test.gatekeeper.sh/", "kustomize.config.k8s.io/", "chainsaw.kyverno.io/")
 
 
@@ -88,32 +92,22 @@ def check_policies(
 ) -> Outcome:
     """Judge the objects below `resources` by the policies below `policies`, and with `builtin` by taut's own checks but those in `without`.
 
-    `schemas` is what the target serves (None: the Kubernetes version that taut knows). Raises BadInput for files that cannot be read.
+    `schemas` is what the target serves (None: the Kubernetes version that taut knows). Raises BadInput for files that cannot be read, PolicyError where
+    the policies cannot be used at all.
     """
     given = list(_given([*policies, *exceptions]))
     objects = [g for g in _given(resources) if _is_object(g.body)]
-    bodies = [g.body for g in objects]
-    known = [g.body for g in given if not is_policy(str(g.body.get("apiVersion")), str(g.body.get("kind")))]
-    built = build(given)
-    judge, lookup = Judge(built.policies), Objects([*bodies, *known])
-    namespaces = {
-        _name(b): b for b in (*bodies, *known) if b.get("kind") == "Namespace" and b.get("apiVersion") == "v1"
-    }
-    resources_ = _resources([*bodies, *known])
-    waivers = Waivers(given)
-    found = [
-        Found(verdict, each.origin)
-        for each in objects
-        for verdict in waivers.on(each.body, judge.judge(_review(each.body, namespaces, resources_), lookup).verdicts)
-    ]
+    judged = judge_groups(given, [objects])
+    found = list(judged.found)
     if builtin:
         from taut.policy.builtin import check
 
+        bodies = [g.body for g in objects]
         found += [
             Found(verdict, objects[number].origin)
             for number, verdict in check(bodies, without=without, schemas=schemas)
         ]
-    return Outcome(tuple(found), (*waivers.troubles, *built.troubles), len(objects), len(built.policies))
+    return Outcome(tuple(found), judged.troubles, len(objects), judged.policies)
 
 
 def check_rendered(
@@ -127,31 +121,105 @@ def check_rendered(
     """Judge what a working copy's applications render to: by taut's own checks but those in `without`, and by the policies below `policies`.
 
     What shows only in several objects together is looked for among all applications of one cluster. `schemas` is what the target serves (None: the
-    Kubernetes version that taut knows).
+    Kubernetes version that taut knows). Raises as `check_policies`.
     """
     from taut.policy.builtin import check
 
-    given = list(_given([*policies, *exceptions]))
-    built = build(given)
-    judge, waivers, found = Judge(built.policies), Waivers(given), list[Found]()
     clusters: dict[str, list[Given]] = {}
     for app, manifest in objects:
         origin = manifest.origin
         place = f"{origin.file}:{origin.line or 1}" if origin.file else str(app.key.name)
         body = placed(manifest.body, app.spec.target.namespace or "")
         clusters.setdefault(app.spec.target.cluster, []).append(Given(body, place))
-    for each in clusters.values():
+    groups = list(clusters.values())
+    judged = judge_groups(list(_given([*policies, *exceptions])), groups)
+    found = list(judged.found)
+    for each in groups:
         bodies = [g.body for g in each]
-        lookup = Objects([*bodies, *(g.body for g in given if not is_policy(*_type(g)))])
-        namespaces = {_name(b): b for b in bodies if b.get("kind") == "Namespace" and b.get("apiVersion") == "v1"}
-        names = _resources([*bodies, *(g.body for g in given)])
-        found += [
-            Found(v, g.origin)
-            for g in each
-            for v in waivers.on(g.body, judge.judge(_review(g.body, namespaces, names), lookup).verdicts)
-        ]
         found += [Found(v, each[number].origin) for number, v in check(bodies, without=without, schemas=schemas)]
-    return Outcome(tuple(found), (*waivers.troubles, *built.troubles), len(objects), len(built.policies))
+    return Outcome(tuple(found), judged.troubles, len(objects), judged.policies)
+
+
+def judge_groups(given: Sequence[Given], groups: Sequence[Sequence[Given]]) -> Outcome:
+    """Judge groups of objects by the policies among documents, in a worker: a policy is as hostile as a repository. Without documents no worker is started.
+
+    The objects of a group, and the documents that are no policies, are what policies look up. Raises PolicyError.
+    """
+    if not given:
+        return Outcome((), (), 0, 0)
+    return asyncio.run(_judge_groups(given, groups))
+
+
+async def _judge_groups(given: Sequence[Given], groups: Sequence[Sequence[Given]]) -> Outcome:
+    from taut.policy.service import PolicyService, PolicySet
+
+    waivers = Waivers(given)
+    policies = PolicySet.of(g for g in given if not is_waiver(g))
+    known = [g.body for g in given if not is_policy(*_type(g))]
+    found: list[Found] = []
+    service = PolicyService(workers=_LANES, gives_up=True)
+    try:
+        described = await service.describe(policies)
+        if described.policies:
+            async with progress(sum(map(len, groups))) as done:
+                for each in groups:
+                    found += await _judge_group(service, policies, each, known, waivers, done)
+    finally:
+        await service.close()
+    troubles = (*waivers.troubles, *described.troubles)
+    return Outcome(tuple(found), troubles, sum(map(len, groups)), len(described.policies))
+
+
+async def _judge_group(
+    service: PolicyService,
+    policies: PolicySet,
+    objects: Sequence[Given],
+    known: Sequence[Body],
+    waivers: Waivers,
+    done: Callable[[int], None],
+) -> list[Found]:
+    bodies = [*(g.body for g in objects), *known]
+    # Those who ask with the same lookup share a worker: each lane has its own.
+    lanes, names = [FileLookups(Objects(bodies)) for _ in range(_LANES)], _resources(bodies)
+    namespaces = {_name(b): b for b in bodies if b.get("kind") == "Namespace" and b.get("apiVersion") == "v1"}
+
+    async def part(first: int, lookups: FileLookups) -> list[Found]:
+        chunk = objects[first : first + _CHUNK]
+        reviews = [_review(g.body, namespaces, names) for g in chunk]
+        said = await service.judge(policies, reviews, lookups, brief=False)
+        done(len(chunk))
+        pairs = zip(chunk, said, strict=True)
+        return [Found(v, g.origin) for g, each in pairs for v in waivers.on(g.body, each.verdicts)]
+
+    found: list[Found] = []
+    for first in range(0, len(objects), _LANES * _CHUNK):
+        starts = range(first, min(first + _LANES * _CHUNK, len(objects)), _CHUNK)
+        for verdicts in await asyncio.gather(*(part(*each) for each in zip(starts, lanes, strict=False))):
+            found += verdicts
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class FileLookups:
+    """What policies in a worker may look up: the objects of files, and nothing else."""
+
+    objects: Objects
+
+    async def get(self, api_version: str, kind: str, namespace: str, name: str) -> Body | None:
+        """One object. Raises NotKnown."""
+        return self.objects.get(api_version, kind, namespace, name)
+
+    async def list(self, api_version: str, kind: str, namespace: str) -> Sequence[Body]:
+        """Those of a kind. Raises NotKnown."""
+        return self.objects.list(api_version, kind, namespace)
+
+    async def raw(self, method: str, path: str, body: Any) -> Any:
+        """Raises NotKnown."""
+        return self.objects.raw(method, path, body)
+
+    async def inventory(self) -> dict[str, Any]:
+        """All of them, as Gatekeeper's templates look them up."""
+        return self.objects.inventory()
 
 
 class Waivers:

@@ -53,6 +53,8 @@ LIMITS = Limits(wall_seconds=10, cpu_seconds=10, memory_mb=512, processes=32, ou
 _AT_ONCE = 64
 _KEPT = 20_000
 _MOST_GUILTY = 3
+_MOST_STOPPED = 3
+_MOST_NOTED = 1000
 _IDLE_SECONDS = 30.0
 
 
@@ -102,6 +104,23 @@ class Said:
     looked: bool = False
 
 
+class _Stopped:
+    """On how many objects a policy (its set's hash, and its place there) was stopped."""
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[str, int], int] = {}
+
+    def note(self, set_hash: str, place: int) -> None:
+        """It was stopped once more."""
+        if len(self._counts) >= _MOST_NOTED:
+            self._counts.clear()
+        self._counts[set_hash, place] = self._counts.get((set_hash, place), 0) + 1
+
+    def given_up(self, set_hash: str) -> list[int]:
+        """The policies of a set that are not asked again."""
+        return [place for (name, place), count in self._counts.items() if name == set_hash and count >= _MOST_STOPPED]
+
+
 type _Waiting = tuple[Judging, asyncio.Future[list[Answer]]]
 
 
@@ -120,10 +139,20 @@ def _tell(waiting: Iterable[_Waiting], error: Exception) -> None:
 
 
 class PolicyService:
-    """Judges in workers. To be used by one event loop. `most_kept` results are kept in memory."""
+    """Judges in workers. To be used by one event loop. `most_kept` results are kept in memory.
+
+    `gives_up`: a policy that was stopped on some objects is not asked about others. Only for objects of one author: else somebody's objects would
+    decide whether others are judged.
+    """
 
     def __init__(
-        self, *, workers: int = 1, limits: Limits = LIMITS, idle_seconds: float = _IDLE_SECONDS, most_kept: int = _KEPT
+        self,
+        *,
+        workers: int = 1,
+        limits: Limits = LIMITS,
+        idle_seconds: float = _IDLE_SECONDS,
+        most_kept: int = _KEPT,
+        gives_up: bool = False,
     ) -> None:
         self._limits = limits
         self._most_kept = most_kept
@@ -132,6 +161,7 @@ class PolicyService:
         )
         self._kept: OrderedDict[bytes, tuple[Verdict, ...]] = OrderedDict()
         self._not_about: set[tuple[str, str, str]] = set()
+        self._stopped = _Stopped() if gives_up else None
         self._warming: asyncio.Task[None] | None = None
         self._crowds: dict[object, _Crowd] = {}
         self.evaluations = 0
@@ -190,9 +220,11 @@ class PolicyService:
             policies, reviews, lookups, completes=False, validates=True, without=without, brief=brief
         )
 
-    async def judge(self, policies: PolicySet, reviews: Sequence[Review], lookups: Lookups | None) -> list[Said]:
-        """Each object completed, and what the policies say of the result."""
-        return await self._said(policies, reviews, lookups, completes=True, validates=True)
+    async def judge(
+        self, policies: PolicySet, reviews: Sequence[Review], lookups: Lookups | None, *, brief: bool = True
+    ) -> list[Said]:
+        """Each object completed, and what the policies say of the result; `brief` as for `validate`."""
+        return await self._said(policies, reviews, lookups, completes=True, validates=True, brief=brief)
 
     async def _said(
         self,
@@ -276,20 +308,29 @@ class PolicyService:
 
     async def _answers(self, policies: PolicySet, job: Judging, lookups: Lookups | None) -> list[Answer]:
         self.evaluations += len(job.reviews)
+        given_up = self._given_up(policies, job)
+        asked = msgspec.structs.replace(job, without=(*job.without, *given_up)) if given_up else job
         try:
-            return await self._judged(policies, job, lookups, [])
+            answers = await self._judged(policies, asked, lookups, [])
         except PolicyError as error:
-            if len(job.reviews) == 1:
-                return [await self._without_the_guilty(policies, job, lookups, error)]
-        alone = (msgspec.structs.replace(job, reviews=[review]) for review in job.reviews)
-        return [(await self._answers(policies, one, lookups))[0] for one in alone]
+            answers = []
+            for review in asked.reviews:
+                one = msgspec.structs.replace(asked, reviews=[review])
+                answers.append(await self._without_the_guilty(policies, one, lookups, error))
+        for place in given_up:
+            answers = await self._with_given_up(policies, place, job.reviews, answers)
+        return answers
 
     async def _without_the_guilty(
         self, policies: PolicySet, job: Judging, lookups: Lookups | None, error: TautError
     ) -> Answer:
-        """The answer for one review on which a policy takes too much: each is named before it is asked, the last one named is left out."""
+        """The answer for one review, where a policy may take too much: each is named before it is asked, the last one named is left out."""
         (review,) = job.reviews
-        verdicts: list[Verdict] = []
+        found: list[Verdict] = []
+        for place in self._given_up(policies, job):
+            job = msgspec.structs.replace(job, without=(*job.without, place))
+            (answer,) = await self._with_given_up(policies, place, [review], [Answer()])
+            found += answer.verdicts
         for _ in range(_MOST_GUILTY):
             begun: list[int] = []
             try:
@@ -298,13 +339,38 @@ class PolicyService:
                 error = failed
                 if not begun:
                     break
-                names = (await self.describe(policies)).policies
-                guilty = names[begun[-1]]
-                verdicts.append(_stopped(guilty.name, guilty.engine, review, error))
+                guilty = (await self.describe(policies)).policies[begun[-1]]
+                if self._stopped is not None:
+                    self._stopped.note(policies.hash, begun[-1])
+                found.append(_stopped(guilty.name, guilty.engine, review, error))
                 job = msgspec.structs.replace(job, without=(*job.without, begun[-1]))
             else:
-                return msgspec.structs.replace(answer, verdicts=(*verdicts, *answer.verdicts))
-        return Answer((*verdicts, _stopped("policies", "taut", review, error)))
+                return msgspec.structs.replace(answer, verdicts=(*found, *answer.verdicts))
+        return Answer((*found, _stopped("policies", "taut", review, error)))
+
+    def _given_up(self, policies: PolicySet, job: Judging) -> list[int]:
+        """The places of policies that a job would ask and that are no longer asked."""
+        if self._stopped is None:
+            return []
+        return [p for p in self._stopped.given_up(policies.hash) if p not in job.without]
+
+    async def _with_given_up(
+        self, policies: PolicySet, place: int, reviews: Sequence[Review], answers: Sequence[Answer]
+    ) -> list[Answer]:
+        """The answers, with an error on each object that a policy is about which is no longer asked."""
+        kinds = sorted({_kind(review) for review in reviews})
+        about = (await self.describe(policies, [(*kind, "") for kind in kinds])).policies[place]
+        concerned = {kinds[n] for n in about.kinds}
+        error = PolicyError(
+            f"it was stopped on {_MOST_STOPPED} objects, and is asked no more",
+            advice=JUDGING.advice,
+        )
+        return [
+            msgspec.structs.replace(a, verdicts=(_stopped(about.name, about.engine, r, error), *a.verdicts))
+            if _kind(r) in concerned
+            else a
+            for r, a in zip(reviews, answers, strict=True)
+        ]
 
     async def _judged(
         self, policies: PolicySet, job: Judging, lookups: Lookups | None, begun: list[int]

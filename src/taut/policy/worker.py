@@ -64,7 +64,8 @@ class Bench:
         found = self._set(job.set, ask)
         if isinstance(job, Describing):
             return packed(_described(found, job.kinds))
-        return packed(Answers([_answer(found, job, review, ask) for review in job.reviews]))
+        seen: _Seen = {}
+        return packed(Answers([_answer(found, job, review, _Asked(ask, seen)) for review in job.reviews]))
 
     def _set(self, name: str, ask: Ask) -> _Set:
         found = self._sets.get(name)
@@ -92,15 +93,15 @@ def _described(found: _Set, kinds: Sequence[KindName]) -> Description:
     return Description(policies, list(found.troubles))
 
 
-def _answer(found: _Set, job: Judging, review: Review, ask: Ask) -> Answer:
-    judge, lookup, given = found.judge, _Asked(ask), review.object
+def _answer(found: _Set, job: Judging, review: Review, lookup: _Asked) -> Answer:
+    judge, given = found.judge, review.object
     if not judge.concerned(str(review.body.get("apiVersion") or ""), str(review.body.get("kind") or "")):
         return Answer(concerned=False)
 
     def begins(policy: Policy) -> bool:
         place = found.place[id(policy)]
         if job.tells:
-            ask(packed(Begins(place)))
+            lookup.ask(packed(Begins(place)))
         return place not in job.without
 
     verdicts: list[Verdict] = []
@@ -119,12 +120,16 @@ def _answer(found: _Set, job: Judging, review: Review, ask: Ask) -> Answer:
     return Answer(tuple(verdicts), changed, lookup.looked)
 
 
-class _Asked:
-    """A lookup that the parent answers, each question once a review."""
+type _Seen = dict[bytes, tuple[Seen, frozenset[str]]]
+"""Question → answer, and the values of Secrets in it."""
 
-    def __init__(self, ask: Ask) -> None:
-        self._ask = ask
-        self._seen: dict[bytes, Any] = {}
+
+class _Asked:
+    """A lookup that the parent answers, each question once a job: all that Gatekeeper's templates may look up is much to carry."""
+
+    def __init__(self, ask: Ask, seen: _Seen) -> None:
+        self.ask = ask
+        self._seen = seen
         self.looked = False
         self.secrets: set[str] = set()
         """Values of Secrets that were looked up: a policy may put them into what it says of another object."""
@@ -149,9 +154,10 @@ class _Asked:
         self.looked = True
         question = packed(Looks(what, arguments))
         if question not in self._seen:
-            found = self._seen[question] = msgspec.msgpack.decode(self._ask(question), type=Seen)
-            self.secrets.update(secret_values(found.value))
-        seen: Seen = self._seen[question]
+            found = msgspec.msgpack.decode(self.ask(question), type=Seen)
+            self._seen[question] = found, frozenset(secret_values(found.value))
+        seen, secrets = self._seen[question]
+        self.secrets |= secrets
         if seen.unknown:
             raise NotKnown(seen.unknown)
         return seen.value

@@ -384,7 +384,7 @@ class TestVault:
     async def test_a_server_that_the_project_does_not_allow(self, run: Given, bao: OpenBao) -> None:
         asked: list[str] = []
         run.options = Options(may_ask=lambda url: bool(asked.append(url)))
-        await run.refused(PASSWORD, "does not allow to ask 127.0.0.1")
+        await run.refused(PASSWORD, "stores may not ask 127.0.0.1")
         assert asked == [bao.address]
 
     async def test_more_keys_than_are_allowed(self, run: Given, bao: OpenBao) -> None:

@@ -362,7 +362,7 @@ class TestKubernetes:
         provider = "kubernetes: {server: {url: 'https://k.example'}, auth: {token: {bearerToken: {name: t, key: t}}}}"
         world = World(a_store(provider))
         made = external(f"secretStoreRef: {{name: main}}\n{ONE}")
-        with pytest.raises(ExternalError, match="does not allow to ask this server"):
+        with pytest.raises(ExternalError, match="stores may not ask this server"):
             await resolve(made, world, templates=NoTemplates(), http=http, options=Options(may_ask=lambda _: False))
         assert not world.asked
 

@@ -98,7 +98,7 @@ class Http:
         target = _address(url)
         if not may_ask(f"{target.scheme}://{target.authority}"):
             raise ProviderError(
-                f"the project does not allow to ask {shown or target.host}", "have it added to the project"
+                f"stores may not ask {shown or target.host}", "list the host in externalSecrets.hosts of the cluster"
             )
         left = min(retries.max_retries, _MOST_RETRIES) if retries else 0
         while True:

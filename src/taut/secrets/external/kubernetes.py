@@ -90,7 +90,9 @@ class KubernetesProvider:
     async def _signed_in(self) -> Cluster:
         reader, auth, server = self._reader, self._spec.auth, self._spec.server
         if server.url and not self._options.may_ask(server.url):
-            raise ProviderError("the project does not allow to ask this server", "have it added to the project")
+            raise ProviderError(
+                "stores may not ask this server", "list its host in externalSecrets.hosts of the cluster"
+            )
         ca = await reader.authority(server.ca_bundle, server.ca_provider)
         if auth is not None and auth.token is not None:
             return Cluster(server.url, ca, token=await reader.text(auth.token.bearer_token, "token"))
