@@ -54,6 +54,7 @@ from taut.targets.kubernetes.collection import KindState
 if TYPE_CHECKING:
     from taut.controller.policing import Policing
     from taut.controller.scanning import Scanning
+    from taut.controller.sealing import Sealing
     from taut.policy.service import PolicyService
 
 LONG_RUN = 2.0
@@ -77,7 +78,18 @@ class Outside:
     """Judges what runs; needed when the configuration wants policy reports."""
 
 
-def _policing(config: Config, outside: Outside, fleet: Fleet, queue: WorkQueue) -> Policing | None:
+def _sealing(config: Config, outside: Outside) -> Sealing | None:
+    if not config.secrets.sealed:
+        return None
+    from taut.controller.sealed_keys import SealedKeys
+    from taut.controller.sealing import Sealing
+
+    return Sealing(SealedKeys(config.secrets.sealed), RenderCache(outside.store), outside.store.mac)
+
+
+def _policing(
+    config: Config, outside: Outside, fleet: Fleet, queue: WorkQueue, sealing: Sealing | None
+) -> Policing | None:
     if not config.policies or outside.policies is None:
         return None
     # What no configuration asks for takes no memory.
@@ -85,7 +97,9 @@ def _policing(config: Config, outside: Outside, fleet: Fleet, queue: WorkQueue) 
     from taut.controller.policing import Policing
 
     kept = KeptCompletions(RenderCache(outside.store))
-    return Policing(config.policies, outside.policies, outside.sources, outside.engine, fleet, queue, kept)
+    return Policing(
+        config.policies, outside.policies, outside.sources, outside.engine, fleet, queue, kept, sealing=sealing
+    )
 
 
 class Controller:
@@ -100,7 +114,8 @@ class Controller:
         self.fleet = Fleet(outside.store, self.queue, outside.clusters)
         self.queue.lane_of = self.fleet.lane_of
         kept = KeptRenders(RenderCache(outside.store))
-        self.policing = _policing(config, outside, self.fleet, self.queue)
+        self.sealing = _sealing(config, outside)
+        self.policing = _policing(config, outside, self.fleet, self.queue, self.sealing)
         self.externals = Externals(
             self.fleet,
             self.queue,
@@ -108,6 +123,7 @@ class Controller:
             RenderCache(outside.store),
             {c.name: c.external_secrets for c in config.clusters},
             outside.store.mac,
+            sealing=self.sealing,
         )
         self.wanting = Wanting(
             outside.sources,

@@ -31,8 +31,11 @@ from taut.targets.kubernetes.cluster import Cluster
 
 if TYPE_CHECKING:  # what no application asks for takes no memory
     from taut.controller.external_look import Needs
+    from taut.controller.sealing import Sealing
     from taut.secrets.external.http import Http
 
+_LOOK_AGAIN = 300.0
+"""Seconds after which a SealedSecret that could not be opened is looked into again: the controller may have another key."""
 _STORES = frozenset({"SecretStore", "ClusterSecretStore"})
 
 type _Place = tuple[str, str, str, str]
@@ -47,6 +50,7 @@ class Resolution:
     holds: tuple[Hold, ...] = ()
     unsettled: frozenset[ObjectRef] = frozenset()
     unresolved: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 class Externals:
@@ -61,7 +65,9 @@ class Externals:
         settings: Mapping[str, ExternalSecretsConfig],
         mac: Callable[[bytes], str],
         clock: Callable[[], float] = time.time,
+        sealing: Sealing | None = None,
     ) -> None:
+        self._sealing = sealing
         self._fleet = fleet
         self._queue = queue
         self._engine = engine
@@ -85,15 +91,17 @@ class Externals:
             await self._http.close()
 
     async def resolved(self, state: AppState, cluster: Cluster, manifests: tuple[Manifest, ...]) -> Resolution:
-        """The manifests, with a Secret in the place of each ExternalSecret; stores are left out. Raises TargetError when the cluster cannot be
-        asked whether External Secrets' operator is there.
+        """The manifests, with a Secret in the place of each ExternalSecret; stores are left out. SealedSecrets are looked into where taut has the key.
+
+        Raises TargetError when the cluster cannot be asked whether External Secrets' operator is there.
         """
-        if not any(is_external(m.body) for m in manifests):
+        looked = await self._sealing.looked(cluster, manifests) if self._sealing is not None else None
+        warnings = looked.warnings if looked is not None else ()
+        sealed = looked.values if looked is not None else {}
+        if not any(is_external(m.body) for m in manifests) or not await self._is_ours(cluster):
             self._declare(state, cluster, ())
-            return Resolution(rolled(manifests, self._mac))
-        if not await self._is_ours(cluster):
-            self._declare(state, cluster, ())
-            return Resolution(rolled(manifests, self._mac))
+            self._again(state, _LOOK_AGAIN if warnings else float("inf"))
+            return Resolution(rolled(manifests, self._mac, sealed), warnings=warnings)
         stores = [m for m in manifests if is_external(m.body) and m.kind in _STORES]
         taken = self._declare(state, cluster, stores)
         from taut.controller.external_look import Look
@@ -106,9 +114,10 @@ class Externals:
                 found.append(manifest)
             elif manifest.kind not in _STORES:
                 found += [made async for made in one.secrets(manifest)]
-        self._again(state, due.seconds)
-        made = rolled(tuple(found), self._mac)
-        return Resolution(made, tuple(one.holds), frozenset(one.unsettled), (*one.unresolved, *taken))
+        self._again(state, min(due.seconds, _LOOK_AGAIN if warnings else due.seconds))
+        made = rolled(tuple(found), self._mac, sealed)
+        unresolved = (*one.unresolved, *taken)
+        return Resolution(made, tuple(one.holds), frozenset(one.unsettled), unresolved, warnings)
 
     async def understood(self, cluster: Cluster, kind: KindRef) -> KindInfo | None:
         """What is known of a kind that taut resolves itself, and the cluster need not serve; None for any other."""

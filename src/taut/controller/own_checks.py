@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from taut.dialects.config import ChecksConfig
+from taut.dialects.checks_config import ChecksConfig
 from taut.model.manifests import Manifest
 from taut.model.plan import Hold, HoldKind
 from taut.model.verdict import Outcome, Verdict

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from taut.controller.fleet import Fleet
 from taut.controller.kept_completions import KeptCompletions
@@ -33,6 +34,9 @@ from taut.policy.waivers import Waiver, content_of, is_waiver, read_waivers, wai
 from taut.render.engine import RenderEngine, RenderJob, RenderSource
 from taut.sources.service import Sources
 from taut.targets.kubernetes.cluster import Cluster
+
+if TYPE_CHECKING:
+    from taut.controller.sealing import Sealing
 
 log = logging.getLogger("taut.policies")
 _OPERATIONS = {
@@ -99,7 +103,9 @@ class Policing:
         queue: WorkQueue,
         kept: KeptCompletions,
         clock: Callable[[], float] = time.time,
+        sealing: Sealing | None = None,
     ) -> None:
+        self._sealing = sealing
         self._places = [_Place(config) for config in places]
         self._service = service
         self._sources = sources
@@ -273,20 +279,32 @@ class Policing:
                 )
                 for c in writes
             ]
+            secrets = await self._unsealed(cluster, writes)
+            reviews += [await self._review(cluster, _OPERATIONS[c.action], body, None) for c, body in secrets]
             said = await self._service.validate(policies.set, reviews, ClusterLookups(cluster, policies.synced))
         except PolicyError as error:
             text = f"{error.what} ({error.advice})" if error.advice else error.what
             return plan.with_holds(Hold(HoldKind.POLICY, text, approvable=False))
         holds: list[Hold] = []
         warnings = [f"{t.origin}: {t.policy} cannot be used: {t.what}" for t in policies.troubles]
-        for change, answer in zip(writes, said, strict=True):
-            content = content_of(change.desired.body) if change.desired is not None else ""
+        judged = [(c, c.desired.body if c.desired is not None else None) for c in writes]
+        for (change, body), answer in zip([*judged, *secrets], said, strict=True):
+            content = content_of(body) if body is not None else ""
             verdicts = waived(answer.verdicts, policies.waivers, content, self._clock())
             denials = [v for v in verdicts if v.denies]
             if denials:
                 holds.append(_denied(change, denials, content))
             warnings += (explained(v, change) for v in verdicts if not v.denies and v.result is not Outcome.SKIP)
         return replace(plan.with_holds(*holds), warnings=(*plan.warnings, *warnings[:_MOST_TOLD]))
+
+    async def _unsealed(self, cluster: Cluster, writes: Iterable[Change]) -> list[tuple[Change, Body]]:
+        """The Secrets that the cluster will have of SealedSecrets, where taut can look into them: policies judge those as well."""
+        found: list[tuple[Change, Body]] = []
+        for change in writes if self._sealing is not None else ():
+            if change.ref.kind == "SealedSecret" and change.desired is not None and self._sealing is not None:
+                body = await self._sealing.opened(cluster, change.desired)
+                found += [(change, body)] if body is not None else []
+        return found
 
     async def _review(self, cluster: Cluster, operation: Operation, body: Body | None, old: Body | None) -> Review:
         judged = body if body is not None else old or {}

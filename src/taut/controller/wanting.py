@@ -215,6 +215,7 @@ class Wanting:
                 _refuse(check_manifests(project, state.app, ((m, scopes(m)) for m in normalised.manifests)))
             normalised = replace(
                 normalised,
+                warnings=(*normalised.warnings, *resolution.warnings),
                 holds=(*normalised.holds, *resolution.holds),
                 unsettled=normalised.unsettled | resolution.unsettled,
             )

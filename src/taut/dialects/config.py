@@ -15,9 +15,11 @@ import msgspec
 from msgspec import Meta, field
 
 from taut.dialects.check import check
+from taut.dialects.checks_config import ChecksConfig
 from taut.dialects.globs import fault as glob_fault
 from taut.dialects.kinds import DNS_LABEL
 from taut.dialects.problems import DocumentProblem, Finding, field_name, one_of
+from taut.dialects.sealed_config import SealedKeysConfig, sealed_findings
 from taut.dialects.semantics import git_url_advice, git_url_fault, project_findings
 from taut.documents.yaml import Locator, load_one, repeated_key
 from taut.model.application import Duration, Guards, Spec
@@ -229,6 +231,8 @@ class SecretsConfig(Spec, frozen=True):
 
     sops: SopsConfig = SopsConfig()
     """SOPS files."""
+    sealed: tuple[SealedKeysConfig, ...] = ()
+    """Keys with which taut looks into SealedSecrets."""
 
 
 class ProjectConfig(Spec, frozen=True):
@@ -238,18 +242,6 @@ class ProjectConfig(Spec, frozen=True):
     """The project's name."""
     spec: ProjectSpec = ProjectSpec()
     """Its rules, as in a Project document."""
-
-
-CheckName = Literal["image-tag", "image-digest", "raw-secret", "service-selector", "ingress-backend"]
-
-
-class ChecksConfig(Spec, frozen=True):
-    """taut's own checks of what applications render to. What they find is told in the status; `taut check` makes more of them."""
-
-    enforce: tuple[CheckName, ...] = ()
-    """The checks that hold an application instead: nothing of it is written while they find something."""
-    without: tuple[CheckName, ...] = ()
-    """The checks that are not made."""
 
 
 class WebhookConfig(Spec, frozen=True):
@@ -406,6 +398,7 @@ def absolute(config: Config, folder: Path) -> Config:
         for c in config.credentials
     )
     keys = tuple(msgspec.structs.replace(k, file=at(k.file)) for k in config.secrets.sops.keys)
+    sealed = tuple(msgspec.structs.replace(k, file=at(k.file)) for k in config.secrets.sealed)
     roots = tuple(msgspec.structs.replace(root, git=_absolute_git(root.git, folder)) for root in config.roots)
     policies = tuple(msgspec.structs.replace(p, git=_absolute_git(p.git, folder)) for p in config.policies)
     return msgspec.structs.replace(
@@ -417,7 +410,7 @@ def absolute(config: Config, folder: Path) -> Config:
         policies=policies,
         webhook=WebhookConfig(secret_file=at(config.webhook.secret_file)),
         render=msgspec.structs.replace(config.render, kustomize=at(config.render.kustomize)),
-        secrets=SecretsConfig(sops=SopsConfig(keys=keys)),
+        secrets=SecretsConfig(sops=SopsConfig(keys=keys), sealed=sealed),
         token_file=at(config.token_file),
     )
 
@@ -446,6 +439,9 @@ def _findings(config: Config) -> Iterator[Finding]:
         yield from (finding.under("credentials", number) for finding in _credentials(credentials, config))
     for number, key in enumerate(config.secrets.sops.keys):
         yield from (finding.under("secrets", "sops", "keys", number) for finding in _sops_key(key, config))
+    for number, entry in enumerate(config.secrets.sealed):
+        names = [cluster.name for cluster in config.clusters]
+        yield from (finding.under("secrets", "sealed", number) for finding in sealed_findings(entry, names))
     for number, project in enumerate(config.projects):
         yield from (finding.under("projects", number) for finding in project_findings(project.spec))
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -119,11 +121,25 @@ def _plain(secret: Body) -> dict[str, bytes]:
     return found | {k: str(v).encode() for k, v in (secret.get("stringData") or {}).items()}
 
 
+_PEM = re.compile(rb"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.*?-----END \1-----", re.DOTALL)
+
+
+def private_keys(data: bytes) -> list[bytes]:
+    """The private keys in a file in PEM, each by itself, in their order."""
+    return [m.group(0) for m in _PEM.finditer(data)]
+
+
 @dataclass(frozen=True)
 class Unsealer:
     """A controller's private keys. Which one fits is remembered: trying one costs milliseconds."""
 
     keys: Sequence[rsa.RSAPrivateKey] = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """Stands for the keys: a hash of their public halves."""
+        numbers = sorted(str(key.public_key().public_numbers().n) for key in self.keys)
+        return hashlib.sha256(",".join(numbers).encode()).hexdigest()
 
     @staticmethod
     def of_pem(keys: Sequence[bytes]) -> Unsealer:
