@@ -78,6 +78,9 @@ class World:
     async def store(self, kind: str, namespace: str, name: str) -> Store | None:
         return self.stores.get((kind, namespace, name))
 
+    def for_store(self, store: Store) -> Any:
+        return self
+
     async def account_token(self, namespace: str, name: str, audiences: Sequence[str]) -> str:
         self.audiences.append(tuple(audiences))
         return self.tokens[f"{namespace}/{name}"]

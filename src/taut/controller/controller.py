@@ -124,6 +124,7 @@ class Controller:
             {c.name: c.external_secrets for c in config.clusters},
             outside.store.mac,
             sealing=self.sealing,
+            store=outside.store,
         )
         self.wanting = Wanting(
             outside.sources,

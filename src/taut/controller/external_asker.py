@@ -19,16 +19,36 @@ from taut.targets.kubernetes.cluster import Cluster
 from taut.targets.kubernetes.writes import impersonation
 
 _TOKEN_SECONDS = 600
+_MOST_BYTES = 8 * 2**20
+
+type User = Callable[[str], str | None]
 
 
 @dataclass(frozen=True)
 class ClusterAsker:
-    """Asks one cluster. `user` says as whom, by namespace (None: as taut), `store_of` gives a store, `may_ask` whether a URL may be asked."""
+    """Asks one cluster. `user` says as whom, by namespace (None: as taut), and raises TargetError where the project allows nobody to read.
+
+    `store_of` gives a store, `may_ask` whether a URL may be asked, `user_of` as whom the application that declares a ClusterSecretStore reads.
+    """
 
     cluster: Cluster
-    user: Callable[[str], str | None]
+    user: User
     store_of: Callable[[str, str, str], Store | None]
     may_ask: Callable[[str], bool]
+    user_of: Callable[[Store], User]
+    namespace_of: str = ""
+    """The namespace of the ExternalSecret that is resolved: there its own application's rights count."""
+
+    def for_store(self, store: Store) -> ClusterAsker:
+        """What a ClusterSecretStore refers to is read with its application's rights: whoever uses it lends it none elsewhere."""
+        if not store.cluster_wide:
+            return self
+        mine, owners = self.user, self.user_of(store)
+
+        def user(namespace: str) -> str | None:
+            return mine(namespace) if namespace == self.namespace_of else owners(namespace)
+
+        return dataclasses.replace(self, user=user)
 
     async def secret(self, namespace: str, name: str) -> Body | None:
         """A Secret; None when there is none."""
@@ -91,11 +111,11 @@ class ClusterAsker:
         token = f"Bearer {remote.token}" if remote.token else ""
         signed = Fixed(Credential(token, certificate))
         config = (
-            ClusterConfig(remote.url.rstrip("/"), Tls(ca=remote.ca), signed)
+            ClusterConfig(remote.url.rstrip("/"), Tls(ca=remote.ca), signed, guarded=True)
             if remote.url
             else dataclasses.replace(own, credentials=signed, impersonate=None)
         )
-        client = KubernetesClient(config, concurrency=2)
+        client = KubernetesClient(config, concurrency=2, most_bytes=_MOST_BYTES)
         try:
             return await client.request("GET", path, query=query or None, subject=subject)
         finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from taut.controller.external_asker import ClusterAsker
@@ -49,11 +49,11 @@ class Keeper(Protocol):
         """Unix seconds."""
         ...
 
-    def recall(self, place: ObjectRef) -> Kept | None:
-        """What was had last."""
+    def recall(self, name: str) -> Kept | None:
+        """What was had last. `name` stands for the application, its document and the Secret: values are lent to nobody else."""
         ...
 
-    def remember(self, place: ObjectRef, kept: Kept) -> None:
+    def remember(self, name: str, kept: Kept) -> None:
         """Keep it, sealed."""
         ...
 
@@ -77,6 +77,8 @@ class Look:
             externals = await self._externals(manifest)
         except TautError as error:
             self._held(str(manifest), self._refs_of(manifest), error)
+            if manifest.kind != "ExternalSecret":  # nobody knows which Secrets are its: none is taken for removed
+                self.unsettled.update(ref for ref in self._state.items if (ref.group, ref.kind) == ("", "Secret"))
             return
         for external in externals:
             made = await self._secret(external)
@@ -122,9 +124,13 @@ class Look:
 
     async def _resolved(self, external: ExternalSecret, ref: ObjectRef) -> Kept:
         """The Secret: the kept one while it is fresh, else the stores are asked; the last one where they cannot be."""
-        kept = self._keeper.recall(ref)
+        name = f"{self._state.key} {external} {ref}"
+        kept = self._keeper.recall(name)
         stores = [self._needs.fingerprint(*place) for place in _stores_of(external)]
         spec = content_hash([repr(external.spec), external.labels, external.annotations, stores])
+        if kept is None and external.spec.refresh_policy == "CreatedOnce" and ref in self._state.items:
+            # What was had is forgotten (the cache is no memory), and the Secret is there: it is created once.
+            return Kept(spec, self._keeper.now, Action.KEEP.value, None, "it was created once, and stays as it is")
         interval = external.refresh_seconds if external.spec.refresh_policy not in {"CreatedOnce", "OnChange"} else 0.0
         if kept is not None and self._fresh(external, kept, spec, interval):
             return kept
@@ -133,7 +139,7 @@ class Look:
         try:
             found = await resolve(
                 external,
-                self._needs.asker,
+                replace(self._needs.asker, namespace_of=external.namespace),
                 templates=self._needs.templates,
                 http=self._needs.http,
                 options=self._needs.options,
@@ -149,7 +155,7 @@ class Look:
             self.due.soon(interval)
         made = _kept(found, kept, spec, now)
         if made.secret is not None or made.action == Action.DELETE:
-            self._keeper.remember(ref, made)
+            self._keeper.remember(name, made)
         return made
 
     def _fresh(self, external: ExternalSecret, kept: Kept, spec: str, interval: float) -> bool:

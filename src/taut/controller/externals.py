@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -19,6 +19,8 @@ from taut.controller.fleet import Fleet
 from taut.controller.queue import Reason, WorkQueue
 from taut.controller.state import AppState
 from taut.dialects.config import ExternalSecretsConfig
+from taut.dialects.projects import reads_allowed, service_account_for
+from taut.model.errors import TargetError
 from taut.model.live import KindInfo
 from taut.model.manifests import Manifest
 from taut.model.plan import Hold
@@ -30,13 +32,17 @@ from taut.secrets.external.kinds import GROUP, KINDS, allowed, is_external
 from taut.targets.kubernetes.cluster import Cluster
 
 if TYPE_CHECKING:  # what no application asks for takes no memory
+    from taut.controller.external_asker import User
     from taut.controller.external_look import Needs
     from taut.controller.sealing import Sealing
     from taut.secrets.external.http import Http
+    from taut.secrets.external.stores import Store
 
 _LOOK_AGAIN = 300.0
 """Seconds after which a SealedSecret that could not be opened is looked into again: the controller may have another key."""
 _STORES = frozenset({"SecretStore", "ClusterSecretStore"})
+
+_OWNERS = "owners of stores"
 
 type _Place = tuple[str, str, str, str]
 """A store: cluster, kind, namespace, name."""
@@ -53,6 +59,18 @@ class Resolution:
     warnings: tuple[str, ...] = ()
 
 
+class Notes(Protocol):
+    """Remembers words."""
+
+    async def note(self, name: str, value: str | None) -> None:
+        """Remember a word under a name."""
+        ...
+
+    async def noted(self, name: str) -> str | None:
+        """The word of a name."""
+        ...
+
+
 class Externals:
     """Resolves the ExternalSecrets of all applications."""
 
@@ -66,7 +84,11 @@ class Externals:
         mac: Callable[[bytes], str],
         clock: Callable[[], float] = time.time,
         sealing: Sealing | None = None,
+        store: Notes | None = None,
     ) -> None:
+        self._store = store
+        self._owners: dict[_Place, AppKey] = {}
+        self._known_owners: dict[_Place, AppKey] | None = None
         self._sealing = sealing
         self._fleet = fleet
         self._queue = queue
@@ -98,12 +120,15 @@ class Externals:
         looked = await self._sealing.looked(cluster, manifests) if self._sealing is not None else None
         warnings = looked.warnings if looked is not None else ()
         sealed = looked.values if looked is not None else {}
+        await self._know_owners()
         if not any(is_external(m.body) for m in manifests) or not await self._is_ours(cluster):
             self._declare(state, cluster, ())
+            await self._keep_owners()
             self._again(state, _LOOK_AGAIN if warnings else float("inf"))
             return Resolution(rolled(manifests, self._mac, sealed), warnings=warnings)
         stores = [m for m in manifests if is_external(m.body) and m.kind in _STORES]
         taken = self._declare(state, cluster, stores)
+        await self._keep_owners()
         from taut.controller.external_look import Look
 
         due = Due()
@@ -118,6 +143,11 @@ class Externals:
         made = rolled(tuple(found), self._mac, sealed)
         unresolved = (*one.unresolved, *taken)
         return Resolution(made, tuple(one.holds), frozenset(one.unsettled), unresolved, warnings)
+
+    async def documents(self, cluster: Cluster, manifests: Iterable[Manifest]) -> tuple[Manifest, ...]:
+        """The documents of External Secrets that taut resolves itself: they never come to the cluster. Raises TargetError as `resolved` does."""
+        found = tuple(m for m in manifests if is_external(m.body))
+        return found if found and await self._is_ours(cluster) else ()
 
     async def understood(self, cluster: Cluster, kind: KindRef) -> KindInfo | None:
         """What is known of a kind that taut resolves itself, and the cluster need not serve; None for any other."""
@@ -139,18 +169,22 @@ class Externals:
     def _declare(self, state: AppState, cluster: Cluster, manifests: Iterable[Manifest]) -> tuple[str, ...]:
         """Know these stores, and forget others that the application had. Who looked for one in vain, or uses one that changed, looks again.
 
-        A store that another application declares stays that one's: whoever declares it again would get what it signs in with. That is told.
+        A store that another application declares stays that one's, also through a restart: whoever declares it again would get what it signs in
+        with. That is told.
         """
         before = {place: manifest for place, (key, manifest) in self._stores.items() if key == state.key}
         now: dict[_Place, Manifest] = {}
         taken: list[str] = []
         for manifest in manifests:
             place = (cluster.name, manifest.kind, manifest.namespace, manifest.name)
-            owner = self._stores.get(place)
-            if owner is not None and owner[0] != state.key:
-                taken.append(f"{manifest} is declared by {owner[0]} as well, and that one counts")
+            owner = self._owners.get(place)
+            if owner is not None and owner != state.key and owner in self._fleet.states:
+                taken.append(f"{manifest} is declared by {owner} as well, and that one counts")
             else:
                 now[place] = manifest
+        for place in [p for p, key in self._owners.items() if key == state.key and p not in now]:
+            del self._owners[place]
+        self._owners |= dict.fromkeys(now, state.key)
         for place in before.keys() - now.keys():
             del self._stores[place]
         for place, manifest in now.items():
@@ -168,8 +202,21 @@ class Externals:
             timer.cancel()
         for place in [p for p, (owner, _) in self._stores.items() if owner == key]:
             del self._stores[place]
+            self._owners.pop(place, None)
             for other in self._sought.get(place, set()) - {key}:
                 self._stale(other)
+
+    async def _know_owners(self) -> None:
+        if self._known_owners is None:
+            text = await self._store.noted(_OWNERS) if self._store is not None else None
+            found = msgspec.json.decode(text, type=list[tuple[_Place, AppKey]]) if text else []
+            self._owners = {**dict(found), **self._owners}
+            self._known_owners = dict(self._owners)
+
+    async def _keep_owners(self) -> None:
+        if self._store is not None and self._owners != self._known_owners:
+            self._known_owners = dict(self._owners)
+            await self._store.note(_OWNERS, msgspec.json.encode(sorted(self._owners.items())).decode())
 
     def _manifest(self, asking: AppKey, place: _Place) -> Manifest | None:
         """A store's document; who asked hears when it comes, changes or goes."""
@@ -193,17 +240,17 @@ class Externals:
 
     # What is kept
 
-    def recall(self, place: ObjectRef) -> Kept | None:
+    def recall(self, name: str) -> Kept | None:
         """The values that were had last."""
-        data = self._cache.get(_place(place))
+        data = self._cache.get(f"external values of {name}")
         try:
             return msgspec.msgpack.decode(data, type=Kept) if data is not None else None
         except msgspec.MsgspecError:
             return None
 
-    def remember(self, place: ObjectRef, kept: Kept) -> None:
+    def remember(self, name: str, kept: Kept) -> None:
         """Keep values, sealed."""
-        self._cache.put(_place(place), msgspec.msgpack.encode(kept))
+        self._cache.put(f"external values of {name}", msgspec.msgpack.encode(kept))
 
     # What resolving needs
 
@@ -213,7 +260,7 @@ class Externals:
         from taut.controller.external_look import Needs
         from taut.secrets.external.asking import Options
         from taut.secrets.external.http import Http
-        from taut.secrets.external.stores import Store, store
+        from taut.secrets.external.stores import store
 
         settings = self.settings_of(cluster.name)
 
@@ -234,8 +281,30 @@ class Externals:
         if self._http is None:
             self._http = Http()
         options = Options(may_ask=may_ask, aws_endpoint=settings.aws_endpoint or "")
-        asker = ClusterAsker(cluster, self._fleet.impersonation_of(state), store_of, may_ask)
+
+        def user_of(store: Store) -> User:
+            owner = self._stores.get((cluster.name, "ClusterSecretStore", "", store.name))
+            declared = self._fleet.states.get(owner[0]) if owner is not None else None
+            return self._reader(declared) if declared is not None else _nobody
+
+        asker = ClusterAsker(cluster, self._reader(state), store_of, may_ask, user_of)
         return Needs(asker, self._engine.templates(), self._http, options, fingerprint)
+
+    def _reader(self, state: AppState) -> User:
+        """As whom taut reads for an application, by namespace. It raises TargetError where the project allows nobody to."""
+
+        def user(namespace: str) -> str | None:
+            project = self._fleet.project_of(state)
+            cluster = state.app.spec.target.cluster
+            if not reads_allowed(project, cluster, namespace):
+                raise TargetError(
+                    f"project {project.name} does not allow reading in {cluster}/{namespace}",
+                    advice="add the namespace to the project's destinations (and serviceAccounts), or use one that is there",
+                    status=403,
+                )
+            return service_account_for(project, state.app, namespace)
+
+        return user
 
     @property
     def now(self) -> float:
@@ -243,5 +312,5 @@ class Externals:
         return self._clock()
 
 
-def _place(ref: ObjectRef) -> str:
-    return f"external values of {ref.cluster} {ref.namespace}/{ref.name}"
+def _nobody(namespace: str) -> str | None:
+    raise TargetError(f"nobody declares this store any more, so nothing is read in {namespace} for it", status=403)

@@ -12,9 +12,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from taut.controller.fleet import Fleet
 from taut.controller.kept_completions import KeptCompletions
 from taut.controller.policy_lookups import ClusterLookups, synced_kinds
+from taut.controller.policy_places import Place, Together, together
 from taut.controller.queue import Reason, WorkQueue
 from taut.controller.state import AppState
 from taut.controller.triggers import Watched
@@ -27,10 +30,11 @@ from taut.model.plan import Action, Change, Hold, HoldKind, Plan
 from taut.model.refs import KindRef, ObjectRef
 from taut.model.verdict import Outcome, Verdict
 from taut.planning.order import NAMESPACE
+from taut.policy.masking import without_origin
 from taut.policy.messages import About
 from taut.policy.review import Given, Operation, Review, Trouble
 from taut.policy.service import PolicyService, PolicySet, Said
-from taut.policy.waivers import Waiver, content_of, is_waiver, read_waivers, waived
+from taut.policy.waivers import Waiver, content_of, waived
 from taut.render.engine import RenderEngine, RenderJob, RenderSource
 from taut.sources.service import Sources
 from taut.targets.kubernetes.cluster import Cluster
@@ -47,6 +51,7 @@ _OPERATIONS = {
     Action.DELETE: Operation.DELETE,
 }
 _MOST_TOLD = 10
+_NO_SPACES: Mapping[str, Body] = {}
 _NAMESPACES_KEPT = 500
 _UNWATCHED_SECONDS = 10
 
@@ -83,6 +88,8 @@ class Policies:
     about: tuple[About, ...]
     """The policies, in the places by which they are left out."""
     synced: tuple[tuple[str, str], ...]
+    by_namespace: bool = False
+    """Whether a policy asks for the namespace that an object is in."""
 
     @property
     def mutates(self) -> bool:
@@ -205,7 +212,8 @@ class Policing:
         return tuple(n for n, place in enumerate(self._places) if place.concerns(cluster, project))
 
     async def _policies(self, numbers: tuple[int, ...]) -> Policies:
-        found = self._built.get(numbers)
+        built = self._built
+        found = built.get(numbers)
         if found is None:
             for number in numbers:
                 place = self._places[number]
@@ -215,19 +223,25 @@ class Policing:
                         f"the policies {place.config.name!r} cannot be read: {why}",
                         advice="nothing is written until they can",
                     )
-            given = [g for n in numbers for g in self._places[n].documents or ()]
-            found = self._built[numbers] = await self._build(given)
+            places = [self._places[n] for n in numbers]
+            found = await self._build(
+                together([Place(p.config.name, p.config.waives, p.documents or ()) for p in places])
+            )
+            if built is not self._built:  # others were read meanwhile, and these hold no longer
+                return await self._policies(numbers)
+            built[numbers] = found
         return found
 
-    async def _build(self, given: Sequence[Given]) -> Policies:
-        policies = PolicySet.of(g for g in given if not is_waiver(g))
-        waivers, troubles = read_waivers(given)
+    async def _build(self, found: Together) -> Policies:
+        policies, waivers, troubles = PolicySet.of(found.documents), found.waivers, found.troubles
         description = await self._service.describe(policies)
         troubles = (*troubles, *(t for t in description.troubles if not t.elsewhere))
         for trouble in troubles:
             log.warning("%s: %s cannot be used: %s", trouble.origin, trouble.policy, trouble.what)
-        synced = synced_kinds([g.body for g in given])
-        return Policies(policies, waivers, troubles, tuple(description.policies), synced)
+        synced = synced_kinds([g.body for g in found.documents])
+        texts = [msgspec.json.encode(g.body) for g in found.documents]
+        by_namespace = any(b"namespaceSelector" in t or b"namespaceObject" in t for t in texts)
+        return Policies(policies, waivers, troubles, tuple(description.policies), synced, by_namespace)
 
     # Before the plan
 
@@ -242,13 +256,13 @@ class Policing:
         if policies is None or not policies.mutates:
             return manifests
         kept = self._kept.recall(state.key, policies.set.hash)
-        keys = [content_hash([cluster.name, m.body]) for m in manifests]
+        keys = [await self._key(policies, cluster, m) for m in manifests]
         found = {key: kept[key] for key in keys if key in kept}
         asked = [n for n, key in enumerate(keys) if key not in found]
         if asked:
             reviews = [await self._review(cluster, Operation.CREATE, manifests[n].body, None) for n in asked]
             said = await self._service.complete(policies.set, reviews, ClusterLookups(cluster, policies.synced))
-            _refuse(said)
+            _refuse(said, [manifests[n] for n in asked])
             found |= {keys[n]: s.body for n, s in zip(asked, said, strict=True)}
             again = {keys[n] for n, s in zip(asked, said, strict=True) if s.looked}
             self._kept.remember(state.key, policies.set.hash, {k: b for k, b in found.items() if k not in again})
@@ -256,6 +270,32 @@ class Policing:
         if not any(made):
             return manifests
         return tuple(m if body is None else Manifest(body, m.origin) for m, body in zip(manifests, made, strict=True))
+
+    async def _key(self, policies: Policies, cluster: Cluster, manifest: Manifest) -> str:
+        """What a completion depends on: the object, and where a policy asks for it, its namespace."""
+        space = None
+        if policies.by_namespace and manifest.namespace:
+            found = await self.namespace(cluster, manifest.namespace)
+            space = (found.get("metadata") or {}).get("labels") if found is not None else False
+        return content_hash(
+            [cluster.name, manifest.body, space] if space is not None else [cluster.name, manifest.body]
+        )
+
+    async def denied(self, state: AppState, cluster: Cluster, manifests: Sequence[Manifest]) -> tuple[Hold, ...]:
+        """What policies say against documents that taut uses itself, and that therefore are in no plan. Raises PolicyError when they could never be read."""
+        policies = await self.of(state)
+        if policies is None:
+            return ()
+        reviews = [await self._review(cluster, Operation.CREATE, m.body, None) for m in manifests]
+        said = await self._service.validate(policies.set, reviews, ClusterLookups(cluster, policies.synced))
+        holds: list[Hold] = []
+        for manifest, answer in zip(manifests, said, strict=True):
+            content = content_of(manifest.body)
+            found = [v for v in waived(answer.verdicts, policies.waivers, content, self._clock()) if v.denies]
+            if found:
+                change = Change(manifest.ref(cluster.name), Action.CREATE, manifest, origin=_origin(manifest))
+                holds.append(_denied(change, found, content))
+        return tuple(holds)
 
     # On the plan
 
@@ -270,17 +310,23 @@ class Policing:
             policies = await self.of(state)
             if policies is None:
                 return plan
+            spaces = {
+                c.ref.name: c.desired.body
+                for c in plan.changes
+                if c.ref.kind_ref == NAMESPACE and c.desired is not None
+            }
             reviews = [
                 await self._review(
                     self._fleet.clusters.get(c.ref.cluster, cluster),
                     _OPERATIONS[c.action],
                     c.desired.body if c.desired is not None else None,
                     bodies.get(c.ref) if c.action is not Action.RECREATE else None,
+                    spaces,
                 )
                 for c in writes
             ]
             secrets = await self._unsealed(cluster, writes)
-            reviews += [await self._review(cluster, _OPERATIONS[c.action], body, None) for c, body in secrets]
+            reviews += [await self._review(cluster, _OPERATIONS[c.action], body, None, spaces) for c, body in secrets]
             said = await self._service.validate(policies.set, reviews, ClusterLookups(cluster, policies.synced))
         except PolicyError as error:
             text = f"{error.what} ({error.advice})" if error.advice else error.what
@@ -290,7 +336,10 @@ class Policing:
         judged = [(c, c.desired.body if c.desired is not None else None) for c in writes]
         for (change, body), answer in zip([*judged, *secrets], said, strict=True):
             content = content_of(body) if body is not None else ""
-            verdicts = waived(answer.verdicts, policies.waivers, content, self._clock())
+            told = answer.verdicts
+            if change.desired is not None and change.desired.origin.secret:
+                told = tuple(without_origin(v, change.desired.body, change.desired.origin.secret) for v in told)
+            verdicts = waived(told, policies.waivers, content, self._clock())
             denials = [v for v in verdicts if v.denies]
             if denials:
                 holds.append(_denied(change, denials, content))
@@ -306,7 +355,15 @@ class Policing:
                 found += [(change, body)] if body is not None else []
         return found
 
-    async def _review(self, cluster: Cluster, operation: Operation, body: Body | None, old: Body | None) -> Review:
+    async def _review(
+        self,
+        cluster: Cluster,
+        operation: Operation,
+        body: Body | None,
+        old: Body | None,
+        spaces: Mapping[str, Body] = _NO_SPACES,
+    ) -> Review:
+        """`spaces` are the namespaces of the same plan, as they will be."""
         judged = body if body is not None else old or {}
         version, kind = str(judged.get("apiVersion") or ""), str(judged.get("kind") or "")
         info = await cluster.kind(KindRef(version.rpartition("/")[0], kind))
@@ -317,7 +374,7 @@ class Policing:
             operation=operation,
             resource=f"{version}/{info.plural}" if info else "",
             namespaced=info.namespaced if info else None,
-            namespace_object=await self.namespace(cluster, namespace) if namespace else None,
+            namespace_object=spaces.get(namespace) or (await self.namespace(cluster, namespace) if namespace else None),
         )
 
     async def namespace(self, cluster: Cluster, name: str) -> Body | None:
@@ -341,10 +398,11 @@ class Policing:
         return body
 
 
-def _refuse(said: Sequence[Said]) -> None:
+def _refuse(said: Sequence[Said], manifests: Sequence[Manifest]) -> None:
     """What could not be completed is not planned: it would be changed back and forth."""
-    for each in said:
-        for verdict in each.verdicts:
+    for each, manifest in zip(said, manifests, strict=True):
+        for found in each.verdicts:
+            verdict = without_origin(found, manifest.body, manifest.origin.secret)
             raise PolicyError(
                 f"the policy {verdict.policy} cannot complete {verdict.subject}: {verdict.message}",
                 advice="mend the policy, or take it away",
@@ -370,6 +428,11 @@ def explained(verdict: Verdict, change: Change) -> str:
         text += f" (at {verdict.path}" + (f": {', '.join(values)}" if values else "") + ")"
     origin = change.origin
     return text + (f", from {origin}" if origin else "")
+
+
+def _origin(manifest: Manifest) -> str:
+    origin = manifest.origin
+    return f"{origin.file}:{origin.line or 1}" if origin.file else ""
 
 
 def _place_of(name: str, manifest: Manifest) -> str:

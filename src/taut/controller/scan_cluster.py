@@ -20,10 +20,11 @@ from taut.controller.scan_reading import Pace, ScanReader, bare, scan_content
 from taut.controller.scan_reports import Place, Shelf
 from taut.controller.scan_rules import RuleBook, Rules, Type
 from taut.controller.state import AppState, PolicyResults
-from taut.model.manifests import Body
+from taut.model.manifests import Body, Manifest
 from taut.model.refs import AppKey, ObjectRef
 from taut.model.verdict import Subject, Verdict
 from taut.planning.order import NAMESPACE
+from taut.policy.masking import without_origin
 from taut.policy.report import Flavour, Scanned, Trait, counted, reports
 from taut.policy.review import Operation, Review
 from taut.policy.service import PolicyService
@@ -391,8 +392,12 @@ class ClusterScan:
     ) -> tuple[Verdict, ...]:
         waivers = rules.policies.waivers
         content = ""
+        state = self._fleet.states.get(owner.app)
         if rules.bound:
-            content = _content_in_git(self._fleet.states.get(owner.app), ref)
+            content = _content_in_git(state, ref)
+        desired = _in_git(state, ref)
+        if desired is not None and desired.origin.secret:
+            verdicts = [without_origin(v, desired.body, desired.origin.secret) for v in verdicts]
         return waived(verdicts, waivers, content, self._clock())
 
     def _forget(self, ref: ObjectRef, owner: _Owner) -> None:
@@ -502,6 +507,13 @@ class ClusterScan:
 
 def _place(owner: _Owner, ref: ObjectRef) -> Place:
     return owner.app.root, ref.namespace
+
+
+def _in_git(state: AppState | None, ref: ObjectRef) -> Manifest | None:
+    """An object as Git has it, if it is known."""
+    if state is None or state.desired is None:
+        return None
+    return next((w.manifest for w in state.desired.objects if w.ref == ref), None)
 
 
 def _content_in_git(state: AppState | None, ref: ObjectRef) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from taut.model.application import SyncMode, SyncPolicy
 from taut.model.durations import seconds
 from taut.model.operation import OperationKind
-from taut.model.plan import WRITES, Action, Change, Plan
+from taut.model.plan import WRITES, Action, Change, HoldKind, Plan
 from taut.model.refs import ObjectRef
 
 JITTER = 0.1
@@ -72,13 +72,18 @@ class Facts:
 def decide(plan: Plan, facts: Facts) -> Decision:
     """Start, wait, or nothing to do. A person's wish passes a manual mode, pauses and contention; never a hold, a suspension or report-only.
 
-    While new content waits (for an approval, a dependency, its next try), what was synced before is kept: drift from it is healed.
+    While new content waits (for an approval, a dependency, its next try), what was synced before is kept: drift from it is healed, but for objects
+    that a policy denies.
     """
     decision = _decide(plan, facts)
     keeps = facts.policy.mode is SyncMode.AUTOMATIC and facts.policy.heal and not facts.window_closed
     paused = facts.failures and _pause_left(facts) > 0
     if isinstance(decision, NotNow) and facts.fresh and keeps and not (facts.suspended or facts.removed or paused):
-        drifted = tuple(c for c in plan.changes if c.ref in facts.drifted)
+        denied = [hold for hold in plan.holds if hold.kind is HoldKind.POLICY]
+        if any(not hold.refs for hold in denied):  # nobody could be asked
+            return decision
+        refused = {ref for hold in denied for ref in hold.refs}
+        drifted = tuple(c for c in plan.changes if c.ref in facts.drifted and c.ref not in refused)
         healing = _heal(drifted, facts) if drifted else decision
         return healing if isinstance(healing, Start) else decision
     return decision

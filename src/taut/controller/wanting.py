@@ -55,6 +55,10 @@ class Completes(Protocol):
         """The manifests as the policies complete them."""
         ...
 
+    async def denied(self, state: AppState, cluster: Cluster, manifests: Sequence[Manifest]) -> tuple[Hold, ...]:
+        """Why documents that never come to the cluster may not be used."""
+        ...
+
 
 class Examines(Protocol):
     """taut's own checks."""
@@ -69,6 +73,10 @@ class Resolves(Protocol):
 
     async def understood(self, cluster: Cluster, kind: KindRef) -> KindInfo | None:
         """What is known of a kind that the cluster need not serve."""
+        ...
+
+    async def documents(self, cluster: Cluster, manifests: Iterable[Manifest]) -> tuple[Manifest, ...]:
+        """The documents that taut resolves itself."""
         ...
 
     async def resolved(self, state: AppState, cluster: Cluster, manifests: tuple[Manifest, ...]) -> Resolution:
@@ -200,9 +208,8 @@ class Wanting:
                 warnings=(*normalised.warnings, *examined.warnings),
                 holds=(*normalised.holds, *examined.holds),
             )
-        resolution = Resolution(normalised.manifests)
+        resolution = await self._resolved(state, cluster, normalised.manifests)
         if self._externals is not None:
-            resolution = await self._externals.resolved(state, cluster, normalised.manifests)
             if resolution.manifests is not normalised.manifests:
                 before = normalised
                 normalised, scopes = await self._normalise(state, cluster, resolution.manifests)
@@ -235,6 +242,19 @@ class Wanting:
         )
         desired = self._desired(state, rendered, normalised, understood, snapshots, digest, revision)
         return replace(desired, unresolved=resolution.unresolved)
+
+    async def _resolved(self, state: AppState, cluster: Cluster, manifests: tuple[Manifest, ...]) -> Resolution:
+        """The manifests with Secrets in the place of documents that ask for them; where a policy denies one of those nobody is asked."""
+        if self._externals is None:
+            return Resolution(manifests)
+        ours = await self._externals.documents(cluster, manifests)
+        denied = await self._policing.denied(state, cluster, ours) if ours and self._policing is not None else ()
+        if not denied:
+            return await self._externals.resolved(state, cluster, manifests)
+        # The plan is held as a whole; what these documents made is nobody's to remove.
+        secrets = frozenset(ref for ref in state.items if (ref.group, ref.kind) == ("", "Secret"))
+        kept = tuple(m for m in manifests if m not in ours)
+        return Resolution(kept, holds=denied, unsettled=secrets)
 
     def _desired(
         self,

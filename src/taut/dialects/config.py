@@ -127,6 +127,8 @@ class PoliciesConfig(Spec, frozen=True):
     """Globs on the names of the clusters where they hold."""
     projects: tuple[str, ...] = ("*",)
     """Globs on the names of the projects whose applications they are about."""
+    waives: tuple[str, ...] = ()
+    """Globs on the names of other policies that waivers and exceptions from here may set aside. Default: only those that are here."""
     credentials: str | None = None
     """The name of credentials; default: the first whose URL prefix matches."""
 

@@ -111,6 +111,13 @@ def service_account_for(project: Project, app: Application, namespace: str) -> s
     )
 
 
+def reads_allowed(project: Project, cluster: str, namespace: str) -> bool:
+    """Whether taut may read in a namespace for the project's applications: where they may write, and with rules of service accounts, where one holds."""
+    if not destination_allowed(project, cluster, namespace):
+        return False
+    return not project.spec.service_accounts or _service_account_rule(project, cluster, namespace) is not None
+
+
 def usable_projects(
     configured: Iterable[Project], declared: Iterable[Project], trusted_roots: Collection[str]
 ) -> tuple[dict[str, Project], list[DocumentProblem]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from taut.model.manifests import Body
 from taut.model.verdict import Outcome, Verdict
 from taut.policy.masking import masked
-from taut.policy.review import Lookup, Policy, Review
+from taut.policy.review import Lookup, NotKnown, Policy, Review
 
 type Begins = Callable[[Policy], bool]
 """Hears of each policy before it is asked; False: it is not to be asked."""
@@ -96,4 +96,6 @@ def _judged(policy: Policy, review: Review, lookup: Lookup) -> Sequence[Verdict]
 def _broken(policy: Policy, review: Review, error: Exception) -> Verdict:
     """Of an error that nobody foresaw only the kind is told: its text may hold a value."""
     message = f"the policy cannot be judged on this object ({type(error).__name__})"
+    if isinstance(error, NotKnown):
+        message = str(error)
     return Verdict(policy.name, "", policy.engine, review.subject, Outcome.ERROR, message)

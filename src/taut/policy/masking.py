@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -46,6 +46,34 @@ def secret_values(answer: Any) -> Iterator[str]:
                 yield from secret_values(
                     {"kind": "Secret", **item} if kind == "SecretList" and isinstance(item, dict) else item
                 )
+
+
+def without_origin(verdict: Verdict, body: Body, secret: Iterable[Sequence[str]]) -> Verdict:
+    """A verdict in which nothing is readable that came out of an encrypted file. `secret` are the keys on the way to such fields, positions in lists left out."""
+    places = [tuple(path) for path in secret]
+    if not places:
+        return verdict
+    values = [text for path in places for leaf in _at(body, path) for text in _forms(leaf)]
+    touched = any(verdict.path.startswith(".".join(path)) for path in places)
+    return replace(hidden(verdict, values), found=HIDDEN) if touched and verdict.found else hidden(verdict, values)
+
+
+def _at(value: Any, path: Sequence[str]) -> Iterator[str]:
+    if isinstance(value, list):
+        for item in value:
+            yield from _at(item, path)
+    elif not path:
+        yield from _leaves(value)
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            yield str(value)
+    elif isinstance(value, dict):
+        yield from _at(value.get(path[0]), path[1:])
+
+
+def _forms(text: str) -> Iterator[str]:
+    for part in (text, *text.splitlines(), *text.split()):
+        if len(part) >= _SHORTEST:
+            yield part
 
 
 def _values(body: Body) -> Iterator[str]:

@@ -55,6 +55,7 @@ _KEPT = 20_000
 _MOST_GUILTY = 3
 _MOST_STOPPED = 3
 _MOST_NOTED = 1000
+_MOST_KINDS, _LONGEST_KIND = 2_000, 256
 _IDLE_SECONDS = 30.0
 
 
@@ -299,7 +300,11 @@ class PolicyService:
 
     def _keep(self, policies: PolicySet, review: Review, key: bytes, answer: Answer) -> None:
         """What depends on nothing but the review is kept; completed objects are kept by whoever has use for them."""
+        if not answer.concerned and sum(map(len, _kind(review))) > _LONGEST_KIND:
+            return  # no kind is called like that, and it is not worth remembering
         if not answer.concerned:
+            if len(self._not_about) >= _MOST_KINDS:
+                self._not_about.clear()
             self._not_about.add((policies.hash, *_kind(review)))
         elif not answer.looked and answer.body is None:
             self._kept[key] = answer.verdicts

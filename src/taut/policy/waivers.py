@@ -49,11 +49,14 @@ class Waiver:
     objects: tuple[WaivedObject, ...]
     hash: str
     until: float
+    about: frozenset[str] | None = None
+    """The names of the policies that it may touch; None: all."""
 
     def covers(self, verdict: Verdict, content: str, now: float) -> bool:
         """Whether it lets this pass. `content` is the object's content hash (hex)."""
         return (
             now <= self.until
+            and (self.about is None or verdict.policy in self.about)
             and fnmatch.fnmatchcase(verdict.policy, self.policy)
             and fnmatch.fnmatchcase(verdict.rule, self.rule)
             and (not self.hash or self.hash.removeprefix("sha256:") == content)

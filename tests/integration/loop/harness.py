@@ -281,7 +281,13 @@ class Taut:
         return {
             "store": "state/taut.db",
             "listen": "127.0.0.1:0",
-            "clusters": [{"name": CLUSTER, "kubeconfig": str(self.plane.kubeconfig)}],
+            "clusters": [
+                {
+                    "name": CLUSTER,
+                    "kubeconfig": str(self.plane.kubeconfig),
+                    "externalSecrets": {"hosts": ["*", "127.0.0.1"]},
+                }
+            ],
             "roots": [{"name": self.root, "git": self.repo.url, "ref": "main", "path": "taut", "poll": "1h"}],
             **self.options,
         }

@@ -23,7 +23,7 @@ from taut.clients.kubernetes.config import ClusterConfig, Impersonation
 from taut.clients.kubernetes.connection import CONNECT_TIMEOUT, Connection
 from taut.clients.kubernetes.errors import is_starting, status_error, unreachable
 from taut.clients.kubernetes.gate import Gate
-from taut.model.errors import BadInput, TargetError
+from taut.model.errors import BadInput, TargetError, Where
 from taut.model.manifests import canonical
 
 JSON = "application/json"
@@ -63,7 +63,10 @@ CONFIDENTIAL: ContextVar[bool] = ContextVar("confidential", default=False)
 class KubernetesClient:
     """One cluster. Safe to use from many tasks: at most `concurrency` requests are in flight, watches not counted."""
 
-    def __init__(self, config: ClusterConfig, *, concurrency: int = 32, timeout: float = TIMEOUT) -> None:
+    def __init__(
+        self, config: ClusterConfig, *, concurrency: int = 32, timeout: float = TIMEOUT, most_bytes: int = 0
+    ) -> None:
+        self._most_bytes = most_bytes
         self.config = config
         self.gate = Gate()
         self._connection = Connection(config)
@@ -178,13 +181,26 @@ class KubernetesClient:
         try:
             response = await self._open(exchange)
             async with response:
-                data = await response.read()
+                data = await self._body(response, exchange)
         except _BROKEN as e:
             raise _lost(self.config.server, e, exchange.subject) from e
         if response.status >= 300 and response.status != 304:
             raise _refused(response, _decoded(data), exchange)
         payload = data if exchange.raw else _read(data, self.config.server, exchange.subject)
         return Answer(response.status, payload, _warnings(response), response.headers.get("ETag", ""))
+
+    async def _body(self, response: aiohttp.ClientResponse, exchange: _Exchange) -> bytes:
+        """The whole body, unless it is larger than this client takes."""
+        if not self._most_bytes:
+            return await response.read()
+        data = bytearray()
+        async for chunk in response.content.iter_chunked(64 * 1024):
+            data += chunk
+            if len(data) > self._most_bytes:
+                raise TargetError(
+                    f"the answer is larger than {self._most_bytes >> 20} MiB", where=Where(object=exchange.subject)
+                )
+        return bytes(data)
 
     async def _open(self, exchange: _Exchange) -> aiohttp.ClientResponse:
         try:

@@ -51,6 +51,8 @@ class ClusterConfig:
     context: str = ""
     compress: bool = True
     """Whether answers may come compressed (disable-compression)."""
+    guarded: bool = False
+    """Whether a document of a repository names the server: then it may not lead to clouds' metadata, nor to this machine by another name."""
 
 
 def load_config(

@@ -12,6 +12,7 @@ import aiohttp
 import yarl
 
 from taut import __version__
+from taut.clients.guarded import GuardedResolver
 from taut.clients.kubernetes.config import ClusterConfig, Impersonation
 from taut.clients.kubernetes.credentials import Credential
 from taut.clients.kubernetes.tls import Certificate, context
@@ -94,6 +95,8 @@ class Connection:
         secure = self.config.server.startswith("https:")
         tls: Any = context(self.config.tls, certificate) if secure else True
         options: dict[str, Any] = {"ssl": tls, "limit": 0, "keepalive_timeout": 55, "socket_factory": watched_socket}
+        if self.config.guarded:
+            options["resolver"] = GuardedResolver()
         socks = self.config.proxy.startswith("socks5:")
         connector = _through_socks(self.config.proxy, options) if socks else aiohttp.TCPConnector(**options)
         return aiohttp.ClientSession(

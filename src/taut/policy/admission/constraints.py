@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from taut.policy import subresources
+from taut.policy.namespaces import labels_for
 from taut.policy.plurals import may_be, plural
 from taut.policy.review import Review
 
@@ -77,9 +78,7 @@ def _namespace_fits(selector: Any, review: Review) -> bool:
         return labels_select(selector, metadata.get("labels") or {})
     if not metadata.get("namespace"):
         return True  # what lives in no namespace is never left out by one
-    own: Mapping[str, Any] = (review.namespace_object or {}).get("metadata") or {}
-    known = own.get("labels") or {}
-    return labels_select(selector, {"kubernetes.io/metadata.name": metadata["namespace"], **known})
+    return labels_select(selector, labels_for(selector, review))
 
 
 def _object_fits(selector: Any, review: Review) -> bool:

@@ -76,16 +76,27 @@ class AdmissionPolicy:
 
     def validate(self, review: Review, lookup: Lookup) -> list[Verdict]:
         """One verdict a binding and parameter that the request is matched by."""
-        if self.document.get("kind") != "ValidatingAdmissionPolicy" or not matches(
-            self._spec.get("matchConstraints"), review
-        ):
+        if self.document.get("kind") != "ValidatingAdmissionPolicy":
             return []
+        try:
+            if not matches(self._spec.get("matchConstraints"), review):
+                return []
+        except NotKnown as unknown:
+            return [self._unknown(binding, review, unknown) for binding in self.bindings]
         data = values(review)
         return [v for binding in self.bindings for v in self._by_binding(binding, review, lookup, data)]
 
+    def _unknown(self, binding: Body, review: Review, unknown: NotKnown) -> Verdict:
+        actions = (binding.get("spec") or {}).get("validationActions") or ["Deny"]
+        return self._verdict(review, binding, Outcome.ERROR, str(unknown), actions)
+
     def _by_binding(self, binding: Body, review: Review, lookup: Lookup, data: dict[str, Any]) -> Iterator[Verdict]:
         spec: dict[str, Any] = binding.get("spec") or {}
-        if not matches(spec.get("matchResources"), review):
+        try:
+            if not matches(spec.get("matchResources"), review):
+                return
+        except NotKnown as unknown:
+            yield self._unknown(binding, review, unknown)
             return
         actions = spec.get("validationActions") or ["Deny"]
         try:

@@ -9,6 +9,7 @@ from typing import Any
 
 from taut.policy.kyverno.selectors import selects
 from taut.policy.kyverno.wildcard import matches
+from taut.policy.namespaces import labels_for
 from taut.policy.review import Review
 from taut.policy.subresources import EPHEMERAL, SUBRESOURCES, parent_of
 
@@ -125,9 +126,7 @@ def _described(wanted: dict[str, Any], review: Review) -> bool:
 def _in_namespace(selector: Any, review: Review) -> bool:
     if review.body.get("kind") == "Namespace":
         return False
-    metadata = (review.namespace_object or {}).get("metadata")
-    labels = metadata.get("labels") if isinstance(metadata, dict) else None
-    return selects(selector, labels if isinstance(labels, dict) else {})
+    return selects(selector, labels_for(selector, review))
 
 
 def _has_all(wanted: dict[str, Any], found: dict[str, Any]) -> bool:

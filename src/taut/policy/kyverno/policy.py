@@ -24,7 +24,8 @@ from taut.policy.kyverno.outcome import Result, broken, skipped
 from taut.policy.kyverno.selectors import selects
 from taut.policy.kyverno.validation import validated
 from taut.policy.kyverno.wildcard import matches
-from taut.policy.review import Lookup, Review
+from taut.policy.namespaces import labels_for
+from taut.policy.review import Lookup, NotKnown, Review
 
 _SCORED = "policies.kyverno.io/scored"
 _SHORT = 120
@@ -118,9 +119,14 @@ class KyvernoPolicy:
 
     def judged(self, review: Review, lookup: Lookup, mocks: Mocks = NO_MOCKS) -> Iterator[tuple[Rule, Result]]:
         """The result of each rule that is about an object, mutations left out."""
-        for rule in self._about(review):
-            if rule.validates:
-                yield rule, self._one(rule, review, lookup, mocks)
+        for rule in self.rules:
+            if not rule.validates:
+                continue
+            try:
+                if self._is_about(rule, review):
+                    yield rule, self._one(rule, review, lookup, mocks)
+            except NotKnown as unknown:
+                yield rule, broken(str(unknown))
 
     def mutate(self, review: Review, lookup: Lookup) -> tuple[Body, list[Verdict]]:
         """The object as its rules complete it."""
@@ -136,7 +142,11 @@ class KyvernoPolicy:
         """The result of each mutation that is about an object, each on what the one before left."""
         current = review
         for rule in self.rules:
-            if not rule.mutates or not self._is_about(rule, current):
+            try:
+                if not rule.mutates or not self._is_about(rule, current):
+                    continue
+            except NotKnown as unknown:
+                yield rule, broken(str(unknown))
                 continue
             result = self._one(rule, current, lookup, mocks)
             if result.body is not None:
@@ -144,9 +154,6 @@ class KyvernoPolicy:
             yield rule, result
             if self._spec.get("applyRules") == "One" and result.body is not None:
                 return
-
-    def _about(self, review: Review) -> Iterator[Rule]:
-        return (rule for rule in self.rules if self._is_about(rule, review))
 
     def _is_about(self, rule: Rule, review: Review) -> bool:
         kind = str(review.body.get("kind") or "")
@@ -205,13 +212,15 @@ class KyvernoPolicy:
             section.get("failureActionOverrides") or self._spec.get("validationFailureActionOverrides") or ()
         )
         namespace = str((review.body.get("metadata") or {}).get("namespace") or "")
-        labels = ((review.namespace_object or {}).get("metadata") or {}).get("labels") or {}
         for override in overrides:
-            wanted = override.get("namespaces")
+            wanted, selector = override.get("namespaces"), override.get("namespaceSelector")
             named = not wanted or any(matches(str(n), namespace) for n in wanted)
-            if named and selects(override.get("namespaceSelector"), labels):
-                action = str(override.get("action") or action)
-                break
+            try:
+                if named and selects(selector, labels_for(selector, review)):
+                    action = str(override.get("action") or action)
+                    break
+            except NotKnown:  # the stricter of what it may be
+                action = "Enforce" if "enforce" in {action.lower(), str(override.get("action")).lower()} else action
         if action.lower() == "enforce":
             return Enforcement.DENY
         return Enforcement.WARN if self._spec.get("emitWarning") else Enforcement.AUDIT

@@ -49,6 +49,10 @@ class Asker(Protocol):
         """A SecretStore of a namespace, or a ClusterSecretStore (then `namespace` is empty)."""
         ...
 
+    def for_store(self, store: Store) -> Asker:
+        """Who reads what a store refers to: with the rights of whoever declares the store."""
+        ...
+
     async def account_token(self, namespace: str, name: str, audiences: Sequence[str]) -> str:
         """A fresh, short-lived token of a ServiceAccount; without audiences it is for the API server."""
         ...

@@ -15,6 +15,7 @@ import aiohttp
 from yarl import URL
 
 from taut.clients.credentials import Credentials
+from taut.clients.guarded import GuardedResolver
 from taut.clients.http import proxy_for, tls_context
 from taut.model.durations import seconds
 from taut.model.errors import SourceError
@@ -156,7 +157,7 @@ class Http:
                 await self.close()
             own = Credentials(ca=tls.ca, client_cert=tls.certificate, client_key=tls.key)
             session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=tls_context(own), limit_per_host=8),
+                connector=aiohttp.TCPConnector(ssl=tls_context(own), limit_per_host=8, resolver=GuardedResolver()),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )

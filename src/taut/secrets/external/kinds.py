@@ -6,6 +6,7 @@ import fnmatch
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
+from taut.clients.guarded import address_of, forbidden, is_local
 from taut.model.manifests import Body
 
 GROUP = "external-secrets.io"
@@ -18,16 +19,18 @@ def is_external(body: Body) -> bool:
     return body.get("apiVersion") in VERSIONS and body.get("kind") in KINDS
 
 
-_NEVER = ("169.254.", "fd00:ec2:", "100.100.100.200", "metadata.google.internal", "metadata.")
-"""Where clouds tell machines their credentials: no document of a repository leads there."""
+_NEVER = ("metadata.", "instance-data")
+"""Names by which clouds tell machines their credentials. What other names lead to is looked at when they are resolved."""
 
 
 def allowed(hosts: Sequence[str], url: str) -> bool:
-    """Whether a URL may be asked: `hosts` are globs on its host. Addresses of clouds' metadata never may."""
+    """Whether a URL may be asked: `hosts` are globs on its host. Addresses of clouds' metadata never may, this machine where a glob other than `*` fits."""
     try:
         host = (urlsplit(url).hostname or "").lower().rstrip(".")
     except ValueError:
         return False
-    if not host or any(host.startswith(never) for never in _NEVER):
+    address = address_of(host)
+    if not host or host.startswith(_NEVER) or (address is not None and forbidden(address)):
         return False
-    return any(fnmatch.fnmatchcase(host, pattern.lower()) for pattern in hosts)
+    named = [p for p in hosts if p != "*"] if is_local(host) else hosts
+    return any(fnmatch.fnmatchcase(host, pattern.lower()) for pattern in named)

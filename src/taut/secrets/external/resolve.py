@@ -217,7 +217,7 @@ class _Work:
         key = (ref.kind or "SecretStore", ref.name)
         if key not in self._open:
             store = await self._store(at, ref)
-            reader = Reader(self._asker, store, self._external.namespace)
+            reader = Reader(self._asker.for_store(store), store, self._external.namespace)
             try:
                 made = provider(store, reader, self._http, self._options, self._templates)
             except ProviderError as error:

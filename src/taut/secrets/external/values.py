@@ -10,6 +10,7 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any
 
+from taut.documents import re2
 from taut.secrets.external.errors import ProviderError
 
 _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
@@ -127,22 +128,20 @@ def _walk(value: Any, steps: list[tuple[str, bool]]) -> tuple[bool, Any]:
 
 
 def _fits(pattern: str, text: str) -> bool:
-    """Whether a pattern of `*` and `?` fits, in time that is bounded by both lengths."""
-    p = t = 0
-    star, mark = -1, 0
-    while t < len(text):
-        escaped = pattern[p : p + 1] == "\\"
-        literal = pattern[p + 1 : p + 2] if escaped else pattern[p : p + 1]
-        if not escaped and literal == "*":
-            star, mark, p = p, t, p + 1
-        elif literal and ((not escaped and literal == "?") or literal == text[t]):
-            p, t = p + 1 + escaped, t + 1
-        elif star >= 0:
-            mark += 1
-            p, t = star + 1, mark
+    """Whether a pattern of `*` and `?` fits, in time that the text's length alone bounds. Raises ProviderError for one that is too long."""
+    parts, at = ["(?s)^"], 0
+    while at < len(pattern):
+        c = pattern[at]
+        if c == "\\" and at + 1 < len(pattern):
+            at += 1
+            parts.append(re.escape(pattern[at]))
         else:
-            return False
-    return not pattern[p:].strip("*")
+            parts.append({"*": ".*", "?": "."}.get(c) or re.escape(c))
+        at += 1
+    try:
+        return re2.matches("".join([*parts, "$"]), text)
+    except re2.ExpressionError as error:
+        raise ProviderError(f"the property cannot be looked for: {error}") from None
 
 
 def json_path(value: Any, path: str, shown: str = "") -> Any:
