@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,13 +21,14 @@ from taut.model.manifests import Body, Manifest
 from taut.model.verdict import Verdict
 from taut.policy.documents import Objects
 from taut.policy.engines import build, is_policy
-from taut.policy.judge import Judge
 from taut.policy.plurals import placed
 from taut.policy.review import Given, Review, Trouble
 from taut.policy.waivers import content_of, read_waivers, waived
 
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 _MOST_FILES = 20_000
+_MOST_WORKERS = 4
+_PATIENT_SECONDS = 2.0
 _NO_OBJECTS = ("cli.kyverno.io/", "test.gatekeeper.sh/", "kustomize.config.k8s.io/", "chainsaw.kyverno.io/")
 
 
@@ -83,29 +87,24 @@ def check_policies(
 ) -> Outcome:
     """Judge the objects below `resources` by the policies below `policies`, and with `builtin` by taut's own checks but those in `without`.
 
-    Raises BadInput for files that cannot be read.
+    Raises BadInput for files that cannot be read, and PolicyError when no worker can be had that judges.
     """
     given = list(_given([*policies, *exceptions]))
     objects = [g for g in _given(resources) if _is_object(g.body)]
     bodies = [g.body for g in objects]
     known = [g.body for g in given if not is_policy(str(g.body.get("apiVersion")), str(g.body.get("kind")))]
-    built = build(given)
-    judge, lookup = Judge(built.policies), Objects([*bodies, *known])
-    namespaces = {
-        _name(b): b for b in (*bodies, *known) if b.get("kind") == "Namespace" and b.get("apiVersion") == "v1"
-    }
-    resources_ = _resources([*bodies, *known])
+    judged = _judged(given, [_scene(objects, known, _resources([*bodies, *known]))])
     waivers = Waivers(given)
     found = [
         Found(verdict, each.origin)
-        for each in objects
-        for verdict in waivers.on(each.body, judge.judge(_review(each.body, namespaces, resources_), lookup).verdicts)
+        for each, verdicts in zip(objects, judged.verdicts[0], strict=True)
+        for verdict in waivers.on(each.body, verdicts)
     ]
     if builtin:
         from taut.policy.builtin import check
 
         found += [Found(verdict, objects[number].origin) for number, verdict in check(bodies, without=without)]
-    return Outcome(tuple(found), (*waivers.troubles, *built.troubles), len(objects), len(built.policies))
+    return Outcome(tuple(found), (*waivers.troubles, *judged.troubles), len(objects), judged.policies)
 
 
 def check_rendered(
@@ -117,31 +116,104 @@ def check_rendered(
 ) -> Outcome:
     """Judge what a working copy's applications render to: by taut's own checks but those in `without`, and by the policies below `policies`.
 
-    What shows only in several objects together is looked for among all applications of one cluster.
+    What shows only in several objects together is looked for among all applications of one cluster. Raises as `check_policies` does.
     """
     from taut.policy.builtin import check
 
     given = list(_given([*policies, *exceptions]))
-    built = build(given)
-    judge, waivers, found = Judge(built.policies), Waivers(given), list[Found]()
+    waivers, found = Waivers(given), list[Found]()
     clusters: dict[str, list[Given]] = {}
     for app, manifest in objects:
         origin = manifest.origin
         place = f"{origin.file}:{origin.line or 1}" if origin.file else str(app.key.name)
         body = placed(manifest.body, app.spec.target.namespace or "")
         clusters.setdefault(app.spec.target.cluster, []).append(Given(body, place))
-    for each in clusters.values():
-        bodies = [g.body for g in each]
-        lookup = Objects([*bodies, *(g.body for g in given if not is_policy(*_type(g)))])
-        namespaces = {_name(b): b for b in bodies if b.get("kind") == "Namespace" and b.get("apiVersion") == "v1"}
-        names = _resources([*bodies, *(g.body for g in given)])
-        found += [
-            Found(v, g.origin)
-            for g in each
-            for v in waivers.on(g.body, judge.judge(_review(g.body, namespaces, names), lookup).verdicts)
+    known = [g.body for g in given if not is_policy(*_type(g))]
+    scenes = [
+        _scene(each, known, _resources([*(g.body for g in each), *(g.body for g in given)]), spaces=False)
+        for each in clusters.values()
+    ]
+    judged = _judged(given, scenes)
+    for each, all_verdicts in zip(clusters.values(), judged.verdicts, strict=True):
+        for g, verdicts in zip(each, all_verdicts, strict=True):
+            found += [Found(v, g.origin) for v in waivers.on(g.body, verdicts)]
+        found += [Found(v, each[number].origin) for number, v in check([g.body for g in each], without=without)]
+    return Outcome(tuple(found), (*waivers.troubles, *judged.troubles), len(objects), judged.policies)
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """Objects that are judged together, and what policies may look up."""
+
+    reviews: tuple[Review, ...]
+    lookup: Objects
+
+
+def _scene(
+    objects: Sequence[Given], known: Sequence[Body], resources: dict[tuple[str, str], str], *, spaces: bool = True
+) -> _Scene:
+    """The scene of some objects with what is known besides them; with `spaces` a Namespace may be among those as well."""
+    bodies = [g.body for g in objects]
+    namespaces = {
+        _name(b): b
+        for b in (*bodies, *(known if spaces else ()))
+        if b.get("kind") == "Namespace" and b.get("apiVersion") == "v1"
+    }
+    return _Scene(tuple(_review(b, namespaces, resources) for b in bodies), Objects([*bodies, *known]))
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """Of each scene the verdicts on each object; what of the policies cannot be used, and how many there are."""
+
+    verdicts: Sequence[Sequence[Sequence[Verdict]]]
+    troubles: tuple[Trouble, ...] = ()
+    policies: int = 0
+
+
+def _judged(given: Sequence[Given], scenes: Sequence[_Scene]) -> _Judged:
+    """What the policies among `given` say, in workers; without a policy there is none. Raises PolicyError when no worker can be had."""
+    if not any(is_policy(*_type(g)) for g in given):
+        return _Judged([[()] * len(scene.reviews) for scene in scenes])
+    return asyncio.run(_in_workers(given, scenes))
+
+
+async def _in_workers(given: Sequence[Given], scenes: Sequence[_Scene]) -> _Judged:
+    from taut.policy import checking
+    from taut.policy.service import PolicyService
+
+    workers = min(os.process_cpu_count() or 1, _MOST_WORKERS)
+    service = PolicyService(workers=workers)
+    progress = _Progress()
+    try:
+        rules = await checking.build(service, given, [r for scene in scenes for r in scene.reviews])
+        verdicts = [
+            await checking.judge(service, rules, scene.reviews, scene.lookup, workers=workers, told=progress.tell)
+            for scene in scenes
         ]
-        found += [Found(v, each[number].origin) for number, v in check(bodies, without=without)]
-    return Outcome(tuple(found), (*waivers.troubles, *built.troubles), len(objects), len(built.policies))
+    finally:
+        progress.end()
+        await service.close()
+    return _Judged(verdicts, rules.troubles, len(rules.about.policies))
+
+
+class _Progress:
+    """A line on a terminal that says how far a check is, when it takes long."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._shown = False
+
+    def tell(self, done: int, of: int) -> None:
+        """So many objects have been judged."""
+        if sys.stderr.isatty() and (self._shown or time.monotonic() - self._began > _PATIENT_SECONDS):
+            click.echo(f"\r{done} of {of} objects are judged", nl=False, err=True)
+            self._shown = True
+
+    def end(self) -> None:
+        """Take the line away."""
+        if self._shown:
+            click.echo("\r\x1b[K", nl=False, err=True)
 
 
 class Waivers:
@@ -201,7 +273,8 @@ def _resources(bodies: Iterable[Body]) -> dict[tuple[str, str], str]:
 
 
 def _name(body: Body) -> str:
-    return str((body.get("metadata") or {}).get("name") or "")
+    metadata = body.get("metadata")
+    return str(metadata.get("name") or "") if isinstance(metadata, dict) else ""
 
 
 def _is_object(body: Body) -> bool:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import logging
+import math
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -34,11 +36,12 @@ from taut.policy.messages import (
 )
 from taut.policy.review import Given, NotKnown, Review
 from taut.prison.limits import Limits
-from taut.prison.pool import Pool
+from taut.prison.pool import Pool, Renewed
 from taut.prison.serving import packed
 from taut.prison.trade import Trade
-from taut.prison.walls import Prison
+from taut.prison.walls import Held, Prison
 
+_log = logging.getLogger(__name__)
 JUDGING = Trade(
     module="taut.policy.worker",
     worker="policy worker",
@@ -89,6 +92,12 @@ class PolicySet:
         digest = hashlib.sha256(b"\0".join(msgspec.json.encode(g.body, order="sorted") for g in listed))
         return PolicySet(listed, digest.hexdigest())
 
+    @staticmethod
+    def in_order(documents: Iterable[Given]) -> PolicySet:
+        """The set of these documents in this order, which decides where policies have the same name."""
+        listed = tuple(documents)
+        return PolicySet(listed, hashlib.sha256(packed(listed)).hexdigest())
+
 
 @dataclass(frozen=True)
 class Said:
@@ -112,6 +121,17 @@ class _Crowd:
     task: asyncio.Task[None] | None = None
 
 
+@dataclass(frozen=True)
+class _Hearing:
+    """How a job is listened to: the places of policies that began, whether each of those has the whole time, and the seconds on top for a worker
+    that has to build the set first.
+    """
+
+    begun: list[int] = field(default_factory=list[int])
+    renews: bool = False
+    builds: float = 0
+
+
 def _tell(waiting: Iterable[_Waiting], error: Exception) -> None:
     for _, future in waiting:
         if not future.done():
@@ -122,13 +142,25 @@ class PolicyService:
     """Judges in workers. To be used by one event loop. `most_kept` results are kept in memory."""
 
     def __init__(
-        self, *, workers: int = 1, limits: Limits = LIMITS, idle_seconds: float = _IDLE_SECONDS, most_kept: int = _KEPT
+        self,
+        *,
+        workers: int = 1,
+        limits: Limits = LIMITS,
+        idle_seconds: float = _IDLE_SECONDS,
+        most_kept: int = _KEPT,
+        namespaces: bool = True,
     ) -> None:
         self._limits = limits
         self._most_kept = most_kept
         self._pool = Pool(
-            JUDGING, lambda: Prison(limits=limits), size=workers, idle_seconds=idle_seconds, ends_nursery=True
+            JUDGING,
+            lambda: Prison(limits=limits, namespaces=namespaces),
+            size=workers,
+            idle_seconds=idle_seconds,
+            on_start=self._started,
+            ends_nursery=True,
         )
+        self._held: Held | None = None
         self._kept: OrderedDict[bytes, tuple[Verdict, ...]] = OrderedDict()
         self._not_about: set[tuple[str, str, str]] = set()
         self._warming: asyncio.Task[None] | None = None
@@ -160,10 +192,19 @@ class PolicyService:
                 task.cancel()
         await self._pool.close()
 
-    async def describe(self, policies: PolicySet, kinds: Sequence[tuple[str, str]] = ()) -> Description:
-        """What is in a set, and which of these kinds (API version, kind) each of its policies is about. Raises PolicyError."""
-        job = Describing(policies.hash, list(kinds), self._limits.cpu_seconds)
-        found = await self._ask(policies, packed(job), None, [])
+    def _started(self, held: Held) -> None:
+        if self._held is None:
+            _log.log(logging.INFO if held.complete else logging.WARNING, "policy workers: %s", held.describe())
+        self._held = held
+
+    async def describe(
+        self, policies: PolicySet, kinds: Sequence[tuple[str, str]] = (), *, more_seconds: float = 0
+    ) -> Description:
+        """What is in a set, and which of these kinds (API version, kind) each of its policies is about. `more_seconds` are for building a large
+        one. Raises PolicyError.
+        """
+        job = Describing(policies.hash, list(kinds), self._limits.cpu_seconds + math.ceil(more_seconds))
+        found = await self._ask(policies, packed(job), None, _Hearing(builds=more_seconds))
         if not isinstance(found, Description):
             raise PolicyError("the policy worker answered something else than it was asked")
         return found
@@ -192,6 +233,37 @@ class PolicyService:
     async def judge(self, policies: PolicySet, reviews: Sequence[Review], lookups: Lookups | None) -> list[Said]:
         """Each object completed, and what the policies say of the result."""
         return await self._said(policies, reviews, lookups, completes=True, validates=True)
+
+    async def attempt(
+        self,
+        policies: PolicySet,
+        reviews: Sequence[Review],
+        lookups: Lookups | None,
+        *,
+        without: tuple[int, ...] = (),
+        begun: list[int] | None = None,
+        more_seconds: float = 0,
+    ) -> list[tuple[Verdict, ...]]:
+        """All verdicts on each object, completed first, in one go and with nothing kept: whoever calls knows what to do when it takes too much.
+
+        What `lookups` answer has to be the same all the while. With `begun` each policy has the whole time for each object, and its place is put
+        there before it is asked. `more_seconds` are what a new worker needs to build the set. Raises PolicyError.
+        """
+        self.evaluations += len(reviews)
+        each = begun is not None
+        job = Judging(
+            policies.hash,
+            list(reviews),
+            brief=False,
+            tells=each,
+            without=without,
+            cpu_seconds=self._limits.cpu_seconds + math.ceil(more_seconds),
+            renews=each,
+            steady=True,
+        )
+        hearing = _Hearing(begun if begun is not None else [], renews=each, builds=more_seconds)
+        found = await self._ask(policies, packed(job), lookups, hearing)
+        return [answer.verdicts for answer in _answers_of(found, job)]
 
     async def _said(
         self,
@@ -299,27 +371,24 @@ class PolicyService:
                     break
                 names = (await self.describe(policies)).policies
                 guilty = names[begun[-1]]
-                verdicts.append(_stopped(guilty.name, guilty.engine, review, error))
+                verdicts.append(stopped(guilty.name, guilty.engine, review, error))
                 job = msgspec.structs.replace(job, without=(*job.without, begun[-1]))
             else:
                 return msgspec.structs.replace(answer, verdicts=(*verdicts, *answer.verdicts))
-        return Answer((*verdicts, _stopped("policies", "taut", review, error)))
+        return Answer((*verdicts, stopped("policies", "taut", review, error)))
 
     async def _judged(
         self, policies: PolicySet, job: Judging, lookups: Lookups | None, begun: list[int]
     ) -> list[Answer]:
         job = msgspec.structs.replace(job, cpu_seconds=self._limits.cpu_seconds)
-        found = await self._ask(policies, packed(job), lookups, begun)
-        if not isinstance(found, Answers) or len(found.answers) != len(job.reviews):
-            raise PolicyError("the policy worker answered something else than it was asked")
-        return found.answers
+        return _answers_of(await self._ask(policies, packed(job), lookups, _Hearing(begun)), job)
 
     async def _ask(
-        self, policies: PolicySet, job: bytes, lookups: Lookups | None, begun: list[int]
+        self, policies: PolicySet, job: bytes, lookups: Lookups | None, hearing: _Hearing
     ) -> Answers | Description:
         result: Answers | Description | None = None
 
-        async def answer(message: bytes) -> bytes | None:
+        async def answer(message: bytes) -> bytes | Renewed | None:
             nonlocal result
             try:
                 question = msgspec.msgpack.decode(message, type=Question)
@@ -327,10 +396,13 @@ class PolicyService:
                 raise PolicyError("the policy worker said what cannot be read") from None
             match question:
                 case NeedSet():
-                    return packed(Documents(list(policies.documents)))
+                    documents = packed(Documents(list(policies.documents)))
+                    return (
+                        Renewed(documents, self._limits.wall_seconds + hearing.builds) if hearing.builds else documents
+                    )
                 case Begins(place):
-                    begun.append(place)
-                    return b""
+                    hearing.begun.append(place)
+                    return Renewed(b"", self._limits.wall_seconds) if hearing.renews else b""
                 case Looks():
                     return packed(await _seen(lookups, question))
                 case _:
@@ -341,6 +413,12 @@ class PolicyService:
         if result is None:
             raise PolicyError("the policy worker did not answer")
         return result
+
+
+def _answers_of(found: Answers | Description, job: Judging) -> list[Answer]:
+    if not isinstance(found, Answers) or len(found.answers) != len(job.reviews):
+        raise PolicyError("the policy worker answered something else than it was asked")
+    return found.answers
 
 
 async def _seen(lookups: Lookups | None, asked: Looks) -> Seen:
@@ -368,7 +446,8 @@ def _kind(review: Review) -> tuple[str, str]:
     return str(review.body.get("apiVersion") or ""), str(review.body.get("kind") or "")
 
 
-def _stopped(policy: str, engine: str, review: Review, error: TautError) -> Verdict:
+def stopped(policy: str, engine: str, review: Review, error: TautError) -> Verdict:
+    """The verdict on an object of a policy that was stopped on it."""
     return Verdict(
         policy, "", engine, review.subject, Outcome.ERROR, f"{error.what} ({error.advice})".removesuffix(" ()")
     )

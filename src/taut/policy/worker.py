@@ -63,7 +63,11 @@ class Bench:
         found = self._set(job.set, ask)
         if isinstance(job, Describing):
             return packed(_described(found, job.kinds))
-        return packed(Answers([_answer(found, job, review, ask) for review in job.reviews]))
+        known: dict[bytes, Seen] = {}
+        lookups = (_Asked(ask, known if job.steady else {}) for _ in job.reviews)
+        return packed(
+            Answers([_answer(found, job, r, ask, lookup) for r, lookup in zip(job.reviews, lookups, strict=True)])
+        )
 
     def _set(self, name: str, ask: Ask) -> _Set:
         found = self._sets.get(name)
@@ -91,8 +95,8 @@ def _described(found: _Set, kinds: Sequence[tuple[str, str]]) -> Description:
     return Description(policies, list(found.troubles))
 
 
-def _answer(found: _Set, job: Judging, review: Review, ask: Ask) -> Answer:
-    judge, lookup, given = found.judge, _Asked(ask), review.object
+def _answer(found: _Set, job: Judging, review: Review, ask: Ask, lookup: _Asked) -> Answer:
+    judge, given = found.judge, review.object
     if not judge.concerned(str(review.body.get("apiVersion") or ""), str(review.body.get("kind") or "")):
         return Answer(concerned=False)
 
@@ -100,6 +104,8 @@ def _answer(found: _Set, job: Judging, review: Review, ask: Ask) -> Answer:
         place = found.place[id(policy)]
         if job.tells:
             ask(packed(Begins(place)))
+        if job.renews:
+            walls.limit_cpu(job.cpu_seconds)
         return place not in job.without
 
     verdicts: list[Verdict] = []
@@ -119,12 +125,13 @@ def _answer(found: _Set, job: Judging, review: Review, ask: Ask) -> Answer:
 
 
 class _Asked:
-    """A lookup that the parent answers, each question once a review."""
+    """A lookup for one review that the parent answers. What is among `seen` it is not asked again."""
 
-    def __init__(self, ask: Ask) -> None:
+    def __init__(self, ask: Ask, seen: dict[bytes, Seen]) -> None:
         self._ask = ask
-        self._seen: dict[bytes, Any] = {}
+        self._seen = seen
         self.looked = False
+        self._hidden: set[bytes] = set()
         self.secrets: set[str] = set()
         """Values of Secrets that were looked up: a policy may put them into what it says of another object."""
 
@@ -147,10 +154,12 @@ class _Asked:
     def _look(self, what: str, arguments: list[Any]) -> Any:
         self.looked = True
         question = packed(Looks(what, arguments))
-        if question not in self._seen:
-            found = self._seen[question] = msgspec.msgpack.decode(self._ask(question), type=Seen)
-            self.secrets.update(secret_values(found.value))
-        seen: Seen = self._seen[question]
+        seen = self._seen.get(question)
+        if seen is None:
+            seen = self._seen[question] = msgspec.msgpack.decode(self._ask(question), type=Seen)
+        if question not in self._hidden:
+            self._hidden.add(question)
+            self.secrets.update(secret_values(seen.value))
         if seen.unknown:
             raise NotKnown(seen.unknown)
         return seen.value

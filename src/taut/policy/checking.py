@@ -1,0 +1,246 @@
+"""Many objects, judged once by one set: in workers, and to an end whatever the policies do.
+
+Objects are judged many at a time, and several workers share them. Where that takes too much, each is judged by itself, with a clock for each
+policy: so a large check is never cut off because it is large, and the policy that takes too much is known. It is left out on that object, and
+after the second one for good.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from taut.model.errors import PolicyError, TautError
+from taut.model.manifests import Body
+from taut.model.verdict import Verdict
+from taut.policy.documents import Objects
+from taut.policy.engines import is_policy
+from taut.policy.messages import Description
+from taut.policy.review import Given, Review, Trouble
+from taut.policy.service import Lookups, PolicyService, PolicySet, stopped
+
+_MOST_AT_ONCE, _FEWEST_AT_ONCE = 64, 16
+_MOST_QUESTIONS = 10_000
+"""Objects times policies in one job: a second or two, of the ten that it may take."""
+_PATIENCE = 2
+"""On how many objects a policy may take too much before it is not asked any more."""
+_MOST_STOPS = 12
+"""How often anything may take too much before the rest is not judged any more: a check ends, whoever wrote the policies."""
+_MOST_BUILT_ALONE = 3
+"""How many documents that cannot be built are looked for."""
+_BUILDING_SECONDS = 0.1
+"""What building one document may take on top of the time that each job has."""
+
+type Told = Callable[[int, int], None]
+"""Hears how many of how many objects have been judged."""
+type _Words = tuple[Verdict, ...]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """A set that was built, what is in it, and how long that took. `kinds` are the places in the description of the policies about a kind."""
+
+    set: PolicySet
+    about: Description
+    troubles: tuple[Trouble, ...]
+    kinds: dict[tuple[str, str], tuple[int, ...]]
+    seconds: float
+
+
+async def build(service: PolicyService, documents: Sequence[Given], reviews: Iterable[Review]) -> Rules:
+    """The policies of documents, built in a worker to judge these reviews.
+
+    A document that takes too much is left out, and told. Raises PolicyError when no worker can be had, or the rest still takes too much.
+    """
+    kinds = list(dict.fromkeys(_kind(r) for r in reviews))
+    more = math.ceil(len(documents) * _BUILDING_SECONDS)
+    troubles: list[Trouble] = []
+    policies = PolicySet.in_order(documents)
+    began = time.monotonic()
+    try:
+        about = await service.describe(policies, kinds, more_seconds=more)
+    except PolicyError as error:
+        guilty = await _guilty(service, documents)
+        if not guilty:
+            raise PolicyError(f"the policies cannot be built: {error.what}", advice=error.advice) from None
+        troubles = list(guilty.values())
+        policies = PolicySet.in_order(g for n, g in enumerate(documents) if n not in guilty)
+        began = time.monotonic()
+        about = await service.describe(policies, kinds, more_seconds=more)
+    seconds = time.monotonic() - began
+    of = {k: tuple(n for n, p in enumerate(about.policies) if place in p.kinds) for place, k in enumerate(kinds)}
+    return Rules(policies, about, (*troubles, *about.troubles), of, seconds)
+
+
+async def _guilty(service: PolicyService, documents: Sequence[Given]) -> dict[int, Trouble]:
+    """The documents of policies, by their places, that cannot even be built alone. Raises PolicyError when no worker can be had."""
+    others = [g for g in documents if not _is_policy(g)]
+    await service.describe(PolicySet.in_order(others))
+    found: dict[int, Trouble] = {}
+    for place, given in enumerate(documents):
+        if not _is_policy(given):
+            continue
+        try:
+            await service.describe(PolicySet.in_order([given, *others]))
+        except PolicyError as error:
+            found[place] = Trouble(given.origin, _name(given), f"it cannot be built: {error.what}", error.advice)
+            if len(found) >= _MOST_BUILT_ALONE:
+                break
+    return found
+
+
+@dataclass
+class _Course:
+    """How a check goes on: who took too much, how often, and whether each object is judged by itself."""
+
+    careful: bool = False
+    stops: int = 0
+    guilty: Counter[int] = field(default_factory=Counter[int])
+    done: int = 0
+
+    @property
+    def left_out(self) -> tuple[int, ...]:
+        """The places of policies that are not asked any more."""
+        return tuple(sorted(place for place, count in self.guilty.items() if count >= _PATIENCE))
+
+
+async def judge(
+    service: PolicyService,
+    rules: Rules,
+    reviews: Sequence[Review],
+    objects: Objects,
+    *,
+    workers: int = 1,
+    told: Told | None = None,
+) -> list[_Words]:
+    """What the policies say of each object, completed first, with what passes and is skipped. `workers` jobs go on at once.
+
+    `objects` are what policies may look up. What takes too much is a verdict of ERROR. Never raises for what policies or objects do.
+    """
+    found: list[_Words] = [()] * len(reviews)
+    places = [n for n, r in enumerate(reviews) if rules.kinds.get(_kind(r))]
+    most = max((len(of) for of in rules.kinds.values()), default=1)
+    share = max(_FEWEST_AT_ONCE, math.ceil(len(places) / workers))
+    size = max(1, min(_MOST_AT_ONCE, _MOST_QUESTIONS // max(1, most), share))
+    chunks = iter([places[first : first + size] for first in range(0, len(places), size)])
+    check = _Check(service, rules, _Shelf(objects), _Course())
+
+    async def work() -> None:
+        for chunk in chunks:
+            for place, words in zip(chunk, await check.some([reviews[n] for n in chunk]), strict=True):
+                found[place] = words
+            check.course.done += len(chunk)
+            if told is not None:
+                told(check.course.done, len(places))
+
+    await asyncio.gather(*(work() for _ in range(workers)))
+    return found
+
+
+@dataclass(frozen=True)
+class _Check:
+    service: PolicyService
+    rules: Rules
+    lookups: Lookups
+    course: _Course
+
+    async def some(self, reviews: Sequence[Review]) -> list[_Words]:
+        """What is said of some objects: all at once, and where that takes too much, of one after the other."""
+        course = self.course
+        if course.stops >= _MOST_STOPS:
+            return [self._given_up(r) for r in reviews]
+        if not course.careful:
+            left_out = course.left_out
+            try:
+                found = await self._attempt(reviews, left_out)
+            except PolicyError:
+                pass
+            else:
+                return [(*self._not_asked(r, left_out), *words) for r, words in zip(reviews, found, strict=True)]
+        before = course.stops
+        found = [await self._one(r) for r in reviews]
+        # Where nobody was to blame the machine is slow, or the objects are large: all at once would fail again.
+        course.careful = course.stops == before
+        return found
+
+    async def _one(self, review: Review) -> _Words:
+        course, said, mine = self.course, list[Verdict](), set[int]()
+        while course.stops < _MOST_STOPS:
+            left_out = tuple(sorted({*course.left_out, *mine}))
+            begun: list[int] = []
+            try:
+                ((*words,),) = await self._attempt([review], left_out, begun)
+            except PolicyError as error:
+                course.stops += 1
+                if not begun:
+                    return (*said, stopped("policies", "taut", review, error))
+                guilty = self.rules.about.policies[begun[-1]]
+                said.append(stopped(guilty.name, guilty.engine, review, error))
+                mine.add(begun[-1])
+                course.guilty[begun[-1]] += 1
+            else:
+                return (*said, *self._not_asked(review, [n for n in left_out if n not in mine]), *words)
+        return (*said, *self._given_up(review))
+
+    async def _attempt(
+        self, reviews: Sequence[Review], without: tuple[int, ...], begun: list[int] | None = None
+    ) -> list[_Words]:
+        more = math.ceil(3 * self.rules.seconds)
+        return await self.service.attempt(
+            self.rules.set, reviews, self.lookups, without=without, begun=begun, more_seconds=more
+        )
+
+    def _not_asked(self, review: Review, left_out: Sequence[int]) -> list[Verdict]:
+        """The verdicts of policies about this kind that are not asked any more: not known is never a pass."""
+        about = self.rules.kinds[_kind(review)]
+        names = [self.rules.about.policies[n] for n in left_out if n in about]
+        why = PolicyError(
+            f"the policy took too much on {_PATIENCE} other objects and was not asked about this one",
+            advice="see what is said of those",
+        )
+        return [stopped(p.name, p.engine, review, why) for p in names]
+
+    def _given_up(self, review: Review) -> _Words:
+        why = TautError(f"policies were stopped {_MOST_STOPS} times, and nothing more was judged")
+        return (stopped("policies", "taut", review, why),)
+
+
+class _Shelf:
+    """Objects as a worker's parent looks them up. All raise NotKnown for what is not among them."""
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+
+    async def get(self, api_version: str, kind: str, namespace: str, name: str) -> Body | None:
+        """One of them."""
+        return self._objects.get(api_version, kind, namespace, name)
+
+    async def list(self, api_version: str, kind: str, namespace: str) -> Sequence[Body]:
+        """Those of a kind."""
+        return self._objects.list(api_version, kind, namespace)
+
+    async def raw(self, method: str, path: str, body: Any) -> Any:
+        """Never known."""
+        return self._objects.raw(method, path, body)
+
+    async def inventory(self) -> dict[str, Any]:
+        """All of them."""
+        return self._objects.inventory()
+
+
+def _is_policy(given: Given) -> bool:
+    return is_policy(str(given.body.get("apiVersion") or ""), str(given.body.get("kind") or ""))
+
+
+def _name(given: Given) -> str:
+    metadata = given.body.get("metadata")
+    return str(metadata.get("name") or "") if isinstance(metadata, dict) else ""
+
+
+def _kind(review: Review) -> tuple[str, str]:
+    return str(review.body.get("apiVersion") or ""), str(review.body.get("kind") or "")
