@@ -187,10 +187,8 @@ async def _in_workers(given: Sequence[Given], scenes: Sequence[_Scene]) -> _Judg
     progress = _Progress()
     try:
         rules = await checking.build(service, given, [r for scene in scenes for r in scene.reviews])
-        verdicts = [
-            await checking.judge(service, rules, scene.reviews, scene.lookup, workers=workers, told=progress.tell)
-            for scene in scenes
-        ]
+        check = checking.Check(service, rules, workers=workers, told=progress.tell)
+        verdicts = [await check.judge(scene.reviews, scene.lookup) for scene in scenes]
     finally:
         progress.end()
         await service.close()

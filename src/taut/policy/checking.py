@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from taut.model.errors import PolicyError, TautError
+from taut.model.errors import PolicyError
 from taut.model.manifests import Body
 from taut.model.verdict import Verdict
 from taut.policy.documents import Objects
@@ -38,7 +38,7 @@ _BUILDING_SECONDS = 0.1
 
 type Told = Callable[[int, int], None]
 """Hears how many of how many objects have been judged."""
-type _Words = tuple[Verdict, ...]
+type Words = tuple[Verdict, ...]
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,6 @@ class _Course:
     careful: bool = False
     stops: int = 0
     guilty: Counter[int] = field(default_factory=Counter[int])
-    done: int = 0
 
     @property
     def left_out(self) -> tuple[int, ...]:
@@ -109,77 +108,78 @@ class _Course:
         return tuple(sorted(place for place, count in self.guilty.items() if count >= _PATIENCE))
 
 
-async def judge(
-    service: PolicyService,
-    rules: Rules,
-    reviews: Sequence[Review],
-    objects: Objects,
-    *,
-    workers: int = 1,
-    told: Told | None = None,
-) -> list[_Words]:
-    """What the policies say of each object, completed first, with what passes and is skipped. `workers` jobs go on at once.
+class Check:
+    """Judges by a set, `workers` jobs at once. What takes too much is remembered from one call to the next."""
 
-    `objects` are what policies may look up. What takes too much is a verdict of ERROR. Never raises for what policies or objects do.
-    """
-    found: list[_Words] = [()] * len(reviews)
-    places = [n for n, r in enumerate(reviews) if rules.kinds.get(_kind(r))]
-    most = max((len(of) for of in rules.kinds.values()), default=1)
-    share = max(_FEWEST_AT_ONCE, math.ceil(len(places) / workers))
-    size = max(1, min(_MOST_AT_ONCE, _MOST_QUESTIONS // max(1, most), share))
-    chunks = iter([places[first : first + size] for first in range(0, len(places), size)])
-    check = _Check(service, rules, _Shelf(objects), _Course())
+    def __init__(self, service: PolicyService, rules: Rules, *, workers: int = 1, told: Told | None = None) -> None:
+        self._service = service
+        self._rules = rules
+        self._workers = workers
+        self._told = told
+        self._course = _Course()
 
-    async def work() -> None:
-        for chunk in chunks:
-            for place, words in zip(chunk, await check.some([reviews[n] for n in chunk]), strict=True):
-                found[place] = words
-            check.course.done += len(chunk)
-            if told is not None:
-                told(check.course.done, len(places))
+    async def judge(self, reviews: Sequence[Review], objects: Objects) -> list[Words]:
+        """What the policies say of each object, completed first, with what passes and is skipped. `objects` are what policies may look up.
 
-    await asyncio.gather(*(work() for _ in range(workers)))
-    return found
+        What takes too much is a verdict of ERROR. Never raises for what policies or objects do.
+        """
+        found: list[Words] = [()] * len(reviews)
+        places = [n for n, r in enumerate(reviews) if self._rules.kinds.get(_kind(r))]
+        size, shelf = self._at_once(len(places)), _Shelf(objects)
+        chunks = iter([places[first : first + size] for first in range(0, len(places), size)])
+        done = 0
 
+        async def work() -> None:
+            nonlocal done
+            for chunk in chunks:
+                words = await self._some([reviews[n] for n in chunk], shelf)
+                for place, each in zip(chunk, words, strict=True):
+                    found[place] = each
+                done += len(chunk)
+                if self._told is not None:
+                    self._told(done, len(places))
 
-@dataclass(frozen=True)
-class _Check:
-    service: PolicyService
-    rules: Rules
-    lookups: Lookups
-    course: _Course
+        await asyncio.gather(*(work() for _ in range(self._workers)))
+        return found
 
-    async def some(self, reviews: Sequence[Review]) -> list[_Words]:
+    def _at_once(self, objects: int) -> int:
+        """How many objects make a job: so many that its overhead does not count, so few that all workers have some, and its time is enough."""
+        most = max((len(of) for of in self._rules.kinds.values()), default=0)
+        share = max(_FEWEST_AT_ONCE, math.ceil(objects / self._workers))
+        return max(1, min(_MOST_AT_ONCE, _MOST_QUESTIONS // max(1, most), share))
+
+    async def _some(self, reviews: Sequence[Review], shelf: Lookups) -> list[Words]:
         """What is said of some objects: all at once, and where that takes too much, of one after the other."""
-        course = self.course
+        course = self._course
         if course.stops >= _MOST_STOPS:
             return [self._given_up(r) for r in reviews]
         if not course.careful:
             left_out = course.left_out
             try:
-                found = await self._attempt(reviews, left_out)
+                found = await self._attempt(reviews, shelf, left_out)
             except PolicyError:
                 pass
             else:
                 return [(*self._not_asked(r, left_out), *words) for r, words in zip(reviews, found, strict=True)]
         before = course.stops
-        found = [await self._one(r) for r in reviews]
+        found = [await self._one(r, shelf) for r in reviews]
         # Where nobody was to blame the machine is slow, or the objects are large: all at once would fail again.
         course.careful = course.stops == before
         return found
 
-    async def _one(self, review: Review) -> _Words:
-        course, said, mine = self.course, list[Verdict](), set[int]()
+    async def _one(self, review: Review, shelf: Lookups) -> Words:
+        """What is said of one object, without the policies that take too much on it: the last one that began is to blame."""
+        course, said, mine = self._course, list[Verdict](), set[int]()
         while course.stops < _MOST_STOPS:
             left_out = tuple(sorted({*course.left_out, *mine}))
             begun: list[int] = []
             try:
-                ((*words,),) = await self._attempt([review], left_out, begun)
+                ((*words,),) = await self._attempt([review], shelf, left_out, begun)
             except PolicyError as error:
                 course.stops += 1
                 if not begun:
                     return (*said, stopped("policies", "taut", review, error))
-                guilty = self.rules.about.policies[begun[-1]]
+                guilty = self._rules.about.policies[begun[-1]]
                 said.append(stopped(guilty.name, guilty.engine, review, error))
                 mine.add(begun[-1])
                 course.guilty[begun[-1]] += 1
@@ -188,25 +188,32 @@ class _Check:
         return (*said, *self._given_up(review))
 
     async def _attempt(
-        self, reviews: Sequence[Review], without: tuple[int, ...], begun: list[int] | None = None
-    ) -> list[_Words]:
-        more = math.ceil(3 * self.rules.seconds)
-        return await self.service.attempt(
-            self.rules.set, reviews, self.lookups, without=without, begun=begun, more_seconds=more
+        self,
+        reviews: Sequence[Review],
+        shelf: Lookups,
+        without: tuple[int, ...],
+        begun: list[int] | None = None,
+    ) -> list[Words]:
+        more = math.ceil(3 * self._rules.seconds)
+        return await self._service.attempt(
+            self._rules.set, reviews, shelf, without=without, begun=begun, more_seconds=more
         )
 
     def _not_asked(self, review: Review, left_out: Sequence[int]) -> list[Verdict]:
         """The verdicts of policies about this kind that are not asked any more: not known is never a pass."""
-        about = self.rules.kinds[_kind(review)]
-        names = [self.rules.about.policies[n] for n in left_out if n in about]
+        about = self._rules.kinds[_kind(review)]
+        names = [self._rules.about.policies[n] for n in left_out if n in about]
         why = PolicyError(
             f"the policy took too much on {_PATIENCE} other objects and was not asked about this one",
             advice="see what is said of those",
         )
         return [stopped(p.name, p.engine, review, why) for p in names]
 
-    def _given_up(self, review: Review) -> _Words:
-        why = TautError(f"policies were stopped {_MOST_STOPS} times, and nothing more was judged")
+    def _given_up(self, review: Review) -> Words:
+        why = PolicyError(
+            f"policies were stopped {_MOST_STOPS} times, and nothing more was judged",
+            advice="leave those policies out, or mend them",
+        )
         return (stopped("policies", "taut", review, why),)
 
 
