@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 TESTS = Path(__file__).parent.parent
@@ -13,19 +14,28 @@ A repository is hostile input. Each attack below is a small repository in taut's
 healthy ones, against a real cluster. Each tells what is wrong, the healthy ones stay in sync, nothing of the machine is read or written, and a server that
 counts connections counts none. `make faults` runs them all, `make test` some. What taut says is what it said there: the place and an advice come with it.
 """
+POLICIES = """## Policies
+
+A policy is as hostile. Each of these is given to `taut check` beside a good one, with twenty objects: the policy is named, the good one judges every object, no process is left, nothing
+of the environment is told, and the server counts no connection.
+"""
 
 
 def text() -> str:
     """The page."""
+    from hostile import policies
     from hostile.corpus import GROUPS
 
     parts = [HEAD]
     for title, attacks in GROUPS.items():
-        rows = dict.fromkeys(f"| {a.what} | {a.stops} | {_answer(a.says)} |" for a in attacks)
-        parts.append(
-            "\n".join([f"## {title}", "", "| attack | what stops it | taut says |", "| --- | --- | --- |", *rows, ""])
-        )
+        parts += [f"## {title}\n", _table((a.what, a.stops, a.says) for a in attacks)]
+    parts += [POLICIES, _table((a.what, a.stops, a.says) for a in policies.ATTACKS)]
     return "\n".join(parts)
+
+
+def _table(attacks: Iterable[tuple[str, str, str]]) -> str:
+    rows = dict.fromkeys(f"| {what} | {stops} | {_answer(says)} |" for what, stops, says in attacks)
+    return "\n".join(["| attack | what stops it | taut says |", "| --- | --- | --- |", *rows, ""])
 
 
 def _answer(says: str) -> str:
