@@ -2,7 +2,7 @@
 
 Objects are judged many at a time, and several workers share them. Where that takes too much, each is judged by itself, with a clock for each
 policy: so a large check is never cut off because it is large, and the policy that takes too much is known. It is left out on that object, and
-after the second one for good.
+after the second one for good; so is one that is slow on all of them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,13 +22,15 @@ from taut.policy.documents import Objects
 from taut.policy.engines import is_policy
 from taut.policy.messages import Description
 from taut.policy.review import Given, Review, Trouble
-from taut.policy.service import Lookups, PolicyService, PolicySet, stopped
+from taut.policy.service import Hears, Lookups, PolicyService, PolicySet, stopped
 
 _MOST_AT_ONCE, _FEWEST_AT_ONCE = 64, 16
 _MOST_QUESTIONS = 10_000
 """Objects times policies in one job: a second or two, of the ten that it may take."""
 _PATIENCE = 2
 """On how many objects a policy may take too much before it is not asked any more."""
+_MOST_SECONDS, _SECONDS_EACH = 60.0, 0.1
+"""What a policy may take for all objects together, and for each where there are many."""
 _MOST_STOPS = 12
 """How often anything may take too much before the rest is not judged any more: a check ends, whoever wrote the policies."""
 _MOST_BUILT_ALONE = 3
@@ -101,11 +103,43 @@ class _Course:
     careful: bool = False
     stops: int = 0
     guilty: Counter[int] = field(default_factory=Counter[int])
+    seconds: defaultdict[int, float] = field(default_factory=lambda: defaultdict[int, float](float))
+
+    def spent(self, place: int, seconds: float, most: float) -> None:
+        """A policy took so long on an object; with more than `most` in all it is not asked any more."""
+        self.seconds[place] += seconds
+        if self.seconds[place] > most and self.guilty[place] < _PATIENCE:
+            self.guilty[place] = _PATIENCE
+            self.stops += 1
 
     @property
     def left_out(self) -> tuple[int, ...]:
         """The places of policies that are not asked any more."""
         return tuple(sorted(place for place, count in self.guilty.items() if count >= _PATIENCE))
+
+
+class _Clock:
+    """Hears which policies begin, and how long each takes."""
+
+    def __init__(self) -> None:
+        self.taken: list[tuple[int, float]] = []
+        self._last: int | None = None
+        self._since = 0.0
+
+    @property
+    def last(self) -> int | None:
+        """The place of the policy that began last."""
+        return self._last
+
+    def __call__(self, place: int) -> None:
+        """A policy begins."""
+        self.ends()
+        self._last, self._since = place, time.monotonic()
+
+    def ends(self) -> None:
+        """Whoever began last has come to an end."""
+        if self._last is not None:
+            self.taken.append((self._last, time.monotonic() - self._since))
 
 
 class Check:
@@ -117,6 +151,7 @@ class Check:
         self._workers = workers
         self._told = told
         self._course = _Course()
+        self._most_seconds = _MOST_SECONDS
 
     async def judge(self, reviews: Sequence[Review], objects: Objects) -> list[Words]:
         """What the policies say of each object, completed first, with what passes and is skipped. `objects` are what policies may look up.
@@ -125,6 +160,7 @@ class Check:
         """
         found: list[Words] = [()] * len(reviews)
         places = [n for n, r in enumerate(reviews) if self._rules.kinds.get(_kind(r))]
+        self._most_seconds = max(_MOST_SECONDS, _SECONDS_EACH * len(places))
         size, shelf = self._at_once(len(places)), _Shelf(objects)
         chunks = iter([places[first : first + size] for first in range(0, len(places), size)])
         done = 0
@@ -172,18 +208,21 @@ class Check:
         course, said, mine = self._course, list[Verdict](), set[int]()
         while course.stops < _MOST_STOPS:
             left_out = tuple(sorted({*course.left_out, *mine}))
-            begun: list[int] = []
+            clock = _Clock()
             try:
-                ((*words,),) = await self._attempt([review], shelf, left_out, begun)
+                ((*words,),) = await self._attempt([review], shelf, left_out, clock)
             except PolicyError as error:
                 course.stops += 1
-                if not begun:
+                if clock.last is None:
                     return (*said, stopped("policies", "taut", review, error))
-                guilty = self._rules.about.policies[begun[-1]]
+                guilty = self._rules.about.policies[clock.last]
                 said.append(stopped(guilty.name, guilty.engine, review, error))
-                mine.add(begun[-1])
-                course.guilty[begun[-1]] += 1
+                mine.add(clock.last)
+                course.guilty[clock.last] += 1
             else:
+                clock.ends()
+                for place, seconds in clock.taken:
+                    course.spent(place, seconds, self._most_seconds)
                 return (*said, *self._not_asked(review, [n for n in left_out if n not in mine]), *words)
         return (*said, *self._given_up(review))
 
@@ -192,11 +231,11 @@ class Check:
         reviews: Sequence[Review],
         shelf: Lookups,
         without: tuple[int, ...],
-        begun: list[int] | None = None,
+        hears: Hears | None = None,
     ) -> list[Words]:
         more = math.ceil(3 * self._rules.seconds)
         return await self._service.attempt(
-            self._rules.set, reviews, shelf, without=without, begun=begun, more_seconds=more
+            self._rules.set, reviews, shelf, without=without, hears=hears, more_seconds=more
         )
 
     def _not_asked(self, review: Review, left_out: Sequence[int]) -> list[Verdict]:
@@ -204,7 +243,7 @@ class Check:
         about = self._rules.kinds[_kind(review)]
         names = [self._rules.about.policies[n] for n in left_out if n in about]
         why = PolicyError(
-            f"the policy took too much on {_PATIENCE} other objects and was not asked about this one",
+            "the policy took too much on other objects, and was not asked about this one",
             advice="see what is said of those",
         )
         return [stopped(p.name, p.engine, review, why) for p in names]

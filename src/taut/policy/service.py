@@ -12,7 +12,7 @@ import hashlib
 import logging
 import math
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -110,6 +110,14 @@ class Said:
     looked: bool = False
 
 
+type Hears = Callable[[int], None]
+"""Hears the place of each policy before it is asked."""
+
+
+def _deaf(_: int) -> None:
+    pass
+
+
 type _Waiting = tuple[Judging, asyncio.Future[list[Answer]]]
 
 
@@ -123,11 +131,11 @@ class _Crowd:
 
 @dataclass(frozen=True)
 class _Hearing:
-    """How a job is listened to: the places of policies that began, whether each of those has the whole time, and the seconds on top for a worker
+    """How a job is listened to: who hears of policies that begin, whether each of those has the whole time, and the seconds on top for a worker
     that has to build the set first.
     """
 
-    begun: list[int] = field(default_factory=list[int])
+    hears: Hears = _deaf
     renews: bool = False
     builds: float = 0
 
@@ -241,16 +249,16 @@ class PolicyService:
         lookups: Lookups | None,
         *,
         without: tuple[int, ...] = (),
-        begun: list[int] | None = None,
+        hears: Hears | None = None,
         more_seconds: float = 0,
     ) -> list[tuple[Verdict, ...]]:
         """All verdicts on each object, completed first, in one go and with nothing kept: whoever calls knows what to do when it takes too much.
 
-        What `lookups` answer has to be the same all the while. With `begun` each policy has the whole time for each object, and its place is put
-        there before it is asked. `more_seconds` are what a new worker needs to build the set. Raises PolicyError.
+        What `lookups` answer has to be the same all the while. With `hears` each policy has the whole time for each object, and its place is told
+        before it is asked. `more_seconds` are what a new worker needs to build the set. Raises PolicyError.
         """
         self.evaluations += len(reviews)
-        each = begun is not None
+        each = hears is not None
         job = Judging(
             policies.hash,
             list(reviews),
@@ -261,7 +269,7 @@ class PolicyService:
             renews=each,
             steady=True,
         )
-        hearing = _Hearing(begun if begun is not None else [], renews=each, builds=more_seconds)
+        hearing = _Hearing(hears or _deaf, renews=each, builds=more_seconds)
         found = await self._ask(policies, packed(job), lookups, hearing)
         return [answer.verdicts for answer in _answers_of(found, job)]
 
@@ -381,7 +389,7 @@ class PolicyService:
         self, policies: PolicySet, job: Judging, lookups: Lookups | None, begun: list[int]
     ) -> list[Answer]:
         job = msgspec.structs.replace(job, cpu_seconds=self._limits.cpu_seconds)
-        return _answers_of(await self._ask(policies, packed(job), lookups, _Hearing(begun)), job)
+        return _answers_of(await self._ask(policies, packed(job), lookups, _Hearing(begun.append)), job)
 
     async def _ask(
         self, policies: PolicySet, job: bytes, lookups: Lookups | None, hearing: _Hearing
@@ -401,7 +409,7 @@ class PolicyService:
                         Renewed(documents, self._limits.wall_seconds + hearing.builds) if hearing.builds else documents
                     )
                 case Begins(place):
-                    hearing.begun.append(place)
+                    hearing.hears(place)
                     return Renewed(b"", self._limits.wall_seconds) if hearing.renews else b""
                 case Looks():
                     return packed(await _seen(lookups, question))
