@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,14 +29,17 @@ def _cases(*, short: bool) -> list[object]:
     return [pytest.param(a, id=a.name) for a in ATTACKS if a.short is short]
 
 
+def _write(folder: Path, documents: Sequence[Mapping[str, Any]]) -> None:
+    for name, listed in (("policies", documents), ("objects", OBJECTS)):
+        (folder / name).mkdir()
+        for number, each in enumerate(listed):
+            (folder / name / f"{number:02d}.json").write_text(json.dumps(each))
+
+
 def check(attack: PolicyAttack, folder: Path) -> None:
     canary = Canary()
     with canary.listening():
-        documents = Ground(canary.url, str(folder)).fill([*attack.documents, *GOOD])
-        for name, listed in (("policies", documents), ("objects", OBJECTS)):
-            (folder / name).mkdir()
-            for number, each in enumerate(listed):
-                (folder / name / f"{number:02d}.json").write_text(json.dumps(each))
+        _write(folder, Ground(canary.url, str(folder)).fill([*attack.documents, *GOOD]))
         command = [TAUT, "check", "--policies", "policies", "--resources", "objects", "-o", "json"]
         environment = {"HOME": str(folder), "PATH": os.environ["PATH"], "TAUT_CANARY": VARIABLE}
         with subprocess.Popen(
@@ -67,6 +74,22 @@ def left_behind(parent: int) -> list[str]:
         if b"taut.prison.nursery" in words and str(parent).encode() in words:
             found.append(path.parent.name)
     return found
+
+
+def test_an_interrupted_check_leaves_nothing(tmp_path: Path) -> None:
+    (attack,) = (a for a in ATTACKS if a.name == "foreach")
+    _write(tmp_path, attack.documents)
+    command = [TAUT, "check", "--policies", "policies", "--resources", "objects"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 20
+        while len(left_behind(process.pid)) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert left_behind(process.pid)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "Traceback" not in out + err
+    assert not left_behind(process.pid)
 
 
 @pytest.mark.parametrize("attack", _cases(short=True))
