@@ -6,9 +6,10 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -20,10 +21,13 @@ from taut.model.errors import BadInput, Where
 from taut.model.manifests import Body, Manifest
 from taut.model.verdict import Verdict
 from taut.policy.documents import Objects
-from taut.policy.engines import build, is_policy
+from taut.policy.engines import is_policy
 from taut.policy.plurals import placed
 from taut.policy.review import Given, Review, Trouble
 from taut.policy.waivers import content_of, read_waivers, waived
+
+if TYPE_CHECKING:
+    from taut.policy.testing import Runner
 
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 _MOST_FILES = 20_000
@@ -320,17 +324,23 @@ def _files(path: Path) -> list[Path]:
 
 
 def run_kyverno(folders: Sequence[Path]) -> TestResult:
-    """The test files of Kyverno below folders."""
-    from taut.policy.kyverno.cli_tests import run_tests
+    """The test files of Kyverno below folders, run in a worker. Raises PolicyError when none can be had."""
+    from taut.policy.kyverno.cli_tests import files_below
 
-    return TestResult.of([run_tests(folder, build) for folder in folders])
+    return _tried("kyverno", folders, files_below)
 
 
 def run_gator(folders: Sequence[Path]) -> TestResult:
-    """The suites of Gatekeeper below folders."""
-    from taut.policy.gatekeeper.suites import run_suites
+    """The suites of Gatekeeper below folders, run in a worker. Raises PolicyError when none can be had."""
+    from taut.policy.gatekeeper.suites import suite_files
 
-    return TestResult.of([run_suites(folder) for folder in folders])
+    return _tried("gator", folders, suite_files)
+
+
+def _tried(runner: Runner, folders: Sequence[Path], files: Callable[[Path], list[Path]]) -> TestResult:
+    from taut.policy.trials import run
+
+    return TestResult.of([run(runner, folder, files(folder)) for folder in folders])
 
 
 class Failure(msgspec.Struct, frozen=True):
