@@ -1,4 +1,4 @@
-"""Attacks by policies: each is judged by `taut check` beside an honest one, on an object that breaks both."""
+"""Attacks by policies: what a pull request may bring to `taut check`, and a policy repository to a running taut."""
 
 from __future__ import annotations
 
@@ -6,89 +6,123 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-type Document = dict[str, Any]
-
-OBJECT: Document = {
-    "apiVersion": "v1",
-    "kind": "ConfigMap",
-    "metadata": {"name": "one", "namespace": "shop"},
-    "data": {"text": "a" * 40 + "!", "n": "1"},
-}
-STOPPED = "judging took longer than"
-PRISON = "policies run in a worker without network, within limits of time and memory"
+TIME = "limits of time and memory for each policy on each object"
+EXPRESSIONS = "regular expressions take no longer than the text is"
+NETWORK = "no policy has a network, and only a cluster's own API is asked"
+DEEP = "policies are built and judged in a worker; it dies alone"
+BOUNDED = "expressions of CEL have a budget"
 
 
 @dataclass(frozen=True)
 class PolicyAttack:
-    """One attack. `says` is in the message of its verdict, or (`refused`) in what is said of the document; `gives` is the verdict of one without effect."""
+    """Documents of a policy. In them `@CANARY@` is a server that counts connections.
+
+    `says` is what taut says of the policy, in a verdict of `result` or (empty: of the document) on standard error; `code` is how the check ends.
+    """
 
     name: str
     what: str
     stops: str
-    documents: Sequence[Document]
-    says: str = ""
-    refused: bool = False
-    gives: str = ""
-    short: bool = False
-    slow: bool = False
+    documents: Sequence[Mapping[str, Any]]
+    says: str
+    result: str = "error"
+    code: int = 1
+    short: bool = True
+    """Whether it is among those that every run of the tests tries: the others take until a limit stops them."""
 
 
-def kyverno(name: str, validate: Mapping[str, Any], **rule: Any) -> Document:
-    """A policy of Kyverno about ConfigMaps."""
+def kyverno(name: str, **rule: Any) -> list[dict[str, Any]]:
+    """A ClusterPolicy about ConfigMaps."""
     match = {"any": [{"resources": {"kinds": ["ConfigMap"]}}]}
-    rules = [{"name": "r", "match": match, "validate": {"message": "no", **validate}, **rule}]
-    spec = {"validationFailureAction": "Enforce", "rules": rules}
-    return {"apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "metadata": {"name": name}, "spec": spec}
+    spec = {"validationFailureAction": "Enforce", "rules": [{"name": "only", "match": match, **rule}]}
+    return [{"apiVersion": "kyverno.io/v1", "kind": "ClusterPolicy", "metadata": {"name": name}, "spec": spec}]
 
 
-def deny(key: str) -> dict[str, Any]:
-    """A condition that is never true."""
-    return {"deny": {"conditions": {"any": [{"key": key, "operator": "Equals", "value": "never"}]}}}
+def denies(name: str, key: str, value: Any, **rule: Any) -> list[dict[str, Any]]:
+    """A ClusterPolicy with one condition."""
+    conditions = {"all": [{"key": key, "operator": "Equals", "value": value}]}
+    return kyverno(name, **rule, validate={"message": "it is so", "deny": {"conditions": conditions}})
 
 
-def rego(name: str, body: str) -> list[Document]:
-    """A template with a rule, and its constraint about ConfigMaps."""
-    kind = name.replace("-", "").capitalize()
-    code = f'package {kind.lower()}\nviolation[{{"msg": msg}}] {{ msg := "no"\n{body}\n}}\n'
-    target = {"target": "admission.k8s.gatekeeper.sh", "rego": code}
-    spec = {"crd": {"spec": {"names": {"kind": kind}}}, "targets": [target]}
-    match = {"match": {"kinds": [{"apiGroups": [""], "kinds": ["ConfigMap"]}]}}
-    template = {"apiVersion": "templates.gatekeeper.sh/v1", "kind": "ConstraintTemplate"}
-    constraint = {"apiVersion": "constraints.gatekeeper.sh/v1beta1", "kind": kind}
-    return [
-        {**template, "metadata": {"name": kind.lower()}, "spec": spec},
-        {**constraint, "metadata": {"name": "all"}, "spec": match},
-    ]
+def gatekeeper(name: str, body: str, rest: str = "") -> list[dict[str, Any]]:
+    """A template whose `violation` has this body, and a constraint."""
+    kind = name.capitalize()
+    rego = f'package {name}\n{rest}\nviolation[{{"msg": msg}}] {{ msg := "it is so"; {body} }}\n'
+    template = {
+        "apiVersion": "templates.gatekeeper.sh/v1",
+        "kind": "ConstraintTemplate",
+        "metadata": {"name": name},
+        "spec": {
+            "crd": {"spec": {"names": {"kind": kind}}},
+            "targets": [{"target": "admission.k8s.gatekeeper.sh", "rego": rego}],
+        },
+    }
+    constraint = {"apiVersion": "constraints.gatekeeper.sh/v1beta1", "kind": kind, "metadata": {"name": name}}
+    return [template, constraint]
 
 
-def native(name: str, expression: str) -> list[Document]:
-    """An admission policy of Kubernetes with its binding."""
-    rule = {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"], "operations": ["*"]}
+def cel(name: str, expression: str, *, kyvernos: bool = False) -> list[dict[str, Any]]:
+    """A ValidatingAdmissionPolicy, or Kyverno's ValidatingPolicy."""
+    group, kind = (
+        ("policies.kyverno.io", "ValidatingPolicy")
+        if kyvernos
+        else ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy")
+    )
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}
     spec = {"matchConstraints": {"resourceRules": [rule]}, "validations": [{"expression": expression}]}
-    head = {"apiVersion": "admissionregistration.k8s.io/v1", "metadata": {"name": name}}
-    binding = {"policyName": name, "validationActions": ["Deny"]}
-    return [
-        {**head, "kind": "ValidatingAdmissionPolicy", "spec": spec},
-        {**head, "kind": "ValidatingAdmissionPolicyBinding", "spec": binding},
-    ]
+    return [{"apiVersion": f"{group}/v1", "kind": kind, "metadata": {"name": name}, "spec": spec}]
 
 
-HUNDRED = "[" + ",".join(map(str, range(100))) + "]"
-DEEP = f"{HUNDRED}.all(a, {HUNDRED}.all(b, {HUNDRED}.all(c, {HUNDRED}.all(d, a + b + c + d >= 0))))"
-RANGE = "numbers.range(1, 3000)"
-EVERYTHING = {"match": {"any": [{"resources": {"kinds": ["*"]}}]}}
+_MANY = "[" + ",".join(["1"] * 80) + "]"
+
+
+def _loops(depth: int) -> dict[str, Any]:
+    if depth == 0:
+        return {
+            "list": f"`{_MANY}`",
+            "deny": {"conditions": {"all": [{"key": "{{ element }}", "operator": "Equals", "value": 2}]}},
+        }
+    return {"list": f"`{_MANY}`", "foreach": [_loops(depth - 1)]}
+
+
+def _all(depth: int) -> str:
+    return f"{_MANY}.all(a{depth}, {_all(depth - 1)})" if depth else "1 == 1"
+
+
+_NUMBERS = "a := numbers.range(1, 3000)[_]; b := numbers.range(1, 3000)[_]; c := numbers.range(1, 3000)[_]"
+_LARGE = 'count([y | a := numbers.range(1, 9000)[_]; y := sprintf("%d %s", [a, large])]) == 0'
+_LARGER = 'large := concat("", [x | numbers.range(1, 30000)[_]; x := "0123456789"])'
+_DOUBLES = [
+    {"name": "v0", "variable": {"value": "x" * 1000}},
+    *({"name": f"v{n}", "variable": {"jmesPath": f"join('', [v{n - 1}, v{n - 1}])"}} for n in range(1, 40)),
+]
+_LONG = "a" * 5000 + "b"
+_PROVIDER = {
+    "apiVersion": "externaldata.gatekeeper.sh/v1beta1",
+    "kind": "Provider",
+    "metadata": {"name": "canary"},
+    "spec": {"url": "@CANARY@", "timeout": 1},
+}
+_SERVICE = {"name": "x", "apiCall": {"method": "GET", "service": {"url": "@CANARY@/x"}}}
+_ADDRESS = {"name": "x", "apiCall": {"urlPath": "@CANARY@/x"}}
 
 ATTACKS: list[PolicyAttack] = [
-    PolicyAttack("rego-endless", "a rule of Rego that looks at every triple", PRISON, rego("rego-endless", f"a := {RANGE}[i]\nb := {RANGE}[j]\nc := {RANGE}[k]\na + b + c == -1"), STOPPED, short=True, slow=True),
-    PolicyAttack("cel-endless", "an expression of CEL that counts to a hundred million", "an expression has a budget of steps", native("cel-endless", DEEP), "budget exceeded"),
-    PolicyAttack("regex", "a regular expression that backtracks without end", "regular expressions are RE2's, which do not", [kyverno("regex", deny("{{ regex_match('^(a+)+$', request.object.data.text) }}"))], gives="pass", short=True),
-    PolicyAttack("rego-regex", "the same in Rego", "regular expressions are RE2's, which do not", rego("rego-regex", 'regex.match("^(a+)+$", input.review.object.data.text)'), gives="pass"),
-    PolicyAttack("memory", "a rule that makes a list of 300 million numbers", PRISON, rego("memory", "count(numbers.range(1, 300000000)) < 0"), "memory", short=True),
-    PolicyAttack("rego-http", "a rule of Rego that asks a server", "functions that reach out of the policy are not there", rego("rego-http", 'r := http.send({"method": "GET", "url": "@CANARY@"})\nr.status_code == 0'), "http.send asks the network", refused=True, short=True),
-    PolicyAttack("rego-machine", "a rule of Rego that reads taut's environment", "functions that reach out of the policy are not there", rego("rego-machine", "opa.runtime().env.TAUT_CANARY == input.review.object.data.n"), "shows the environment", refused=True),
-    PolicyAttack("rego-host", "a rule of Rego that asks for an address of a name", "functions that reach out of the policy are not there", rego("rego-host", 'count(net.lookup_ip_addr("example.com")) == 0'), "net.lookup_ip_addr asks the network", refused=True),
-    PolicyAttack("service-call", "a call to a service of the attacker", "only the target is asked, and only what reads", [kyverno("service-call", deny("{{ there }}"), context=[{"name": "there", "apiCall": {"method": "GET", "service": {"url": "@CANARY@/x"}}}])], "only the target's API is asked", short=True),
-    PolicyAttack("api-write", "a call to the target that would delete", "only the target is asked, and only what reads", [kyverno("api-write", deny("{{ there }}"), context=[{"name": "there", "apiCall": {"method": "DELETE", "urlPath": "/api/v1/namespaces/shop"}}])], "there is no cluster to ask"),
-    PolicyAttack("recursion", "variables that name each other", "what is substituted has a depth", [kyverno("recursion", deny("{{ a }}"), context=[{"name": "a", "variable": {"jmesPath": "b"}}, {"name": "b", "variable": {"jmesPath": "a"}}])], gives="pass"),
-    PolicyAttack("waiver", "a waiver that names itself a policy", "a waiver is read as one, and needs who, why and until when", [{"apiVersion": "taut.dev/v1", "kind": "PolicyWaiver", "metadata": {"name": "all"}, "spec": {"policy": "*"}}], "missing required field", refused=True),
+    PolicyAttack("foreach", "a loop in a loop in a loop, without end", TIME, kyverno("foreach", validate={"message": "m", "foreach": [_loops(5)]}), "took longer than 10 s and was stopped"),
+    PolicyAttack("numbers", "the same in Rego", TIME, gatekeeper("numbers", f"{_NUMBERS}; a + b + c == -1"), "took longer than 10 s and was stopped", short=False),
+    PolicyAttack("comprehensions", "the same in CEL", BOUNDED, cel("comprehensions", _all(6)), "Iteration budget exceeded", "fail"),
+    PolicyAttack("doubles", "variables that double a text", TIME, denies("doubles", "{{ length(v39) }}", 1, context=_DOUBLES), "the policy cannot be judged on this object (MemoryError)"),
+    PolicyAttack("eats", "Rego that eats memory", TIME, gatekeeper("eats", _LARGE, _LARGER), "needs more than 512 MB of memory and was stopped"),
+    PolicyAttack("backtracks", "an expression that backtracks without end", EXPRESSIONS, denies("backtracks", f"{{{{ regex_match('^(a+)+$', '{_LONG}') }}}}", True), "", "pass"),
+    PolicyAttack("tracking", "the same in Rego", EXPRESSIONS, gatekeeper("tracking", f'regex.match("^(a+)+$", "{_LONG}")'), "", "pass"),
+    PolicyAttack("celtracks", "the same in CEL", EXPRESSIONS, cel("celtracks", f"!'{_LONG}'.matches('^(a+)+$')"), "", "pass"),
+    PolicyAttack("repeats", "an expression that repeats a million times", EXPRESSIONS, gatekeeper("repeats", f'regex.match("((a{{100}}){{100}}){{100}}", "{_LONG}")'), "regex exceeded size limit"),
+    PolicyAttack("service", "an apiCall of a service", NETWORK, denies("service", "{{ x }}", 1, context=[_SERVICE]), "apiCall of a service: only the target's API is asked"),
+    PolicyAttack("elsewhere", "an apiCall of a foreign host", NETWORK, denies("elsewhere", "{{ x }}", 1, context=[_ADDRESS]), "there is no cluster to ask"),
+    PolicyAttack("sends", "http.send in Rego", NETWORK, gatekeeper("sends", 'http.send({"method": "get", "url": "@CANARY@"}).status_code == 200'), "http.send asks the network, which no policy may", "", 2),
+    PolicyAttack("provider", "a provider of Gatekeeper", NETWORK, [*gatekeeper("asks", 'external_data({"provider": "canary", "keys": ["a"]}).errors'), _PROVIDER], "external_data asks a provider in the cluster, which only Gatekeeper can", "", 2),
+    PolicyAttack("gets", "http.Get in CEL", NETWORK, cel("gets", "http.Get('@CANARY@').ok == true", kyvernos=True), "HTTP is not asked here: policies have no network"),
+    PolicyAttack("environment", "the environment by opa.runtime", "it is refused", gatekeeper("environment", "opa.runtime().env.TAUT_CANARY == msg"), "opa.runtime shows the environment, which no policy may see", "", 2),
+    PolicyAttack("deep", "Rego nested twenty thousand deep", DEEP, gatekeeper("deep", "x := " + "[" * 20_000 + "]" * 20_000), "it cannot be built: the policy worker crashed", "", 2),
+    PolicyAttack("itself", "a function that calls itself", DEEP, gatekeeper("itself", "f(1) == 2", "f(x) = y { y := f(x + 1) }"), "the policy worker crashed"),
+    PolicyAttack("parentheses", "CEL nested twenty thousand deep", DEEP, cel("parentheses", "(" * 20_000 + "true" + ")" * 20_000), "Expression recursion limit exceeded", "", 2),
 ]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 TESTS = Path(__file__).parent.parent
@@ -12,7 +13,11 @@ HEAD = """# Attacks and answers
 A repository is hostile input. Each attack below is a small repository in taut's tests (`tests/hostile`): all of them run as applications of one root, beside
 healthy ones, against a real cluster. Each tells what is wrong, the healthy ones stay in sync, nothing of the machine is read or written, and a server that
 counts connections counts none. `make faults` runs them all, `make test` some. What taut says is what it said there: the place and an advice come with it.
-Policies that attack are judged by `taut check` beside an honest one, which is judged all the same.
+"""
+POLICIES = """## Policies
+
+A policy is as hostile. Each of these is given to `taut check` beside a good one, with twenty objects: the policy is named, the good one judges every object, no process is left, nothing
+of the environment is told, and the server counts no connection.
 """
 
 
@@ -22,12 +27,15 @@ def text() -> str:
     from hostile.corpus import GROUPS
 
     parts = [HEAD]
-    for title, attacks in {**GROUPS, "Policies": policies.ATTACKS}.items():
-        rows = dict.fromkeys(f"| {a.what} | {a.stops} | {_answer(a.says)} |" for a in attacks)
-        parts.append(
-            "\n".join([f"## {title}", "", "| attack | what stops it | taut says |", "| --- | --- | --- |", *rows, ""])
-        )
+    for title, attacks in GROUPS.items():
+        parts += [f"## {title}\n", _table((a.what, a.stops, a.says) for a in attacks)]
+    parts += [POLICIES, _table((a.what, a.stops, a.says) for a in policies.ATTACKS)]
     return "\n".join(parts)
+
+
+def _table(attacks: Iterable[tuple[str, str, str]]) -> str:
+    rows = dict.fromkeys(f"| {what} | {stops} | {_answer(says)} |" for what, stops, says in attacks)
+    return "\n".join(["| attack | what stops it | taut says |", "| --- | --- | --- |", *rows, ""])
 
 
 def _answer(says: str) -> str:

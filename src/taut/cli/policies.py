@@ -3,36 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
 from taut.cli.ending import Exit
-from taut.cli.progress import progress
 from taut.documents.yaml import load_documents
 from taut.model.application import Application
 from taut.model.errors import BadInput, Where
 from taut.model.manifests import Body, Manifest
 from taut.model.verdict import Verdict
 from taut.policy.documents import Objects
-from taut.policy.engines import build, is_policy
+from taut.policy.engines import is_policy
 from taut.policy.plurals import placed
 from taut.policy.review import Given, Review, Trouble
-from taut.policy.waivers import content_of, is_waiver, read_waivers, waived
+from taut.policy.waivers import content_of, read_waivers, waived
 
 if TYPE_CHECKING:
     from taut.policy.builtin import Schemas
-    from taut.policy.service import PolicyService, PolicySet
+    from taut.policy.testing import Runner
 
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 _MOST_FILES = 20_000
-_CHUNK, _LANES = 32, 2
-"""So many objects go to a worker at once, and so many workers judge."""
+_MOST_WORKERS = 4
+_PATIENT_SECONDS = 2.0
 _NO_OBJECTS = ("cli.kyverno.io/", "test.gatekeeper.sh/", "kustomize.config.k8s.io/", "chainsaw.kyverno.io/")
 
 
@@ -92,22 +93,27 @@ def check_policies(
 ) -> Outcome:
     """Judge the objects below `resources` by the policies below `policies`, and with `builtin` by taut's own checks but those in `without`.
 
-    `schemas` is what the target serves (None: the Kubernetes version that taut knows). Raises BadInput for files that cannot be read, PolicyError where
-    the policies cannot be used at all.
+    `schemas` is what the target serves (None: the Kubernetes version that taut knows). Raises BadInput for files that cannot be read, and PolicyError when no worker can be had that judges.
     """
     given = list(_given([*policies, *exceptions]))
     objects = [g for g in _given(resources) if _is_object(g.body)]
-    judged = judge_groups(given, [objects])
-    found = list(judged.found)
+    bodies = [g.body for g in objects]
+    known = [g.body for g in given if not is_policy(str(g.body.get("apiVersion")), str(g.body.get("kind")))]
+    judged = _judged(given, [_scene(objects, known, _resources([*bodies, *known]))])
+    waivers = Waivers(given)
+    found = [
+        Found(verdict, each.origin)
+        for each, verdicts in zip(objects, judged.verdicts[0], strict=True)
+        for verdict in waivers.on(each.body, verdicts)
+    ]
     if builtin:
         from taut.policy.builtin import check
 
-        bodies = [g.body for g in objects]
         found += [
             Found(verdict, objects[number].origin)
             for number, verdict in check(bodies, without=without, schemas=schemas)
         ]
-    return Outcome(tuple(found), judged.troubles, len(objects), judged.policies)
+    return Outcome(tuple(found), (*waivers.troubles, *judged.troubles), len(objects), judged.policies)
 
 
 def check_rendered(
@@ -120,106 +126,105 @@ def check_rendered(
 ) -> Outcome:
     """Judge what a working copy's applications render to: by taut's own checks but those in `without`, and by the policies below `policies`.
 
-    What shows only in several objects together is looked for among all applications of one cluster. `schemas` is what the target serves (None: the
-    Kubernetes version that taut knows). Raises as `check_policies`.
+    What shows only in several objects together is looked for among all applications of one cluster. Raises as `check_policies` does.
     """
     from taut.policy.builtin import check
 
+    given = list(_given([*policies, *exceptions]))
+    waivers, found = Waivers(given), list[Found]()
     clusters: dict[str, list[Given]] = {}
     for app, manifest in objects:
         origin = manifest.origin
         place = f"{origin.file}:{origin.line or 1}" if origin.file else str(app.key.name)
         body = placed(manifest.body, app.spec.target.namespace or "")
         clusters.setdefault(app.spec.target.cluster, []).append(Given(body, place))
-    groups = list(clusters.values())
-    judged = judge_groups(list(_given([*policies, *exceptions])), groups)
-    found = list(judged.found)
-    for each in groups:
-        bodies = [g.body for g in each]
-        found += [Found(v, each[number].origin) for number, v in check(bodies, without=without, schemas=schemas)]
-    return Outcome(tuple(found), judged.troubles, len(objects), judged.policies)
-
-
-def judge_groups(given: Sequence[Given], groups: Sequence[Sequence[Given]]) -> Outcome:
-    """Judge groups of objects by the policies among documents, in a worker: a policy is as hostile as a repository. Without documents no worker is started.
-
-    The objects of a group, and the documents that are no policies, are what policies look up. Raises PolicyError.
-    """
-    if not given:
-        return Outcome((), (), 0, 0)
-    return asyncio.run(_judge_groups(given, groups))
-
-
-async def _judge_groups(given: Sequence[Given], groups: Sequence[Sequence[Given]]) -> Outcome:
-    from taut.policy.service import PolicyService, PolicySet
-
-    waivers = Waivers(given)
-    policies = PolicySet.of(g for g in given if not is_waiver(g))
     known = [g.body for g in given if not is_policy(*_type(g))]
-    found: list[Found] = []
-    service = PolicyService(workers=_LANES, gives_up=True)
+    scenes = [
+        _scene(each, known, _resources([*(g.body for g in each), *(g.body for g in given)]), spaces=False)
+        for each in clusters.values()
+    ]
+    judged = _judged(given, scenes)
+    for each, all_verdicts in zip(clusters.values(), judged.verdicts, strict=True):
+        for g, verdicts in zip(each, all_verdicts, strict=True):
+            found += [Found(v, g.origin) for v in waivers.on(g.body, verdicts)]
+        found += [
+            Found(v, each[number].origin)
+            for number, v in check([g.body for g in each], without=without, schemas=schemas)
+        ]
+    return Outcome(tuple(found), (*waivers.troubles, *judged.troubles), len(objects), judged.policies)
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """Objects that are judged together, and what policies may look up."""
+
+    reviews: tuple[Review, ...]
+    lookup: Objects
+
+
+def _scene(
+    objects: Sequence[Given], known: Sequence[Body], resources: dict[tuple[str, str], str], *, spaces: bool = True
+) -> _Scene:
+    """The scene of some objects with what is known besides them; with `spaces` a Namespace may be among those as well."""
+    bodies = [g.body for g in objects]
+    namespaces = {
+        _name(b): b
+        for b in (*bodies, *(known if spaces else ()))
+        if b.get("kind") == "Namespace" and b.get("apiVersion") == "v1"
+    }
+    return _Scene(tuple(_review(b, namespaces, resources) for b in bodies), Objects([*bodies, *known]))
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """Of each scene the verdicts on each object; what of the policies cannot be used, and how many there are."""
+
+    verdicts: Sequence[Sequence[Sequence[Verdict]]]
+    troubles: tuple[Trouble, ...] = ()
+    policies: int = 0
+
+
+def _judged(given: Sequence[Given], scenes: Sequence[_Scene]) -> _Judged:
+    """What the policies among `given` say, in workers; without a policy there is none. Raises PolicyError when no worker can be had."""
+    if not any(is_policy(*_type(g)) for g in given):
+        return _Judged([[()] * len(scene.reviews) for scene in scenes])
+    return asyncio.run(_in_workers(given, scenes))
+
+
+async def _in_workers(given: Sequence[Given], scenes: Sequence[_Scene]) -> _Judged:
+    from taut.policy import checking
+    from taut.policy.service import PolicyService
+
+    workers = min(os.process_cpu_count() or 1, _MOST_WORKERS)
+    service = PolicyService(workers=workers)
+    progress = _Progress()
     try:
-        described = await service.describe(policies)
-        if described.policies:
-            async with progress(sum(map(len, groups))) as done:
-                for each in groups:
-                    found += await _judge_group(service, policies, each, known, waivers, done)
+        rules = await checking.build(service, given, [r for scene in scenes for r in scene.reviews])
+        check = checking.Check(service, rules, workers=workers, told=progress.tell)
+        verdicts = [await check.judge(scene.reviews, scene.lookup) for scene in scenes]
     finally:
+        progress.end()
         await service.close()
-    troubles = (*waivers.troubles, *described.troubles)
-    return Outcome(tuple(found), troubles, sum(map(len, groups)), len(described.policies))
+    return _Judged(verdicts, rules.troubles, len(rules.about.policies))
 
 
-async def _judge_group(
-    service: PolicyService,
-    policies: PolicySet,
-    objects: Sequence[Given],
-    known: Sequence[Body],
-    waivers: Waivers,
-    done: Callable[[int], None],
-) -> list[Found]:
-    bodies = [*(g.body for g in objects), *known]
-    # Those who ask with the same lookup share a worker: each lane has its own.
-    lanes, names = [FileLookups(Objects(bodies)) for _ in range(_LANES)], _resources(bodies)
-    namespaces = {_name(b): b for b in bodies if b.get("kind") == "Namespace" and b.get("apiVersion") == "v1"}
+class _Progress:
+    """A line on a terminal that says how far a check is, when it takes long."""
 
-    async def part(first: int, lookups: FileLookups) -> list[Found]:
-        chunk = objects[first : first + _CHUNK]
-        reviews = [_review(g.body, namespaces, names) for g in chunk]
-        said = await service.judge(policies, reviews, lookups, brief=False)
-        done(len(chunk))
-        pairs = zip(chunk, said, strict=True)
-        return [Found(v, g.origin) for g, each in pairs for v in waivers.on(g.body, each.verdicts)]
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._shown = False
 
-    found: list[Found] = []
-    for first in range(0, len(objects), _LANES * _CHUNK):
-        starts = range(first, min(first + _LANES * _CHUNK, len(objects)), _CHUNK)
-        for verdicts in await asyncio.gather(*(part(*each) for each in zip(starts, lanes, strict=False))):
-            found += verdicts
-    return found
+    def tell(self, done: int, of: int) -> None:
+        """So many objects have been judged."""
+        if sys.stderr.isatty() and (self._shown or time.monotonic() - self._began > _PATIENT_SECONDS):
+            click.echo(f"\r{done} of {of} objects are judged", nl=False, err=True)
+            self._shown = True
 
-
-@dataclass(frozen=True, eq=False)
-class FileLookups:
-    """What policies in a worker may look up: the objects of files, and nothing else."""
-
-    objects: Objects
-
-    async def get(self, api_version: str, kind: str, namespace: str, name: str) -> Body | None:
-        """One object. Raises NotKnown."""
-        return self.objects.get(api_version, kind, namespace, name)
-
-    async def list(self, api_version: str, kind: str, namespace: str) -> Sequence[Body]:
-        """Those of a kind. Raises NotKnown."""
-        return self.objects.list(api_version, kind, namespace)
-
-    async def raw(self, method: str, path: str, body: Any) -> Any:
-        """Raises NotKnown."""
-        return self.objects.raw(method, path, body)
-
-    async def inventory(self) -> dict[str, Any]:
-        """All of them, as Gatekeeper's templates look them up."""
-        return self.objects.inventory()
+    def end(self) -> None:
+        """Take the line away."""
+        if self._shown:
+            click.echo("\r\x1b[K", nl=False, err=True)
 
 
 class Waivers:
@@ -279,7 +284,8 @@ def _resources(bodies: Iterable[Body]) -> dict[tuple[str, str], str]:
 
 
 def _name(body: Body) -> str:
-    return str((body.get("metadata") or {}).get("name") or "")
+    metadata = body.get("metadata")
+    return str(metadata.get("name") or "") if isinstance(metadata, dict) else ""
 
 
 def _is_object(body: Body) -> bool:
@@ -327,17 +333,23 @@ def _files(path: Path) -> list[Path]:
 
 
 def run_kyverno(folders: Sequence[Path]) -> TestResult:
-    """The test files of Kyverno below folders."""
-    from taut.policy.kyverno.cli_tests import run_tests
+    """The test files of Kyverno below folders, run in a worker. Raises PolicyError when none can be had."""
+    from taut.policy.kyverno.cli_tests import files_below
 
-    return TestResult.of([run_tests(folder, build) for folder in folders])
+    return _tried("kyverno", folders, files_below)
 
 
 def run_gator(folders: Sequence[Path]) -> TestResult:
-    """The suites of Gatekeeper below folders."""
-    from taut.policy.gatekeeper.suites import run_suites
+    """The suites of Gatekeeper below folders, run in a worker. Raises PolicyError when none can be had."""
+    from taut.policy.gatekeeper.suites import suite_files
 
-    return TestResult.of([run_suites(folder) for folder in folders])
+    return _tried("gator", folders, suite_files)
+
+
+def _tried(runner: Runner, folders: Sequence[Path], files: Callable[[Path], list[Path]]) -> TestResult:
+    from taut.policy.trials import run
+
+    return TestResult.of([run(runner, folder, files(folder)) for folder in folders])
 
 
 class Failure(msgspec.Struct, frozen=True):

@@ -19,7 +19,7 @@ class Objects:
         self._known: dict[tuple[str, str, str], Body] = {}
         self._by_kind: dict[tuple[str, str], list[Body]] = {}
         for body in objects:
-            metadata = body.get("metadata") or {}
+            metadata = _metadata(body)
             version, kind = str(body.get("apiVersion") or ""), str(body.get("kind") or "")
             place = (kind, str(metadata.get("namespace") or ""), str(metadata.get("name") or ""))
             self._known.setdefault(place, body)
@@ -42,15 +42,15 @@ class Objects:
             if self._complete:
                 return ()
             raise NotKnown(f"no {kind} is among the files")
-        return [b for b in found if not namespace or (b.get("metadata") or {}).get("namespace") == namespace]
+        return [b for b in found if not namespace or _metadata(b).get("namespace") == namespace]
 
     def inventory(self) -> dict[str, Any]:
         """All objects, as Gatekeeper's templates look them up: `cluster[GV][Kind][name]`, `namespace[ns][GV][Kind][name]`."""
         tree: dict[str, Any] = {"cluster": {}, "namespace": {}}
         for body in self._objects:
-            metadata = body.get("metadata") or {}
+            metadata = _metadata(body)
             space = metadata.get("namespace")
-            place = tree["namespace"].setdefault(space, {}) if space else tree["cluster"]
+            place = tree["namespace"].setdefault(str(space), {}) if space else tree["cluster"]
             kinds = place.setdefault(str(body.get("apiVersion")), {}).setdefault(str(body.get("kind")), {})
             kinds[str(metadata.get("name"))] = body
         return tree
@@ -58,6 +58,11 @@ class Objects:
     def raw(self, method: str, path: str, body: Any = None) -> Any:
         """Never known."""
         raise NotKnown(f"{method} {path}: there is no cluster to ask")
+
+
+def _metadata(body: Body) -> dict[str, Any]:
+    found = body.get("metadata")
+    return found if isinstance(found, dict) else {}
 
 
 def _group(api_version: str) -> str:

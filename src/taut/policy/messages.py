@@ -18,7 +18,8 @@ class Judging(msgspec.Struct, frozen=True, tag="judge"):
     """Judge reviews by the set with this hash.
 
     `completes`: objects are completed first, `validates`: they are judged. `brief`: only what is no pass and no skip is answered. `tells`: each
-    policy is named (by its place in the set) before it is asked; `without`: places of policies that are not asked.
+    policy is named (by its place in the set) before it is asked, and with `renews` each may compute for `cpu_seconds`, else all of them together;
+    `without`: places of policies that are not asked. `steady`: what is looked up is the same for all reviews, and asked for once.
     """
 
     set: str
@@ -29,6 +30,8 @@ class Judging(msgspec.Struct, frozen=True, tag="judge"):
     tells: bool = False
     without: tuple[int, ...] = ()
     cpu_seconds: int = 20
+    renews: bool = False
+    steady: bool = False
 
 
 class Describing(msgspec.Struct, frozen=True, tag="describe"):

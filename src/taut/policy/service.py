@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import logging
+import math
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -35,11 +37,12 @@ from taut.policy.messages import (
 )
 from taut.policy.review import Given, NotKnown, Review
 from taut.prison.limits import Limits
-from taut.prison.pool import Pool
+from taut.prison.pool import Pool, Renewed
 from taut.prison.serving import packed
 from taut.prison.trade import Trade
-from taut.prison.walls import Prison
+from taut.prison.walls import Held, Prison
 
+_log = logging.getLogger(__name__)
 JUDGING = Trade(
     module="taut.policy.worker",
     worker="policy worker",
@@ -53,8 +56,6 @@ LIMITS = Limits(wall_seconds=10, cpu_seconds=10, memory_mb=512, processes=32, ou
 _AT_ONCE = 64
 _KEPT = 20_000
 _MOST_GUILTY = 3
-_MOST_STOPPED = 3
-_MOST_NOTED = 1000
 _MOST_KINDS, _LONGEST_KIND = 2_000, 256
 _IDLE_SECONDS = 30.0
 
@@ -93,6 +94,12 @@ class PolicySet:
         digest = hashlib.sha256(b"\0".join(msgspec.json.encode(g.body, order="sorted") for g in listed))
         return PolicySet(listed, digest.hexdigest())
 
+    @staticmethod
+    def in_order(documents: Iterable[Given]) -> PolicySet:
+        """The set of these documents in this order, which decides where policies have the same name."""
+        listed = tuple(documents)
+        return PolicySet(listed, hashlib.sha256(packed(listed)).hexdigest())
+
 
 @dataclass(frozen=True)
 class Said:
@@ -105,21 +112,12 @@ class Said:
     looked: bool = False
 
 
-class _Stopped:
-    """On how many objects a policy (its set's hash, and its place there) was stopped."""
+type Hears = Callable[[int], None]
+"""Hears the place of each policy before it is asked."""
 
-    def __init__(self) -> None:
-        self._counts: dict[tuple[str, int], int] = {}
 
-    def note(self, set_hash: str, place: int) -> None:
-        """It was stopped once more."""
-        if len(self._counts) >= _MOST_NOTED:
-            self._counts.clear()
-        self._counts[set_hash, place] = self._counts.get((set_hash, place), 0) + 1
-
-    def given_up(self, set_hash: str) -> list[int]:
-        """The policies of a set that are not asked again."""
-        return [place for (name, place), count in self._counts.items() if name == set_hash and count >= _MOST_STOPPED]
+def _deaf(_: int) -> None:
+    pass
 
 
 type _Waiting = tuple[Judging, asyncio.Future[list[Answer]]]
@@ -133,6 +131,17 @@ class _Crowd:
     task: asyncio.Task[None] | None = None
 
 
+@dataclass(frozen=True)
+class _Hearing:
+    """How a job is listened to: who hears of policies that begin, whether each of those has the whole time, and the seconds on top for a worker
+    that has to build the set first.
+    """
+
+    hears: Hears = _deaf
+    renews: bool = False
+    builds: float = 0
+
+
 def _tell(waiting: Iterable[_Waiting], error: Exception) -> None:
     for _, future in waiting:
         if not future.done():
@@ -140,11 +149,7 @@ def _tell(waiting: Iterable[_Waiting], error: Exception) -> None:
 
 
 class PolicyService:
-    """Judges in workers. To be used by one event loop. `most_kept` results are kept in memory.
-
-    `gives_up`: a policy that was stopped on some objects is not asked about others. Only for objects of one author: else somebody's objects would
-    decide whether others are judged.
-    """
+    """Judges in workers. To be used by one event loop. `most_kept` results are kept in memory."""
 
     def __init__(
         self,
@@ -153,16 +158,21 @@ class PolicyService:
         limits: Limits = LIMITS,
         idle_seconds: float = _IDLE_SECONDS,
         most_kept: int = _KEPT,
-        gives_up: bool = False,
+        namespaces: bool = True,
     ) -> None:
         self._limits = limits
         self._most_kept = most_kept
         self._pool = Pool(
-            JUDGING, lambda: Prison(limits=limits), size=workers, idle_seconds=idle_seconds, ends_nursery=True
+            JUDGING,
+            lambda: Prison(limits=limits, namespaces=namespaces),
+            size=workers,
+            idle_seconds=idle_seconds,
+            on_start=self._started,
+            ends_nursery=True,
         )
+        self._held: Held | None = None
         self._kept: OrderedDict[bytes, tuple[Verdict, ...]] = OrderedDict()
         self._not_about: set[tuple[str, str, str]] = set()
-        self._stopped = _Stopped() if gives_up else None
         self._warming: asyncio.Task[None] | None = None
         self._crowds: dict[object, _Crowd] = {}
         self.evaluations = 0
@@ -192,10 +202,19 @@ class PolicyService:
                 task.cancel()
         await self._pool.close()
 
-    async def describe(self, policies: PolicySet, kinds: Sequence[KindName] = ()) -> Description:
-        """What is in a set, and which of these kinds each of its policies is about. Raises PolicyError."""
-        job = Describing(policies.hash, list(kinds), self._limits.cpu_seconds)
-        found = await self._ask(policies, packed(job), None, [])
+    def _started(self, held: Held) -> None:
+        if self._held is None:
+            _log.log(logging.INFO if held.complete else logging.WARNING, "policy workers: %s", held.describe())
+        self._held = held
+
+    async def describe(
+        self, policies: PolicySet, kinds: Sequence[KindName] = (), *, more_seconds: float = 0
+    ) -> Description:
+        """What is in a set, and which of these kinds each of its policies is about. `more_seconds` are for building a large
+        one. Raises PolicyError.
+        """
+        job = Describing(policies.hash, list(kinds), self._limits.cpu_seconds + math.ceil(more_seconds))
+        found = await self._ask(policies, packed(job), None, _Hearing(builds=more_seconds))
         if not isinstance(found, Description):
             raise PolicyError("the policy worker answered something else than it was asked")
         return found
@@ -221,11 +240,40 @@ class PolicyService:
             policies, reviews, lookups, completes=False, validates=True, without=without, brief=brief
         )
 
-    async def judge(
-        self, policies: PolicySet, reviews: Sequence[Review], lookups: Lookups | None, *, brief: bool = True
-    ) -> list[Said]:
-        """Each object completed, and what the policies say of the result; `brief` as for `validate`."""
-        return await self._said(policies, reviews, lookups, completes=True, validates=True, brief=brief)
+    async def judge(self, policies: PolicySet, reviews: Sequence[Review], lookups: Lookups | None) -> list[Said]:
+        """Each object completed, and what the policies say of the result."""
+        return await self._said(policies, reviews, lookups, completes=True, validates=True)
+
+    async def attempt(
+        self,
+        policies: PolicySet,
+        reviews: Sequence[Review],
+        lookups: Lookups | None,
+        *,
+        without: tuple[int, ...] = (),
+        hears: Hears | None = None,
+        more_seconds: float = 0,
+    ) -> list[tuple[Verdict, ...]]:
+        """All verdicts on each object, completed first, in one go and with nothing kept: whoever calls knows what to do when it takes too much.
+
+        What `lookups` answer has to be the same all the while. With `hears` each policy has the whole time for each object, and its place is told
+        before it is asked. `more_seconds` are what a new worker needs to build the set. Raises PolicyError.
+        """
+        self.evaluations += len(reviews)
+        each = hears is not None
+        job = Judging(
+            policies.hash,
+            list(reviews),
+            brief=False,
+            tells=each,
+            without=without,
+            cpu_seconds=self._limits.cpu_seconds + math.ceil(more_seconds),
+            renews=each,
+            steady=True,
+        )
+        hearing = _Hearing(hears or _deaf, renews=each, builds=more_seconds)
+        found = await self._ask(policies, packed(job), lookups, hearing)
+        return [answer.verdicts for answer in _answers_of(found, job)]
 
     async def _said(
         self,
@@ -300,12 +348,11 @@ class PolicyService:
 
     def _keep(self, policies: PolicySet, review: Review, key: bytes, answer: Answer) -> None:
         """What depends on nothing but the review is kept; completed objects are kept by whoever has use for them."""
-        if not answer.concerned and sum(map(len, _kind(review))) > _LONGEST_KIND:
-            return  # no kind is called like that, and it is not worth remembering
         if not answer.concerned:
             if len(self._not_about) >= _MOST_KINDS:
                 self._not_about.clear()
-            self._not_about.add((policies.hash, *_kind(review)))
+            if sum(map(len, _kind(review))) <= _LONGEST_KIND:  # nothing is called by a longer name
+                self._not_about.add((policies.hash, *_kind(review)))
         elif not answer.looked and answer.body is None:
             self._kept[key] = answer.verdicts
             while len(self._kept) > self._most_kept:
@@ -313,29 +360,20 @@ class PolicyService:
 
     async def _answers(self, policies: PolicySet, job: Judging, lookups: Lookups | None) -> list[Answer]:
         self.evaluations += len(job.reviews)
-        given_up = self._given_up(policies, job)
-        asked = msgspec.structs.replace(job, without=(*job.without, *given_up)) if given_up else job
         try:
-            answers = await self._judged(policies, asked, lookups, [])
+            return await self._judged(policies, job, lookups, [])
         except PolicyError as error:
-            answers = []
-            for review in asked.reviews:
-                one = msgspec.structs.replace(asked, reviews=[review])
-                answers.append(await self._without_the_guilty(policies, one, lookups, error))
-        for place in given_up:
-            answers = await self._with_given_up(policies, place, job.reviews, answers)
-        return answers
+            if len(job.reviews) == 1:
+                return [await self._without_the_guilty(policies, job, lookups, error)]
+        alone = (msgspec.structs.replace(job, reviews=[review]) for review in job.reviews)
+        return [(await self._answers(policies, one, lookups))[0] for one in alone]
 
     async def _without_the_guilty(
         self, policies: PolicySet, job: Judging, lookups: Lookups | None, error: TautError
     ) -> Answer:
-        """The answer for one review, where a policy may take too much: each is named before it is asked, the last one named is left out."""
+        """The answer for one review on which a policy takes too much: each is named before it is asked, the last one named is left out."""
         (review,) = job.reviews
-        found: list[Verdict] = []
-        for place in self._given_up(policies, job):
-            job = msgspec.structs.replace(job, without=(*job.without, place))
-            (answer,) = await self._with_given_up(policies, place, [review], [Answer()])
-            found += answer.verdicts
+        verdicts: list[Verdict] = []
         for _ in range(_MOST_GUILTY):
             begun: list[int] = []
             try:
@@ -344,54 +382,26 @@ class PolicyService:
                 error = failed
                 if not begun:
                     break
-                guilty = (await self.describe(policies)).policies[begun[-1]]
-                if self._stopped is not None:
-                    self._stopped.note(policies.hash, begun[-1])
-                found.append(_stopped(guilty.name, guilty.engine, review, error))
+                names = (await self.describe(policies)).policies
+                guilty = names[begun[-1]]
+                verdicts.append(stopped(guilty.name, guilty.engine, review, error))
                 job = msgspec.structs.replace(job, without=(*job.without, begun[-1]))
             else:
-                return msgspec.structs.replace(answer, verdicts=(*found, *answer.verdicts))
-        return Answer((*found, _stopped("policies", "taut", review, error)))
-
-    def _given_up(self, policies: PolicySet, job: Judging) -> list[int]:
-        """The places of policies that a job would ask and that are no longer asked."""
-        if self._stopped is None:
-            return []
-        return [p for p in self._stopped.given_up(policies.hash) if p not in job.without]
-
-    async def _with_given_up(
-        self, policies: PolicySet, place: int, reviews: Sequence[Review], answers: Sequence[Answer]
-    ) -> list[Answer]:
-        """The answers, with an error on each object that a policy is about which is no longer asked."""
-        kinds = sorted({_kind(review) for review in reviews})
-        about = (await self.describe(policies, [(*kind, "") for kind in kinds])).policies[place]
-        concerned = {kinds[n] for n in about.kinds}
-        error = PolicyError(
-            f"it was stopped on {_MOST_STOPPED} objects, and is asked no more",
-            advice=JUDGING.advice,
-        )
-        return [
-            msgspec.structs.replace(a, verdicts=(_stopped(about.name, about.engine, r, error), *a.verdicts))
-            if _kind(r) in concerned
-            else a
-            for r, a in zip(reviews, answers, strict=True)
-        ]
+                return msgspec.structs.replace(answer, verdicts=(*verdicts, *answer.verdicts))
+        return Answer((*verdicts, stopped("policies", "taut", review, error)))
 
     async def _judged(
         self, policies: PolicySet, job: Judging, lookups: Lookups | None, begun: list[int]
     ) -> list[Answer]:
         job = msgspec.structs.replace(job, cpu_seconds=self._limits.cpu_seconds)
-        found = await self._ask(policies, packed(job), lookups, begun)
-        if not isinstance(found, Answers) or len(found.answers) != len(job.reviews):
-            raise PolicyError("the policy worker answered something else than it was asked")
-        return found.answers
+        return _answers_of(await self._ask(policies, packed(job), lookups, _Hearing(begun.append)), job)
 
     async def _ask(
-        self, policies: PolicySet, job: bytes, lookups: Lookups | None, begun: list[int]
+        self, policies: PolicySet, job: bytes, lookups: Lookups | None, hearing: _Hearing
     ) -> Answers | Description:
         result: Answers | Description | None = None
 
-        async def answer(message: bytes) -> bytes | None:
+        async def answer(message: bytes) -> bytes | Renewed | None:
             nonlocal result
             try:
                 question = msgspec.msgpack.decode(message, type=Question)
@@ -399,10 +409,13 @@ class PolicyService:
                 raise PolicyError("the policy worker said what cannot be read") from None
             match question:
                 case NeedSet():
-                    return packed(Documents(list(policies.documents)))
+                    documents = packed(Documents(list(policies.documents)))
+                    return (
+                        Renewed(documents, self._limits.wall_seconds + hearing.builds) if hearing.builds else documents
+                    )
                 case Begins(place):
-                    begun.append(place)
-                    return b""
+                    hearing.hears(place)
+                    return Renewed(b"", self._limits.wall_seconds) if hearing.renews else b""
                 case Looks():
                     return packed(await _seen(lookups, question))
                 case _:
@@ -413,6 +426,12 @@ class PolicyService:
         if result is None:
             raise PolicyError("the policy worker did not answer")
         return result
+
+
+def _answers_of(found: Answers | Description, job: Judging) -> list[Answer]:
+    if not isinstance(found, Answers) or len(found.answers) != len(job.reviews):
+        raise PolicyError("the policy worker answered something else than it was asked")
+    return found.answers
 
 
 async def _seen(lookups: Lookups | None, asked: Looks) -> Seen:
@@ -440,7 +459,8 @@ def _kind(review: Review) -> tuple[str, str]:
     return str(review.body.get("apiVersion") or ""), str(review.body.get("kind") or "")
 
 
-def _stopped(policy: str, engine: str, review: Review, error: TautError) -> Verdict:
+def stopped(policy: str, engine: str, review: Review, error: TautError) -> Verdict:
+    """The verdict on an object of a policy that was stopped on it."""
     return Verdict(
         policy, "", engine, review.subject, Outcome.ERROR, f"{error.what} ({error.advice})".removesuffix(" ()")
     )

@@ -64,8 +64,11 @@ class Bench:
         found = self._set(job.set, ask)
         if isinstance(job, Describing):
             return packed(_described(found, job.kinds))
-        seen: _Seen = {}
-        return packed(Answers([_answer(found, job, review, _Asked(ask, seen)) for review in job.reviews]))
+        known: dict[bytes, Seen] = {}
+        lookups = (_Asked(ask, known if job.steady else {}) for _ in job.reviews)
+        return packed(
+            Answers([_answer(found, job, r, ask, lookup) for r, lookup in zip(job.reviews, lookups, strict=True)])
+        )
 
     def _set(self, name: str, ask: Ask) -> _Set:
         found = self._sets.get(name)
@@ -93,7 +96,7 @@ def _described(found: _Set, kinds: Sequence[KindName]) -> Description:
     return Description(policies, list(found.troubles))
 
 
-def _answer(found: _Set, job: Judging, review: Review, lookup: _Asked) -> Answer:
+def _answer(found: _Set, job: Judging, review: Review, ask: Ask, lookup: _Asked) -> Answer:
     judge, given = found.judge, review.object
     if not judge.concerned(str(review.body.get("apiVersion") or ""), str(review.body.get("kind") or "")):
         return Answer(concerned=False)
@@ -101,7 +104,9 @@ def _answer(found: _Set, job: Judging, review: Review, lookup: _Asked) -> Answer
     def begins(policy: Policy) -> bool:
         place = found.place[id(policy)]
         if job.tells:
-            lookup.ask(packed(Begins(place)))
+            ask(packed(Begins(place)))
+        if job.renews:
+            walls.limit_cpu(job.cpu_seconds)
         return place not in job.without
 
     verdicts: list[Verdict] = []
@@ -120,17 +125,14 @@ def _answer(found: _Set, job: Judging, review: Review, lookup: _Asked) -> Answer
     return Answer(tuple(verdicts), changed, lookup.looked)
 
 
-type _Seen = dict[bytes, tuple[Seen, frozenset[str]]]
-"""Question → answer, and the values of Secrets in it."""
-
-
 class _Asked:
-    """A lookup that the parent answers, each question once a job: all that Gatekeeper's templates may look up is much to carry."""
+    """A lookup for one review that the parent answers. What is among `seen` it is not asked again."""
 
-    def __init__(self, ask: Ask, seen: _Seen) -> None:
-        self.ask = ask
+    def __init__(self, ask: Ask, seen: dict[bytes, Seen]) -> None:
+        self._ask = ask
         self._seen = seen
         self.looked = False
+        self._hidden: set[bytes] = set()
         self.secrets: set[str] = set()
         """Values of Secrets that were looked up: a policy may put them into what it says of another object."""
 
@@ -153,11 +155,12 @@ class _Asked:
     def _look(self, what: str, arguments: list[Any]) -> Any:
         self.looked = True
         question = packed(Looks(what, arguments))
-        if question not in self._seen:
-            found = msgspec.msgpack.decode(self.ask(question), type=Seen)
-            self._seen[question] = found, frozenset(secret_values(found.value))
-        seen, secrets = self._seen[question]
-        self.secrets |= secrets
+        seen = self._seen.get(question)
+        if seen is None:
+            seen = self._seen[question] = msgspec.msgpack.decode(self._ask(question), type=Seen)
+        if question not in self._hidden:
+            self._hidden.add(question)
+            self.secrets.update(secret_values(seen.value))
         if seen.unknown:
             raise NotKnown(seen.unknown)
         return seen.value

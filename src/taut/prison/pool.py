@@ -10,6 +10,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -38,8 +39,28 @@ _OUT_OF_MEMORY = ("out of memory", "cannot allocate memory", "MemoryError", "mem
 """What Go, the system, Python and Rust say when they are refused memory."""
 
 
-type Answer = Callable[[bytes], Awaitable[bytes | None]]
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """An answer after which the worker has this many seconds, whatever it has used."""
+
+    data: bytes
+    seconds: float
+
+
+type Answer = Callable[[bytes], Awaitable[bytes | Renewed | None]]
 """What the parent says to a message that a worker sent while it works; None: the message is the result."""
+
+
+@dataclass
+class _Clock:
+    """The time that a worker has for a job, from when it was last set."""
+
+    timeout: asyncio.Timeout
+    seconds: float
+
+    def set(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.timeout.reschedule(asyncio.get_running_loop().time() + seconds)
 
 
 class WorkerGoneError(Exception):
@@ -108,13 +129,15 @@ class Worker:
         self.jobs += 1
         self._errors.clear()
         watch = asyncio.create_task(self._watch(limits))
+        timeout = asyncio.timeout(limits.wall_seconds)
+        clock = _Clock(timeout, limits.wall_seconds)
         try:
-            async with asyncio.timeout(limits.wall_seconds):
-                return await self._conversation(job, limits, answer)
+            async with timeout:
+                return await self._conversation(job, limits, answer, clock)
         except TimeoutError:
             await self.kill("time")
             raise self._trade.error(
-                f"{self._trade.doing} took longer than {limits.wall_seconds:g} s and was stopped",
+                f"{self._trade.doing} took longer than {clock.seconds:g} s and was stopped",
                 advice=self._trade.advice,
             ) from None
         except WorkerGoneError:
@@ -148,9 +171,12 @@ class Worker:
                 await self._process.wait()
         await self.kill("retired")
 
-    async def _conversation(self, job: bytes, limits: Limits, answer: Answer | None) -> bytes:
+    async def _conversation(self, job: bytes, limits: Limits, answer: Answer | None, clock: _Clock) -> bytes:
         said = await self._exchange(job, limits)
         while answer is not None and (reply := await answer(said)) is not None:
+            if isinstance(reply, Renewed):
+                clock.set(reply.seconds)
+                reply = reply.data
             said = await self._exchange(reply, limits)
         return said
 

@@ -22,12 +22,13 @@ TOOLS = "/taut.tools"
 
 
 class Prison(msgspec.Struct, frozen=True, kw_only=True):
-    """How a prison is built. `tools` are programs that can be run inside, by name; `work` is the folder used without namespaces, and
+    """How a prison is built. `tools` are programs that can be run inside, by name; `folders` are shown read-only where they are; `work` is the folder used without namespaces, and
     `in_memory` whether it is in memory.
     """
 
     limits: Limits = Limits()
     tools: dict[str, str] = {}
+    folders: tuple[str, ...] = ()
     namespaces: bool = True
     landlock: bool = True
     work: str = ""
@@ -103,7 +104,7 @@ def enter(prison: Prison) -> Held:
     if prison.namespaces:
         inside = {name: f"{TOOLS}/{name}" for name in prison.tools}
         files = {inside[name]: path for name, path in prison.tools.items()}
-        shown = namespaces.Shown(tuple(readable()), files, WORK, prison.limits.input_bytes * 2)
+        shown = namespaces.Shown((*readable(), *prison.folders), files, WORK, prison.limits.input_bytes * 2)
         reason = namespaces.refusal(shown)
         if reason:
             refused.append(f"namespaces: {reason}")
@@ -120,7 +121,7 @@ def enter(prison: Prison) -> Held:
 def _confine(prison: Prison, spaces: tuple[str, ...], work: str, tools: dict[str, str], refused: list[str]) -> Held:
     abi = 0
     if prison.landlock:
-        abi = landlock.restrict([*readable(), *tools.values(), "/dev/urandom"], [work, "/dev/null"])
+        abi = landlock.restrict([*readable(), *prison.folders, *tools.values(), "/dev/urandom"], [work, "/dev/null"])
         if not abi:
             refused.append("Landlock: this kernel has none")
     kernel.no_new_privileges()

@@ -1,8 +1,11 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from taut.cli import policies
 from taut.cli.ending import run_command
 from taut.cli.main import cli
 from taut.dialects.working_copy import check_folder
@@ -124,3 +127,33 @@ def test_what_does_not_render_is_a_fault(tmp_path: Path, capsys: pytest.CaptureF
     assert "kustomization.yaml:1" in said
     assert "gone.yaml does not exist" in said
     assert run_command(cli, ["check", "--no-render", str(tmp_path)]) == 0
+
+
+@pytest.mark.parametrize("args", [["--builtin", "--resources"], ["--no-render"]])
+def test_without_policies_there_is_no_worker(tmp_path: Path, args: list[str]):
+    """Neither is what starts one loaded."""
+    put(tmp_path, apps__x_yaml="kind: ConfigMap\napiVersion: v1\nmetadata: {name: x}\n")
+    program = (
+        "import sys; from taut.cli.ending import run_command; from taut.cli.main import cli\n"
+        f"assert run_command(cli, {['check', *args, str(tmp_path)]!r}) == 0\n"
+        "assert not {'taut.policy.service', 'taut.policy.checking', 'taut.policy.judge'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_long_check_says_how_far_it_is_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(policies, "_PATIENT_SECONDS", -1)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    progress = policies._Progress()
+    progress.tell(64, 500)
+    progress.tell(128, 500)
+    progress.end()
+    assert capsys.readouterr().err == "\r64 of 500 objects are judged\r128 of 500 objects are judged\r\x1b[K"
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False)
+    progress = policies._Progress()
+    progress.tell(64, 500)
+    progress.end()
+    assert capsys.readouterr().err == ""

@@ -22,15 +22,20 @@ _GROUP = "test.gatekeeper.sh/"
 
 def run_suites(folder: Path) -> TestReport:
     """All suites at or below a folder, each case counted once."""
-    files = [folder] if folder.is_file() else sorted(p for p in folder.rglob("*") if p.suffix in {".yaml", ".yml"})
     root = root_of(folder)
     report = TestReport(0, 0)
-    for file in files:
-        report = report.plus(_run_file(file, root))
+    for file in suite_files(folder):
+        report = report.plus(run_file(file, root))
     return report
 
 
-def _run_file(file: Path, root: Path) -> TestReport:
+def suite_files(folder: Path) -> list[Path]:
+    """The files at or below a folder that may hold suites."""
+    return [folder] if folder.is_file() else sorted(p for p in folder.rglob("*") if p.suffix in {".yaml", ".yml"})
+
+
+def run_file(file: Path, root: Path) -> TestReport:
+    """The suites of one file; none is no fault. Files that they name have to lie below `root`."""
     try:
         return _run_suites(file, root)
     except Exception as error:  # noqa: BLE001 (a suite is hostile: it fails alone)

@@ -37,11 +37,15 @@ class Response:
 
 def run_tests(folder: Path, build: Build) -> TestReport:
     """All test files at or below a folder. A row counts once for each object that it names."""
-    found = [folder] if folder.is_file() else sorted(p for p in folder.rglob("*") if p.name in FILES)
     report = TestReport(0, 0)
-    for file in found:
+    for file in files_below(folder):
         report = report.plus(run_file(file, build, root_of(folder)))
     return report
+
+
+def files_below(folder: Path) -> list[Path]:
+    """The test files at or below a folder."""
+    return [folder] if folder.is_file() else sorted(p for p in folder.rglob("*") if p.name in FILES)
 
 
 def run_file(file: Path, build: Build, root: Path) -> TestReport:
