@@ -20,6 +20,7 @@ from taut.policy.review import Operation, Review
 from taut.policy.subresources import SUBRESOURCES, parent_of
 from taut.policy.waivers import content_of, waived
 
+_LARGE = 128 * 1024
 _DELETES = (*WRITES, Operation.DELETE)
 
 
@@ -74,7 +75,7 @@ class PolicedAdmission:
         namespace = review.subject.namespace
         if namespace and review.namespace_object is None:
             review = replace(review, namespace_object=await self._policing.namespace(place, namespace))
-        lookups = ClusterLookups(place, policies.synced)
+        lookups = (_LargeLookups if _is_large(review) else _Lookups)(place, policies.synced)
         (said,) = await self._policing.service.validate(policies.set, [review], lookups, without=without)
         return _decided(waived(said.verdicts, policies.waivers, content_of(review.body), self._policing.now))
 
@@ -92,6 +93,18 @@ class PolicedAdmission:
         owner = self._fleet.owner(ObjectRef(cluster, group, kind, subject.namespace, subject.name))
         state = self._fleet.states.get(owner) if owner is not None else None
         return state.app.spec.project if state is not None else ""
+
+
+class _Lookups(ClusterLookups):
+    """Questions that are asked with different lookups are different jobs: those of plans are no others' turn."""
+
+
+class _LargeLookups(ClusterLookups):
+    """Of large objects: whoever asks about one keeps only others like them waiting."""
+
+
+def _is_large(review: Review) -> bool:
+    return len(msgspec.msgpack.encode((review.object, review.old_object))) > _LARGE
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,8 @@ class Run:
     propagation: str = "background"
     waiting: str = ""
     superseded: bool = False
+    judge_again: bool = False
+    """Whether other policies hold than when it was planned."""
     since: float = 0.0
     """When this process began with it (steady seconds)."""
     lost: list[tuple[ObjectRef, str, str]] = field(default_factory=list[tuple[ObjectRef, str, str]])

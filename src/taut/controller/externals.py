@@ -121,11 +121,19 @@ class Externals:
         warnings = looked.warnings if looked is not None else ()
         sealed = looked.values if looked is not None else {}
         await self._know_owners()
-        if not any(is_external(m.body) for m in manifests) or not await self._is_ours(cluster):
+        externals = any(is_external(m.body) for m in manifests)
+        if not externals or not await self._is_ours(cluster):
             self._declare(state, cluster, ())
             await self._keep_owners()
             self._again(state, _LOOK_AGAIN if warnings else float("inf"))
-            return Resolution(rolled(manifests, self._mac, sealed), warnings=warnings)
+            made = rolled(manifests, self._mac, sealed)
+            # The operator makes them from now on: what taut made before is nobody's to remove.
+            left = (
+                frozenset(r for r in state.items if (r.group, r.kind) == ("", "Secret"))
+                if externals
+                else frozenset[ObjectRef]()
+            )
+            return Resolution(made, unsettled=left, warnings=warnings)
         stores = [m for m in manifests if is_external(m.body) and m.kind in _STORES]
         taken = self._declare(state, cluster, stores)
         await self._keep_owners()

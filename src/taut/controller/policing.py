@@ -17,7 +17,7 @@ import msgspec
 from taut.controller.fleet import Fleet
 from taut.controller.kept_completions import KeptCompletions
 from taut.controller.policy_lookups import ClusterLookups, synced_kinds
-from taut.controller.policy_places import Place, Together, together
+from taut.controller.policy_places import Identity, Place, Together, identity_of, together
 from taut.controller.queue import Reason, WorkQueue
 from taut.controller.state import AppState
 from taut.controller.triggers import Watched
@@ -123,6 +123,8 @@ class Policing:
         self._clock = clock
         self._built: dict[tuple[int, ...], Policies] = {}
         self._namespaces: dict[ObjectRef, tuple[str, Body]] = {}
+        self._usable: dict[Identity, Given] = {}
+        """The last version of each document that could be used."""
         self.on_changed: list[Callable[[], None]] = []
         """Hear that policies have changed."""
 
@@ -154,7 +156,10 @@ class Policing:
             numbers = self._numbers(state)
             if changed.isdisjoint(numbers):
                 continue
-            if (numbers in old and old[numbers].mutates) or (await self._policies(numbers)).mutates:
+            if state.run is not None:
+                state.run.judge_again = True
+            completes = (numbers in old and old[numbers].mutates) or (await self._policies(numbers)).mutates
+            if completes or state.asks_stores:
                 state.mark_stale()
             self._queue.add(state.key, Reason.PUSH, project=state.app.spec.project)
 
@@ -171,6 +176,13 @@ class Policing:
             place.failure = error
             return
         found = tuple(Given(m.body, _place_of(place.config.name, m)) for m in rendered.manifests)
+        if place.documents and not found:
+            # As with an application that renders to nothing: nobody means it, or it can be said in the configuration.
+            what = "there is no policy any more; the last ones hold until the place is taken out of the configuration"
+            if place.failure is None or place.failure.what != what:
+                log.warning("policies %s: %s", place.config.name, what)
+            place.failure = PolicyError(what)
+            return
         place.documents, place.revision, place.failure = found, snapshot.tree.hash, None
 
     # Which hold
@@ -233,13 +245,26 @@ class Policing:
         return found
 
     async def _build(self, found: Together) -> Policies:
-        policies, waivers, troubles = PolicySet.of(found.documents), found.waivers, found.troubles
+        documents, waivers = found.documents, found.waivers
+        policies = PolicySet.of(documents)
         description = await self._service.describe(policies)
-        troubles = (*troubles, *(t for t in description.troubles if not t.elsewhere))
+        wrong = tuple(t for t in description.troubles if not t.elsewhere)
+        broken = {t.origin for t in wrong}
+        before = {g.origin: self._usable.get(identity_of(g.body)) for g in documents if g.origin in broken}
+        if any(before.values()):
+            # A slip of the pen opens nothing: what could be used last holds until it is mended.
+            documents = tuple(before.get(g.origin) or g for g in documents)
+            policies = PolicySet.of(documents)
+            description = await self._service.describe(policies)
+            wrong = tuple(
+                replace(t, what=f"{t.what}; what it said before holds") if before.get(t.origin) else t for t in wrong
+            )
+        self._usable |= {identity_of(g.body): g for g in documents if g.origin not in broken}
+        troubles = (*found.troubles, *wrong)
         for trouble in troubles:
             log.warning("%s: %s cannot be used: %s", trouble.origin, trouble.policy, trouble.what)
-        synced = synced_kinds([g.body for g in found.documents])
-        texts = [msgspec.json.encode(g.body) for g in found.documents]
+        synced = synced_kinds([g.body for g in documents])
+        texts = [msgspec.json.encode(g.body) for g in documents]
         by_namespace = any(b"namespaceSelector" in t or b"namespaceObject" in t for t in texts)
         return Policies(policies, waivers, troubles, tuple(description.policies), synced, by_namespace)
 

@@ -16,6 +16,8 @@ from taut.model.manifests import Body
 from taut.policy.review import Given, Trouble
 from taut.policy.waivers import Waiver, is_waiver, read_waivers
 
+type Identity = tuple[str, str, str, str]
+
 _EXCEPTION = "PolicyException"
 _EXCEPTION_GROUPS = ("kyverno.io/", "policies.kyverno.io/")
 
@@ -43,22 +45,27 @@ def together(places: Sequence[Place]) -> Together:
     documents: list[Given] = []
     waivers: list[Waiver] = []
     troubles: list[Trouble] = []
-    seen: dict[tuple[str, str, str, str], str] = {}
-    names = {place.name: frozenset(n for g in place.documents for n in _names(g.body)) for place in places}
+    names: dict[str, set[str]] = {place.name: set() for place in places}
+    first = {identity_of(g.body): place.name for place in reversed(places) for g in place.documents}
+    for place in places:
+        for given in place.documents:
+            if first[identity_of(given.body)] == place.name:
+                names[place.name].update(_names(given.body))
     for place in places:
         mine, wrong = read_waivers(place.documents)
         troubles += wrong
         reach = [p.name for p in places if p.name == place.name or any(match_name(w, p.name) for w in place.waives)]
-        about = frozenset(n for name in reach for n in names[name])
         foreign = frozenset(n for name in names.keys() - set(reach) for n in names[name])
+        # A policy that is called like another place's lends its name to nobody.
+        about = frozenset(n for name in reach for n in names[name]) - foreign
         waivers += mine if len(reach) == len(places) else (replace(w, about=about) for w in mine)
         for given in place.documents:
             if is_waiver(given):
                 continue
-            identity = _identity(given.body)
-            first = seen.setdefault(identity, place.name)
-            if first != place.name:
-                what = f"the policies {first} have one of this name, and that one counts"
+            identity = identity_of(given.body)
+            owner = first[identity]
+            if owner != place.name:
+                what = f"the policies {owner} have one of this name, and that one counts"
                 troubles.append(Trouble(given.origin, identity[3], what, "give it another name"))
             elif touched := sorted(_touched(given.body, foreign)):
                 what = f"it is about {touched[0]}, which is a policy of another place"
@@ -69,7 +76,8 @@ def together(places: Sequence[Place]) -> Together:
     return Together(tuple(documents), tuple(waivers), tuple(troubles))
 
 
-def _identity(body: Body) -> tuple[str, str, str, str]:
+def identity_of(body: Body) -> Identity:
+    """Group, kind, namespace and name."""
     metadata = _map(body.get("metadata"))
     group = str(body.get("apiVersion") or "").rpartition("/")[0]
     return group, str(body.get("kind")), str(metadata.get("namespace") or ""), str(metadata.get("name") or "")
@@ -77,7 +85,7 @@ def _identity(body: Body) -> tuple[str, str, str, str]:
 
 def _names(body: Body) -> Iterator[str]:
     """The names under which verdicts tell of a policy."""
-    _, kind, namespace, name = _identity(body)
+    _, kind, namespace, name = identity_of(body)
     yield from (name, f"{kind}/{name}")
     if namespace:
         yield f"{namespace}/{name}"

@@ -191,7 +191,8 @@ class Reconciler:
         elif run.operation.kind is OperationKind.DELETE:
             run.superseded = True
         else:
-            run.superseded = newer and not run.operation.selected
+            # Other policies may deny what is left of it: the plan that follows is judged by them.
+            run.superseded = run.judge_again or (newer and not run.operation.selected)
 
     async def _look(self, state: AppState) -> None:
         """Plan, write drift down, decide, act."""
@@ -217,6 +218,8 @@ class Reconciler:
         state.holds = holds
         self._p.fleet.note_claims(state)
         if any(h.kind is HoldKind.POLICY for h in holds):
+            if state.asks_stores:  # such documents are judged when they are understood
+                state.mark_stale()
             self._p.queue.add_later(state.key, Reason.TIMER, POLICY_PAUSE)
         state.in_sync = not differing and not any(not h.approvable for h in holds)
         await self._follow(state, planned, decision, fresh)

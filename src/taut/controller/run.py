@@ -148,7 +148,10 @@ def _policies(config: Config, *, most_kept: int | None = None) -> PolicyService:
 
     if most_kept is not None:
         return PolicyService(most_kept=most_kept)
-    return PolicyService(idle_seconds=3600.0 if config.admission is not None else 30.0)
+    if config.admission is None:
+        return PolicyService()
+    # Plans, questions and large questions: none of them waits for the others.
+    return PolicyService(idle_seconds=3600.0, workers=3)
 
 
 def limits_of(config: Config) -> Limits:

@@ -159,6 +159,8 @@ class AppState:
     out_of_sync: frozenset[ObjectRef] = frozenset()
     attended: frozenset[ObjectRef] = frozenset()
     """Objects of which every change is heard, because they are not as taut left them."""
+    asks_stores: bool = False
+    """Whether it has documents that taut makes Secrets of: policies judge those when they are understood, for they are in no plan."""
     policy_results: dict[str, PolicyResults] = field(default_factory=dict[str, PolicyResults])
     """Of the last scan of what runs, by cluster."""
 

@@ -248,6 +248,7 @@ class Wanting:
         if self._externals is None:
             return Resolution(manifests)
         ours = await self._externals.documents(cluster, manifests)
+        state.asks_stores = bool(ours)
         denied = await self._policing.denied(state, cluster, ours) if ours and self._policing is not None else ()
         if not denied:
             return await self._externals.resolved(state, cluster, manifests)
