@@ -85,7 +85,13 @@ class Scene:
         config = {
             "store": "state/taut.db",
             "listen": "127.0.0.1:0",
-            "clusters": [{"name": "local", "kubeconfig": str(self.plane.kubeconfig)}],
+            "clusters": [
+                {
+                    "name": "local",
+                    "kubeconfig": str(self.plane.kubeconfig),
+                    "externalSecrets": {"hosts": ["*", "127.0.0.1"]},
+                }
+            ],
             "roots": [{"name": self.namespace, "git": self.repo.url, "ref": "main", "path": "taut", "poll": "2s"}],
             "policies": [{"name": "house", "git": self.policies.url, "ref": "main", "poll": "2s"}],
             "admission": {"listen": "127.0.0.1:0", "instance": self.namespace},
