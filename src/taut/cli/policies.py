@@ -133,23 +133,27 @@ def check_rendered(
     given = list(_given([*policies, *exceptions]))
     waivers, found = Waivers(given), list[Found]()
     clusters: dict[str, list[Given]] = {}
+    decrypted: dict[str, list[tuple[tuple[str, ...], ...]]] = {}
     for app, manifest in objects:
         origin = manifest.origin
         place = f"{origin.file}:{origin.line or 1}" if origin.file else str(app.key.name)
         body = placed(manifest.body, app.spec.target.namespace or "")
         clusters.setdefault(app.spec.target.cluster, []).append(Given(body, place))
+        decrypted.setdefault(app.spec.target.cluster, []).append(origin.secret)
     known = [g.body for g in given if not is_policy(*_type(g))]
     scenes = [
         _scene(each, known, _resources([*(g.body for g in each), *(g.body for g in given)]), spaces=False)
         for each in clusters.values()
     ]
     judged = _judged(given, scenes)
-    for each, all_verdicts in zip(clusters.values(), judged.verdicts, strict=True):
+    for (cluster, each), all_verdicts in zip(clusters.items(), judged.verdicts, strict=True):
         for g, verdicts in zip(each, all_verdicts, strict=True):
             found += [Found(v, g.origin) for v in waivers.on(g.body, verdicts)]
         found += [
             Found(v, each[number].origin)
-            for number, v in check([g.body for g in each], without=without, schemas=schemas)
+            for number, v in check(
+                [g.body for g in each], without=without, schemas=schemas, decrypted=decrypted[cluster]
+            )
         ]
     return Outcome(tuple(found), (*waivers.troubles, *judged.troubles), len(objects), judged.policies)
 

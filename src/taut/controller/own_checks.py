@@ -38,11 +38,10 @@ class OwnChecks:
     def examined(self, manifests: Sequence[Manifest], cluster: str) -> Examined:
         """What they say of the objects of one application, as Git has them. Values that came out of encrypted files are no raw secrets."""
         found: dict[str, list[tuple[Verdict, Manifest]]] = {}
-        for number, verdict in check([m.body for m in manifests], without=self._off, schemas=_NOTHING):
-            manifest = manifests[number]
-            encrypted = verdict.policy == "raw-secret" and manifest.origin.secret
-            if verdict.result is not Outcome.SKIP and not encrypted:
-                found.setdefault(verdict.policy, []).append((verdict, manifest))
+        bodies, decrypted = [m.body for m in manifests], [m.origin.secret for m in manifests]
+        for number, verdict in check(bodies, without=self._off, schemas=_NOTHING, decrypted=decrypted):
+            if verdict.result is not Outcome.SKIP:
+                found.setdefault(verdict.policy, []).append((verdict, manifests[number]))
         enforced = [(name, each) for name, each in found.items() if name in self._enforced]
         told = [(name, each) for name, each in found.items() if name not in self._enforced]
         return Examined(

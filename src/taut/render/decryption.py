@@ -140,21 +140,44 @@ class Decryption:
         return RenderError(f"{manifest} is still encrypted{why}", where=_where(manifest.origin), advice=advice)
 
     def traces(self, manifests: Iterable[Manifest]) -> Iterator[DecryptedField]:
-        """The fields that decrypted values came to: as they are, inside a longer text, or in base64; short ones only as they are."""
-        values = {v.strip(): f for v, f in self._values.items()}
-        short = {v: f for v, f in values.items() if _LEAST_EQUAL <= len(v) < LEAST_FOUND}
+        """The fields that decrypted values came to: as they are, inside a longer text, or in base64 (of what a Secret holds also inside of it).
+
+        Short values only whole, and the shortest only in objects of the encrypted file itself.
+        """
+        values = {v.strip(): f for v, f in self._values.items() if v.strip()}
         long = {v: f for v, f in values.items() if len(v) >= LEAST_FOUND}
-        forms = {form: file for v, file in long.items() for form in (v, _base64(v), _base64(v + "\n"))}
-        for manifest in manifests if forms or short else ():
-            leaves = list(_leaves(manifest.body))
-            together = "\0".join(text for _, _, text in leaves)
+        forms = {form: file for v, file in long.items() for form in _written(v)}
+        short = {form: f for v, f in values.items() if v not in long for form in _written(v)}
+        for manifest in manifests if values else ():
+            leaves = [(path, keys, _readings(manifest, keys, text)) for path, keys, text in _leaves(manifest.body)]
+            together = "\0".join(text for _, _, texts in leaves for text in texts)
             found = {form: file for form, file in forms.items() if form in together}
-            for path, keys, text in leaves:
-                file = next((f for form, f in found.items() if form in text), None)
+            for path, keys, texts in leaves:
+                file = next((f for form, f in found.items() if any(form in t for t in texts)), None)
+                whole = next((t for t in texts if t in short), None)
                 if file is not None:
                     yield DecryptedField(manifest.ref("").id, path, file, keys)
-                elif text in short and _is_content(path):
-                    yield DecryptedField(manifest.ref("").id, path, short[text], keys, short=True)
+                elif whole is not None and _is_content(path) and _means(whole, short[whole], manifest):
+                    yield DecryptedField(manifest.ref("").id, path, short[whole], keys, short=True)
+
+
+def _means(text: str, file: str, manifest: Manifest) -> bool:
+    """Whether a short text is a value of the file rather than equal to one by chance."""
+    return len(text) >= _LEAST_EQUAL or manifest.origin.file == file
+
+
+def _written(value: str) -> tuple[str, ...]:
+    return value, _base64(value), _base64(value + "\n")
+
+
+def _readings(manifest: Manifest, keys: tuple[str, ...], text: str) -> tuple[str, ...]:
+    """A field's text, and where a Secret holds it in base64, what that says."""
+    if keys[0] != "data" or not is_secret(manifest):
+        return (text,)
+    try:
+        return text, base64.b64decode(text, validate=True).decode().strip()
+    except ValueError:
+        return (text,)
 
 
 def _is_content(path: str) -> bool:

@@ -166,3 +166,26 @@ async def test_a_value_in_a_config_map_is_warned_of_and_hidden_in_plans(taut: Ta
         assert WORD[::-1].encode() not in told
     for path in kept_files(taut.folder):
         assert WORD.encode() not in path.read_bytes(), path
+
+
+async def test_a_plain_value_beside_decrypted_ones_is_still_raw(taut: Taut, encrypt: Encrypt) -> None:
+    key = pair()
+    put_keys(taut.api, taut.namespace, one_agekey=key[0])
+    taut.options |= sops({"secret": {"cluster": CLUSTER, "namespace": taut.namespace, "name": "keys"}})
+    taut.options["checks"] = {"enforce": ["raw-secret"]}
+    template = (
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: database}\ndata: {url: '{{ printf \"x://u:%s@db\" .Values.password | b64enc }}'}\n"
+        "stringData: {password: '{{ .Values.password }}', mode: '{{ .Values.mode }}'"
+    )
+    chart = {
+        "apps/db/Chart.yaml": "apiVersion: v2\nname: db\nversion: 1.0.0\n",
+        "apps/db/values.yaml": encrypt(f"password: {WORD}\nmode: tiny\n", "values.yaml", key),
+    }
+    taut.declare(application("db"), files=chart | {"apps/db/templates/s.yaml": template + ", token: in-the-chart}\n"})
+    async with taut.run():
+        [hold] = (await taut.held("db", "policy")).held_for
+        assert "raw-secret denies" in hold.message
+        assert "stringData.token" in hold.message
+        at = await taut.push({"apps/db/templates/s.yaml": template + "}\n"})
+        await taut.synced("db", at=at)
+        assert password(taut) == WORD

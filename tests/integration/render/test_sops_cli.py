@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import subprocess
 import sys
@@ -35,6 +36,18 @@ APPLICATION = (
     "apiVersion: taut.dev/v1\nkind: Application\nmetadata: {name: web}\n"
     "spec:\n  source: {git: 'https://git.example.com/a', path: web, helmOptions: {valueFiles: [/prod.yaml]}}\n"
 )
+PLAIN = "apiVersion: taut.dev/v1\nkind: Application\nmetadata: {name: plain}\nspec:\n  source: {git: 'https://git.example.com/a', path: plain}\n"
+SHORTER = base64.b64encode(b"on").decode()
+
+
+def encrypted(root: Path, text: str, name: str) -> bytes:
+    """What the real program makes of a file of this name, for the key in the environment."""
+    home = root.parent / "home"
+    (home / name).write_text(text)
+    public = pyrage.x25519.Identity.from_str(os.environ["SOPS_AGE_KEY"]).to_public()
+    command = [str(PROGRAM), "--disable-version-check", "-e", "--age", str(public), name]
+    environment = {"HOME": str(home), "PATH": os.environ["PATH"]}
+    return subprocess.run(command, cwd=home, env=environment, capture_output=True, check=True).stdout
 
 
 @pytest.fixture
@@ -54,13 +67,9 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     subprocess.run(["git", "init", "-q", str(root)], check=True)
     for name, text in {
         "prod.yaml": VALUES,
-        "s.yaml": f"kind: Secret\napiVersion: v1\nmetadata: {{name: s}}\nstringData: {{a: {WORD}}}\n",
+        "s.yaml": f"kind: Secret\napiVersion: v1\nmetadata: {{name: s}}\nstringData: {{a: {WORD}, port: '5', mode: {SHORT}}}\ndata: {{x: {SHORTER}}}\n",
     }.items():
-        (home / name).write_text(text)
-        command = [str(PROGRAM), "--disable-version-check", "-e", "--age", str(identity.to_public()), name]
-        env = {"HOME": str(home), "PATH": os.environ["PATH"]}
-        done = subprocess.run(command, cwd=home, env=env, capture_output=True, check=True)
-        (root / name).write_bytes(done.stdout)
+        (root / name).write_bytes(encrypted(root, text, name))
     (root / "plain").mkdir()
     (root / "s.yaml").rename(root / "plain/s.yaml")
     monkeypatch.chdir(root)
@@ -120,6 +129,25 @@ def test_check_renders_with_the_keys_and_without_them(
     assert "no key is here that fits" in said(capsys)[0]
     run_command(cli, ["check", ".", "--no-decrypt", "-o", "json"])
     assert '"problems": []' in said(capsys)[0]
+
+
+def test_raw_are_the_values_that_no_encrypted_file_holds(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (copy / "taut/plain.yaml").write_text(PLAIN)
+    kustomization = "secretGenerator:\n- {name: made, envs: [made.env], options: {disableNameSuffixHash: true}}\n"
+    (copy / "made").mkdir()
+    (copy / "made/kustomization.yaml").write_text(kustomization)
+    (copy / "made/made.env").write_bytes(encrypted(copy, f"URL=x://u:{WORD}@db\nMODE={SHORT}\n", "made.env"))
+    (copy / "taut/made.yaml").write_text(PLAIN.replace("plain", "made"))
+    assert run_command(cli, ["check", ".", "-o", "json"]) == 1
+    verdicts = json.loads(said(capsys)[0])["verdicts"]
+    assert [(v["policy"], v["resource"]["name"]) for v in verdicts if v["result"] == "fail"] == [
+        ("raw-secret", "closed")
+    ]
+    assert run_command(cli, ["check", "."]) == 1
+    assert "stringData.b" in said(capsys)[0]
+    assert run_command(cli, ["check", ".", "--no-decrypt", "-o", "json"]) != 2
+    verdicts = json.loads(said(capsys)[0])["verdicts"]
+    assert {v["resource"]["name"] for v in verdicts if v["result"] == "fail"} == {"closed"}
 
 
 def test_a_diff_shows_no_value(

@@ -13,7 +13,7 @@ def unknown(schemas: Schemas, bodies: Sequence[Body]) -> Iterator[Finding]:
     """Fields that are not in the kind's schema: most often a slip of the pen, and what was meant does not happen."""
     for body in bodies:
         for misfit in schemas.misfits(body):
-            if not misfit.known:
+            if not misfit.known and not _of_sops(body, misfit.path):
                 message = f"{body.get('kind')} ({body.get('apiVersion')}) has no field {misfit.path}"
                 yield Finding(body, message, misfit.path, misfit.found, misfit.wanted)
 
@@ -25,6 +25,11 @@ def wrong_types(schemas: Schemas, bodies: Sequence[Body]) -> Iterator[Finding]:
             if misfit.known:
                 message = f"{misfit.path} takes {_article(misfit.wanted)}, not {_article(misfit.found)}"
                 yield Finding(body, message, misfit.path, misfit.found, misfit.wanted)
+
+
+def _of_sops(body: Body, path: str) -> bool:
+    """Whether a field is what SOPS adds to a document: it is gone when the file is decrypted."""
+    return path == "sops" and isinstance(body["sops"], dict) and "mac" in body["sops"]
 
 
 def _article(name: str) -> str:

@@ -56,6 +56,19 @@ def test_what_is_found(objects: list[dict[str, Any]], wanted: list[str]) -> None
     assert names(*objects) == wanted
 
 
+def test_a_secret_is_raw_by_the_field_not_by_the_object() -> None:
+    secret = body("Secret", stringData={"a": "out of a file", "b": "in the chart"})
+    found = [v for _, v in check([secret], decrypted=[(("stringData", "a"),)])]
+    assert [(v.policy, v.path) for v in found] == [("raw-secret", "stringData.b")]
+    assert names(secret, decrypted=[(("stringData", "a"), ("stringData", "b"))]) == []
+
+
+def test_what_sops_adds_is_no_unknown_field() -> None:
+    encrypted = body("Secret", stringData={"a": "ENC[AES256_GCM,data:x]"}, sops={"mac": "ENC[x]", "version": "3.9.0"})
+    assert names(encrypted) == []
+    assert names(body("ConfigMap", sops={"note": "by hand"})) == ["unknown-field"]
+
+
 def test_ingresses() -> None:
     def ingress(name: str, port: Any) -> dict[str, Any]:
         backend = {"service": {"name": name, "port": {"name" if isinstance(port, str) else "number": port}}}
