@@ -136,7 +136,7 @@ def check_rendered(
     decrypted: dict[str, list[tuple[tuple[str, ...], ...]]] = {}
     for app, manifest in objects:
         origin = manifest.origin
-        place = f"{origin.file}:{origin.line or 1}" if origin.file else str(app.key.name)
+        place = origin.place or str(app.key.name)
         body = placed(manifest.body, app.spec.target.namespace or "")
         clusters.setdefault(app.spec.target.cluster, []).append(Given(body, place))
         decrypted.setdefault(app.spec.target.cluster, []).append(origin.secret)

@@ -103,7 +103,7 @@ def tell(outcome: Outcome) -> None:
         colour = "red" if verdict.denies else "yellow"
         rule = f"{verdict.policy}/{verdict.rule}" if verdict.rule else verdict.policy
         out.print(Text(f"  {verdict.result} ({_follows(verdict)}) {one_line(rule)}", style=colour), soft_wrap=True)
-        for text in (verdict.message, _difference(verdict), _way_out(verdict)):
+        for text in (verdict.message, verdict.difference, _way_out(verdict)):
             if text:
                 out.print(Text(f"  {one_line(text)}"), soft_wrap=True)
     denied = sum(f.verdict.denies for f in outcome.found)
@@ -123,12 +123,3 @@ def _follows(verdict: model.Verdict) -> str:
 def _way_out(verdict: model.Verdict) -> str:
     """How to leave an object as it is, where that is taut's to say."""
     return f"to leave it as it is, {way_out(verdict)}" if verdict.engine == "taut" and verdict.denies else ""
-
-
-def _difference(verdict: model.Verdict) -> str:
-    parts = [
-        f"at {verdict.path}" if verdict.path else "",
-        f"found {verdict.found}" if verdict.found else "",
-        f"wanted {verdict.wanted}" if verdict.wanted else "",
-    ]
-    return ", ".join(filter(None, parts))

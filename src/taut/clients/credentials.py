@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass, fields
 from typing import Protocol
+
+type Stamp = tuple[int, int, int] | None
+
+
+def stamp(file: str) -> Stamp:
+    """Tells, without reading it, whether a file is the one from before: inode, time and size; None when there is none."""
+    try:
+        found = os.stat(file)
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -78,7 +78,7 @@ class Look:
         except TautError as error:
             self._held(str(manifest), self._refs_of(manifest), error)
             if manifest.kind != "ExternalSecret":  # nobody knows which Secrets are its: none is taken for removed
-                self.unsettled.update(ref for ref in self._state.items if (ref.group, ref.kind) == ("", "Secret"))
+                self.unsettled.update(self._state.secrets)
             return
         for external in externals:
             made = await self._secret(external)

@@ -128,11 +128,7 @@ class Externals:
             self._again(state, _LOOK_AGAIN if warnings else float("inf"))
             made = rolled(manifests, self._mac, sealed)
             # The operator makes them from now on: what taut made before is nobody's to remove.
-            left = (
-                frozenset(r for r in state.items if (r.group, r.kind) == ("", "Secret"))
-                if externals
-                else frozenset[ObjectRef]()
-            )
+            left = state.secrets if externals else frozenset[ObjectRef]()
             return Resolution(made, unsettled=left, warnings=warnings)
         stores = [m for m in manifests if is_external(m.body) and m.kind in _STORES]
         taken = self._declare(state, cluster, stores)
@@ -147,7 +143,9 @@ class Externals:
                 found.append(manifest)
             elif manifest.kind not in _STORES:
                 found += [made async for made in one.secrets(manifest)]
-        self._again(state, min(due.seconds, _LOOK_AGAIN if warnings else due.seconds))
+        if warnings:
+            due.soon(_LOOK_AGAIN)
+        self._again(state, due.seconds)
         made = rolled(tuple(found), self._mac, sealed)
         unresolved = (*one.unresolved, *taken)
         return Resolution(made, tuple(one.holds), frozenset(one.unsettled), unresolved, warnings)

@@ -5,7 +5,7 @@ What the API server refuses by itself (unknown fields, kinds that are gone) is l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from taut.dialects.checks_config import ChecksConfig
@@ -13,7 +13,7 @@ from taut.model.manifests import Manifest
 from taut.model.plan import Hold, HoldKind
 from taut.model.verdict import Outcome, Verdict
 from taut.policy.builtin import NAMES, Schemas, check
-from taut.policy.waiving import way_out
+from taut.policy.waiving import of_engine
 
 LOOP = frozenset({"image-tag", "image-digest", "raw-secret", "service-selector", "ingress-backend"})
 _NOTHING = Schemas({}, {})
@@ -58,15 +58,9 @@ def _sentence(found: Sequence[tuple[Verdict, Manifest]]) -> str:
 
 def _hold(name: str, found: Sequence[tuple[Verdict, Manifest]], cluster: str) -> Hold:
     verdict, manifest = found[0]
-    place = _place(verdict.path, verdict.found, verdict.wanted)
-    origin = f", from {manifest.origin.file}:{manifest.origin.line or 1}" if manifest.origin.file else ""
-    out = way_out(verdict) or f"annotate the object: checks.taut.dev/{name}: the reason"
+    place = f" ({verdict.difference})" if verdict.difference else ""
+    origin = f", from {manifest.origin.place}" if manifest.origin.place else ""
+    out = of_engine(verdict)
     refs = tuple(dict.fromkeys(m.ref(cluster) for _, m in found))
     text = f"check {name} denies {_sentence(found)}{place}{origin}; to leave it as it is, {out}"
     return Hold(HoldKind.POLICY, text, refs, approvable=False)
-
-
-def _place(path: str, found: str, wanted: str) -> str:
-    parts: Iterable[str] = (path and f"at {path}", found and f"found {found}", wanted and f"wanted {wanted}")
-    text = ", ".join(filter(None, parts))
-    return f" ({text})" if text else ""

@@ -123,8 +123,8 @@ class Policing:
         self._clock = clock
         self._built: dict[tuple[int, ...], Policies] = {}
         self._namespaces: dict[ObjectRef, tuple[str, Body]] = {}
-        self._usable: dict[Identity, Given] = {}
-        """The last version of each document that could be used."""
+        self._usable: dict[tuple[str, Identity], Given] = {}
+        """The last version of each document that could be used, by place and identity."""
         self.on_changed: list[Callable[[], None]] = []
         """Hear that policies have changed."""
 
@@ -250,7 +250,8 @@ class Policing:
         description = await self._service.describe(policies)
         wrong = tuple(t for t in description.troubles if not t.elsewhere)
         broken = {t.origin for t in wrong}
-        before = {g.origin: self._usable.get(identity_of(g.body)) for g in documents if g.origin in broken}
+        keys = {g.origin: (place, identity_of(g.body)) for g, place in zip(documents, found.owners, strict=True)}
+        before = {g.origin: self._usable.get(keys[g.origin]) for g in documents if g.origin in broken}
         if any(before.values()):
             # A slip of the pen opens nothing: what could be used last holds until it is mended.
             documents = tuple(before.get(g.origin) or g for g in documents)
@@ -259,7 +260,7 @@ class Policing:
             wrong = tuple(
                 replace(t, what=f"{t.what}; what it said before holds") if before.get(t.origin) else t for t in wrong
             )
-        self._usable |= {identity_of(g.body): g for g in documents if g.origin not in broken}
+        self._usable |= {keys[g.origin]: g for g in documents if g.origin not in broken}
         troubles = (*found.troubles, *wrong)
         for trouble in troubles:
             log.warning("%s: %s cannot be used: %s", trouble.origin, trouble.policy, trouble.what)
@@ -302,9 +303,7 @@ class Policing:
         if policies.by_namespace and manifest.namespace:
             found = await self.namespace(cluster, manifest.namespace)
             space = (found.get("metadata") or {}).get("labels") if found is not None else False
-        return content_hash(
-            [cluster.name, manifest.body, space] if space is not None else [cluster.name, manifest.body]
-        )
+        return content_hash([cluster.name, manifest.body, space])
 
     async def denied(self, state: AppState, cluster: Cluster, manifests: Sequence[Manifest]) -> tuple[Hold, ...]:
         """What policies say against documents that taut uses itself, and that therefore are in no plan. Raises PolicyError when they could never be read."""
@@ -313,14 +312,9 @@ class Policing:
             return ()
         reviews = [await self._review(cluster, Operation.CREATE, m.body, None) for m in manifests]
         said = await self._service.validate(policies.set, reviews, ClusterLookups(cluster, policies.synced))
-        holds: list[Hold] = []
-        for manifest, answer in zip(manifests, said, strict=True):
-            content = content_of(manifest.body)
-            found = [v for v in waived(answer.verdicts, policies.waivers, content, self._clock()) if v.denies]
-            if found:
-                change = Change(manifest.ref(cluster.name), Action.CREATE, manifest, origin=_origin(manifest))
-                holds.append(_denied(change, found, content))
-        return tuple(holds)
+        made = (Change(m.ref(cluster.name), Action.CREATE, m, origin=m.origin.place) for m in manifests)
+        words = (self._words(policies, c, m.body, s) for c, m, s in zip(made, manifests, said, strict=True))
+        return tuple(hold for hold, _ in words if hold is not None)
 
     # On the plan
 
@@ -360,16 +354,23 @@ class Policing:
         warnings = [f"{t.origin}: {t.policy} cannot be used: {t.what}" for t in policies.troubles]
         judged = [(c, c.desired.body if c.desired is not None else None) for c in writes]
         for (change, body), answer in zip([*judged, *secrets], said, strict=True):
-            content = content_of(body) if body is not None else ""
-            told = answer.verdicts
-            if change.desired is not None and change.desired.origin.secret:
-                told = tuple(without_origin(v, change.desired.body, change.desired.origin.secret) for v in told)
-            verdicts = waived(told, policies.waivers, content, self._clock())
-            denials = [v for v in verdicts if v.denies]
-            if denials:
-                holds.append(_denied(change, denials, content))
-            warnings += (explained(v, change) for v in verdicts if not v.denies and v.result is not Outcome.SKIP)
+            hold, told = self._words(policies, change, body, answer)
+            holds += [hold] if hold is not None else []
+            warnings += told
         return replace(plan.with_holds(*holds), warnings=(*plan.warnings, *warnings[:_MOST_TOLD]))
+
+    def _words(
+        self, policies: Policies, change: Change, body: Body | None, said: Said
+    ) -> tuple[Hold | None, list[str]]:
+        """What is said of a change: a hold where it is denied, and warnings. Waivers are heard; nothing out of encrypted files is told."""
+        content = content_of(body) if body is not None else ""
+        told = said.verdicts
+        if change.desired is not None:
+            told = tuple(without_origin(v, change.desired.body, change.desired.origin.secret) for v in told)
+        verdicts = waived(told, policies.waivers, content, self._clock())
+        denials = [v for v in verdicts if v.denies]
+        warnings = [explained(v, change) for v in verdicts if not v.denies and v.result is not Outcome.SKIP]
+        return _denied(change, denials, content) if denials else None, warnings
 
     async def _unsealed(self, cluster: Cluster, writes: Iterable[Change]) -> list[tuple[Change, Body]]:
         """The Secrets that the cluster will have of SealedSecrets, where taut can look into them: policies judge those as well."""
@@ -455,11 +456,8 @@ def explained(verdict: Verdict, change: Change) -> str:
     return text + (f", from {origin}" if origin else "")
 
 
-def _origin(manifest: Manifest) -> str:
-    origin = manifest.origin
-    return f"{origin.file}:{origin.line or 1}" if origin.file else ""
-
-
 def _place_of(name: str, manifest: Manifest) -> str:
+    """No two documents have one place, for what cannot be used is told apart by it: files of one name may be in several, and a chart tells no lines."""
     origin = manifest.origin
-    return f"{origin.file}:{origin.line}" if origin.file else f"policies {name}"
+    parts = (origin.place,) if origin.line else (origin.file, str(manifest))
+    return f"policies {name}: {', '.join(filter(None, parts))}"

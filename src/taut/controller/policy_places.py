@@ -36,13 +36,15 @@ class Together:
     """The documents that hold, the waivers, each bound to the policies that it may touch, and what is left out."""
 
     documents: tuple[Given, ...]
+    owners: tuple[str, ...]
+    """The place of each document."""
     waivers: tuple[Waiver, ...]
     troubles: tuple[Trouble, ...]
 
 
 def together(places: Sequence[Place]) -> Together:
     """Of one place everything, of several what each may say."""
-    documents: list[Given] = []
+    documents: list[tuple[Given, str]] = []
     waivers: list[Waiver] = []
     troubles: list[Trouble] = []
     names: dict[str, set[str]] = {place.name: set() for place in places}
@@ -72,8 +74,8 @@ def together(places: Sequence[Place]) -> Together:
                 advice = "name policies of its own place, or let the place waive that one (policies[].waives)"
                 troubles.append(Trouble(given.origin, f"{_EXCEPTION} {identity[3]}", what, advice))
             else:
-                documents.append(given)
-    return Together(tuple(documents), tuple(waivers), tuple(troubles))
+                documents.append((given, place.name))
+    return Together(tuple(g for g, _ in documents), tuple(p for _, p in documents), tuple(waivers), tuple(troubles))
 
 
 def identity_of(body: Body) -> Identity:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from taut.clients.credentials import stamp
 from taut.clients.kubernetes.client import segment
 from taut.dialects.globs import match_name
 from taut.dialects.sealed_config import SealedKeysConfig
@@ -44,7 +44,7 @@ class SealedKeys:
         entries = [e for e in self._entries if match_name(e.cluster, cluster.name)]
         if not entries:
             return None
-        stamps = [_stamp(e.file) for e in entries if e.file]
+        stamps = [stamp(e.file) for e in entries if e.file]
         kept = self._kept.get(cluster.name)
         now = time.monotonic()
         if kept is not None and kept[0] == stamps and not (fresh and now - kept[1].read_at > FRESH_SECONDS):
@@ -88,11 +88,3 @@ async def _of_cluster(cluster: Cluster, namespace: str) -> list[bytes]:
     items.sort(key=lambda i: str((i.get("metadata") or {}).get("creationTimestamp")), reverse=True)
     texts = [str((item.get("data") or {}).get("tls.key") or "") for item in items]
     return [key for text in texts for key in private_keys(base64.b64decode(text))]
-
-
-def _stamp(path: str) -> tuple[int, int, int] | None:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns, found.st_size

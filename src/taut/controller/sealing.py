@@ -67,7 +67,7 @@ class Sealing:
                     keys = again
                     known = await self._known(cluster, keys, manifest)
             if known.problem:
-                place = f" ({manifest.origin.file}:{manifest.origin.line or 1})" if manifest.origin.file else ""
+                place = f" ({manifest.origin.place})" if manifest.origin.place else ""
                 warnings.append(f"{manifest}{place}: {known.problem}")
             else:
                 values[manifest.namespace, manifest.name] = known.values

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from taut.clients.credentials import Stamp, stamp
 from taut.controller.decryption import SopsDecrypter
 from taut.dialects.config import SopsKeyConfig
 from taut.model.errors import TargetError, TautError
@@ -26,8 +26,6 @@ LOOK = 15.0
 """Seconds between two looks at whether a key file was changed: one call of the system for each, and nothing is read."""
 _SECRET = KindRef("", "Secret")
 
-type _Stamp = tuple[int, int, int] | None
-
 
 class SopsKeys:
     """Keyrings by project. Secrets are read at the start and when their watch tells of a change, files when they were changed."""
@@ -37,7 +35,7 @@ class SopsKeys:
         self._clusters = clusters
         self._rings: dict[int, Keyring] = {}
         self._problems: dict[int, str] = {}
-        self._stamps: dict[int, _Stamp] = {}
+        self._stamps: dict[int, Stamp] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.on_change: Callable[[], None] = lambda: None
         """Called after keys were read that are not those from before."""
@@ -130,10 +128,10 @@ class SopsKeys:
         for number, entry in enumerate(self._entries):
             if not entry.file:
                 continue
-            stamp = _stamp(entry.file)
-            if number in self._stamps and self._stamps[number] == stamp:
+            now = stamp(entry.file)
+            if number in self._stamps and self._stamps[number] == now:
                 continue
-            self._stamps[number] = stamp
+            self._stamps[number] = now
             try:
                 self._put(number, keysets.of_file(Path(entry.file), entry.type.value), "")
             except TautError as error:
@@ -158,11 +156,3 @@ def _allowed(entry: SopsKeyConfig) -> Allowed:
 def _ref(entry: SopsKeyConfig) -> ObjectRef | None:
     secret = entry.secret
     return None if secret is None else ObjectRef(secret.cluster, "", "Secret", secret.namespace, secret.name)
-
-
-def _stamp(path: str) -> _Stamp:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns, found.st_size

@@ -175,6 +175,11 @@ class AppState:
         self.marks += 1
 
     @property
+    def secrets(self) -> frozenset[ObjectRef]:
+        """The core Secrets in its inventory."""
+        return frozenset(ref for ref in self.items if (ref.group, ref.kind) == ("", "Secret"))
+
+    @property
     def all_problems(self) -> tuple[Problem, ...]:
         """Everything that is wrong, each thing once: first what others wait for."""
         wanting = (*self.document_problems, *self.dependency_problems, *self.problems, *self.source_problems)

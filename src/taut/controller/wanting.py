@@ -253,9 +253,8 @@ class Wanting:
         if not denied:
             return await self._externals.resolved(state, cluster, manifests)
         # The plan is held as a whole; what these documents made is nobody's to remove.
-        secrets = frozenset(ref for ref in state.items if (ref.group, ref.kind) == ("", "Secret"))
         kept = tuple(m for m in manifests if m not in ours)
-        return Resolution(kept, holds=denied, unsettled=secrets)
+        return Resolution(kept, holds=denied, unsettled=state.secrets)
 
     def _desired(
         self,

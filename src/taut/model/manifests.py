@@ -25,6 +25,11 @@ class Origin:
     secret: tuple[tuple[str, ...], ...] = ()
     """The keys on the way to fields whose value is from an encrypted file; positions in lists are left out."""
 
+    @property
+    def place(self) -> str:
+        """File and line, for people; empty where no file is known."""
+        return f"{self.file}:{self.line}" if self.line else self.file
+
 
 @dataclass(frozen=True)
 class Manifest:

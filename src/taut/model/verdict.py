@@ -60,6 +60,12 @@ class Verdict:
     exception: str = ""
 
     @property
+    def difference(self) -> str:
+        """Where the fault is, what was found and what is wanted, as far as the rule says; for the end of a sentence."""
+        parts = (("at", self.path), ("found", self.found), ("wanted", self.wanted))
+        return ", ".join(f"{word} {text}" for word, text in parts if text)
+
+    @property
     def denies(self) -> bool:
         """Whether the object must not be written: an enforced rule failed, or could not be judged."""
         return self.enforcement is Enforcement.DENY and self.result in (Outcome.FAIL, Outcome.ERROR)

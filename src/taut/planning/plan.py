@@ -202,16 +202,11 @@ def _change(wanted: Wanted, action: Action, **more: object) -> Change:
         phase=wanted.phase,
         wave=wanted.wave,
         desired_hash=wanted.hash,
-        origin=_origin(wanted.manifest),
+        origin=wanted.manifest.origin.place,
         hook=wanted.hook is not None,
         run_key=wanted.run_key,
     )
     return replace(base, **more)  # pyright: ignore[reportArgumentType] -- the names are Change's own
-
-
-def _origin(manifest: Manifest) -> str:
-    origin = manifest.origin
-    return f"{origin.file}:{origin.line}" if origin.line else origin.file
 
 
 def _unchanged(wanted: Wanted, live: LiveObject | None, reason: str) -> Change:

@@ -12,14 +12,15 @@ def way_out(verdict: Verdict) -> str:
     """What to write so that this rule passes over this object, as the end of a sentence; empty where nothing was denied."""
     if not verdict.denies:
         return ""
-    own = _of_engine(verdict)
+    own = of_engine(verdict)
     if verdict.engine == "taut":
         return own
     waiver = f"a PolicyWaiver for {verdict.policy} and {verdict.subject}"
     return f"{waiver}, or {own}" if own else waiver
 
 
-def _of_engine(verdict: Verdict) -> str:
+def of_engine(verdict: Verdict) -> str:
+    """What to write in the engine's own way, as the end of a sentence, whatever the verdict says; empty where it has none."""
     match verdict.engine:
         case "taut":
             if verdict.policy == PROJECT:

@@ -116,4 +116,4 @@ def where(origin: Origin) -> Where:
 
 def place(origin: Origin) -> str:
     """An origin in one word."""
-    return f"{origin.file}:{origin.line}" if origin.line else origin.file or "an unknown place"
+    return origin.place or "an unknown place"
