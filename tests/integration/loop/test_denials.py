@@ -155,6 +155,32 @@ async def test_a_slip_in_a_policy_opens_nothing(taut: Taut, policies: GitRepo) -
         assert taut.get("configmaps", "bad") is None
 
 
+async def test_a_slip_in_one_document_of_a_chart_touches_no_other(taut: Taut, policies: GitRepo) -> None:
+    owner = {"validate": {"message": "an owner is wanted", "pattern": {"metadata": {"labels": {"owner": "?*"}}}}}
+    chart = {"Chart.yaml": "apiVersion: v2\nname: rules\nversion: 1.0.0\n"}
+    wants_owner = policy("wants-owner", owner, "ConfigMap")
+    policies.commit({**chart, "templates/all.yaml": yaml(wants_owner, WANTS_TEAM)}, "rules")
+    taut.declare(application("web"), files={"apps/web/all.yaml": yaml(config_map("bad"))})
+    async with taut.run():
+        await taut.held("web", "policy")
+        slip = {**WANTS_TEAM, "spec": {**WANTS_TEAM["spec"], "rules": [{"name": "only", "match": "oops"}]}}
+        policies.commit({"templates/all.yaml": yaml(wants_owner, slip)}, "a slip")
+        await taut.poke()
+
+        def told() -> list[str]:
+            return [w for w in taut.status("web").warnings if "what it said before holds" in w]
+
+        await taut.until(lambda: bool(told()), "the slip is told")
+        [word] = told()
+        assert "policies platform: templates/all.yaml" in word
+        [hold] = (await taut.held("web", "policy")).held_for
+        assert "and 1 more" in hold.message
+        body = config_map("bad")
+        body["metadata"]["labels"] = {"team": "a"}
+        await taut.push({"apps/web/all.yaml": yaml(body)})
+        await taut.until(lambda: "wants-owner" in str(taut.status("web").held_for), "the other one holds")
+
+
 async def test_an_operation_under_way_is_judged_by_policies_that_come(taut: Taut, policies: GitRepo) -> None:
     slow = annotate(deployment("slow", **{"localplane.taut.dev/ready-after": "4s"}), wave="0")
     taut.declare(application("web"), files={"apps/web/all.yaml": yaml(slow, annotate(config_map("bad"), wave="1"))})
