@@ -11,13 +11,12 @@ from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import lru_cache
-from types import TracebackType
-from typing import Self
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
 from taut.clients.credentials import Credentials
+from taut.clients.sessions import Sessions, TooLargeError, read_bounded
 from taut.clients.urls import is_loopback, joined, origin_of, shown, web_origin
 from taut.model.errors import SourceError, Where
 
@@ -48,26 +47,12 @@ class HttpResponse:
     """The values of WWW-Authenticate."""
 
 
-class HttpClient:
+class HttpClient(Sessions):
     """GETs with a bound on everything. Close it, or use it as an async context manager."""
 
     def __init__(self, limits: HttpLimits | None = None) -> None:
+        super().__init__()
         self._limits = limits or HttpLimits()
-        self._sessions: dict[str, aiohttp.ClientSession] = {}
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Close every connection."""
-        sessions, self._sessions = list(self._sessions.values()), {}
-        for session in sessions:
-            await session.close()
 
     async def get(
         self,
@@ -124,19 +109,17 @@ class HttpClient:
             raise _explained(error, url) from None
 
     def _session(self, credentials: Credentials | None) -> aiohttp.ClientSession:
-        key = credentials.tls_key if credentials else ""
-        session = self._sessions.get(key)
-        if session is None or session.closed:
+        def made() -> aiohttp.ClientSession:
             limits = self._limits
-            session = aiohttp.ClientSession(
+            return aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(ssl=tls_context(credentials), limit_per_host=8),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=limits.connect, sock_read=limits.idle),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 max_line_size=16384,
                 max_field_size=16384,
             )
-            self._sessions[key] = session
-        return session
+
+        return self._opened(credentials.tls_key if credentials else "", made)
 
 
 def proxy_for(url: str) -> str | None:
@@ -226,20 +209,10 @@ def _next_hop(current: str, answer: HttpResponse, may_follow: Callable[[str], bo
 
 
 async def _read(response: aiohttp.ClientResponse, limit: int, url: str) -> bytes:
-    if response.content_length is not None and response.content_length > limit:
-        raise _too_large(limit, url)
-    parts: list[bytes] = []
-    size = 0
-    async for chunk in response.content.iter_chunked(2**16):
-        size += len(chunk)
-        if size > limit:
-            raise _too_large(limit, url)
-        parts.append(chunk)
-    return b"".join(parts)
-
-
-def _too_large(limit: int, url: str) -> SourceError:
-    return SourceError(f"the answer is larger than {limit} bytes", where=Where(shown(url)))
+    try:
+        return await read_bounded(response, limit)
+    except TooLargeError:
+        raise SourceError(f"the answer is larger than {limit} bytes", where=Where(shown(url))) from None
 
 
 def _accepted(answer: HttpResponse, accept: frozenset[int]) -> HttpResponse:

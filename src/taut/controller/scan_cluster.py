@@ -391,11 +391,15 @@ class ClusterScan:
         self, ref: ObjectRef, owner: _Owner, rules: Rules, verdicts: Sequence[Verdict]
     ) -> tuple[Verdict, ...]:
         waivers = rules.policies.waivers
-        content = ""
+        if not verdicts:
+            return ()
         state = self._fleet.states.get(owner.app)
-        if rules.bound:
-            content = _content_in_git(state, ref)
         desired = _in_git(state, ref)
+        content = ""
+        if rules.bound and desired is not None and state is not None and ref not in state.out_of_sync:
+            content = content_of(
+                desired.body
+            )  # waivers are bound to what the author of an object that is as Git says wrote
         if desired is not None and desired.origin.secret:
             verdicts = [without_origin(v, desired.body, desired.origin.secret) for v in verdicts]
         return waived(verdicts, waivers, content, self._clock())
@@ -514,10 +518,3 @@ def _in_git(state: AppState | None, ref: ObjectRef) -> Manifest | None:
     if state is None or state.desired is None:
         return None
     return next((w.manifest for w in state.desired.objects if w.ref == ref), None)
-
-
-def _content_in_git(state: AppState | None, ref: ObjectRef) -> str:
-    """The content of an object that is as Git says: waivers are bound to what its author wrote. Empty for one that is not."""
-    if state is None or state.desired is None or ref in state.out_of_sync:
-        return ""
-    return next((content_of(w.manifest.body) for w in state.desired.objects if w.ref == ref), "")

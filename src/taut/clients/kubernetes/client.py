@@ -23,6 +23,7 @@ from taut.clients.kubernetes.config import ClusterConfig, Impersonation
 from taut.clients.kubernetes.connection import CONNECT_TIMEOUT, Connection
 from taut.clients.kubernetes.errors import is_starting, status_error, unreachable
 from taut.clients.kubernetes.gate import Gate
+from taut.clients.sessions import TooLargeError, read_bounded
 from taut.model.errors import BadInput, TargetError, Where
 from taut.model.manifests import canonical
 
@@ -193,14 +194,11 @@ class KubernetesClient:
         """The whole body, unless it is larger than this client takes."""
         if not self._most_bytes:
             return await response.read()
-        data = bytearray()
-        async for chunk in response.content.iter_chunked(64 * 1024):
-            data += chunk
-            if len(data) > self._most_bytes:
-                raise TargetError(
-                    f"the answer is larger than {self._most_bytes >> 20} MiB", where=Where(object=exchange.subject)
-                )
-        return bytes(data)
+        try:
+            return await read_bounded(response, self._most_bytes)
+        except TooLargeError:
+            what = f"the answer is larger than {self._most_bytes >> 20} MiB"
+            raise TargetError(what, where=Where(object=exchange.subject)) from None
 
     async def _open(self, exchange: _Exchange) -> aiohttp.ClientResponse:
         try:

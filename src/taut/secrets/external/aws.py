@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -21,7 +22,7 @@ _PAGES = 1000
 _VERSION = re.compile(r"^[\w.-]{1,128}$")
 
 
-class _AwsProvider:
+class _AwsProvider(ABC):
     """What both services share."""
 
     def __init__(self, store: Store, spec: Aws, reader: Reader, http: Http, options: Options) -> None:
@@ -56,7 +57,7 @@ class _AwsProvider:
                 raise ProviderError(f"more than {self._most} keys fit", "narrow find.path or find.name")
         return found
 
-    async def close(self) -> None:
+    async def close(self) -> None:  # noqa: B027 (not abstract: there is nothing to do)
         """Nothing is borrowed."""
 
     async def _pages(
@@ -72,14 +73,14 @@ class _AwsProvider:
                 return
         raise ProviderError(f"{action} does not come to an end", "narrow find.path")
 
-    async def _value(self, name: str, version: str) -> bytes:
-        raise NotImplementedError
+    @abstractmethod
+    async def _value(self, name: str, version: str) -> bytes: ...
 
-    async def _tags(self, name: str, version: str) -> bytes:
-        raise NotImplementedError
+    @abstractmethod
+    async def _tags(self, name: str, version: str) -> bytes: ...
 
-    def _names(self, find: Find) -> AsyncIterator[str]:
-        raise NotImplementedError
+    @abstractmethod
+    def _names(self, find: Find) -> AsyncIterator[str]: ...
 
 
 def _as_json(tags: Any) -> bytes:

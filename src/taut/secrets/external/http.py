@@ -7,8 +7,7 @@ import json
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -17,6 +16,7 @@ from yarl import URL
 from taut.clients.credentials import Credentials
 from taut.clients.guarded import GuardedResolver
 from taut.clients.http import proxy_for, tls_context
+from taut.clients.sessions import Sessions, TooLargeError, read_bounded
 from taut.model.durations import seconds
 from taut.model.errors import SourceError
 from taut.secrets.external.errors import ProviderError
@@ -58,26 +58,12 @@ class Answer:
             raise ProviderError("the answer is no JSON", "check the store's address") from None
 
 
-class Http:
+class Http(Sessions):
     """Asks stores. One for many resolves; close it, or use it as an async context manager."""
 
     def __init__(self, *, connect: float = 5.0, total: float = 20.0, size: int = _SIZE) -> None:
+        super().__init__()
         self._connect, self._total, self._size = connect, total, size
-        self._sessions: dict[Tls, aiohttp.ClientSession] = {}
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Close every connection."""
-        sessions, self._sessions = list(self._sessions.values()), {}
-        for session in sessions:
-            await session.close()
 
     async def ask(
         self,
@@ -141,28 +127,24 @@ class Http:
             raise _explained(error, host, total) from None
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
-        parts: list[bytes] = []
-        size = 0
-        async for chunk in response.content.iter_chunked(2**16):
-            size += len(chunk)
-            if size > self._size:
-                raise ProviderError(f"the answer is larger than {self._size} bytes")
-            parts.append(chunk)
-        return b"".join(parts)
+        try:
+            return await read_bounded(response, self._size)
+        except TooLargeError:
+            raise ProviderError(f"the answer is larger than {self._size} bytes") from None
 
     async def _session(self, tls: Tls) -> aiohttp.ClientSession:
-        session = self._sessions.get(tls)
-        if session is None or session.closed:
-            if len(self._sessions) >= _MOST_SESSIONS:
-                await self.close()
+        if tls not in self._sessions and len(self._sessions) >= _MOST_SESSIONS:
+            await self.close()
+
+        def made() -> aiohttp.ClientSession:
             own = Credentials(ca=tls.ca, client_cert=tls.certificate, client_key=tls.key)
-            session = aiohttp.ClientSession(
+            return aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(ssl=tls_context(own), limit_per_host=8, resolver=GuardedResolver()),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
-            self._sessions[tls] = session
-        return session
+
+        return self._opened(tls, made)
 
 
 def _address(url: str) -> URL:
