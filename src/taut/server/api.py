@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -14,8 +14,12 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from taut.model.errors import BadInput, TargetError, TautError, Where
-from taut.model.refs import AppKey
+from taut.model.refs import AppKey, parse_app_key
+from taut.model.status import AppStatus
 from taut.server import metrics
+from taut.server.access.asking import demand, may
+from taut.server.access.principal import Action, Resource, Rights, Target
+from taut.server.access.rules import read_rules
 from taut.server.auth import TokenRequired
 from taut.server.backend import Backend
 from taut.server.counting import CountRequests
@@ -23,7 +27,7 @@ from taut.server.hooks import Verify, receive_hook
 from taut.server.names import resolve
 from taut.server.problems import CatchBugs, on_http_error, on_taut_error
 from taut.server.selector import parse_selector
-from taut.server.views import AuditView, Details, DriftView, EventView, HistoryView, Said, SyncRequest, View
+from taut.server.views import AuditView, Details, DriftView, EventView, HistoryView, RootView, Said, SyncRequest, View
 from taut.server.watch import stream
 
 _BODY_LIMIT = 256 * 1024
@@ -58,15 +62,17 @@ class RefreshRequest(View, frozen=True, forbid_unknown_fields=True):
     root: str = ""
 
 
-def make_app(backend: Backend, token: str, verify_hook: Verify | None = None) -> Starlette:
-    """The ASGI application. `verify_hook(headers, body)` tells whether a webhook is genuine; None: there is no webhook."""
+def make_app(
+    backend: Backend, token: str, verify_hook: Verify | None = None, rights: Rights | None = None
+) -> Starlette:
+    """The ASGI application. `rights` tells who may do what (None: the administrator everything). `verify_hook(headers, body)` tells whether a webhook is genuine; None: there is no webhook."""
     api = Api(backend, verify_hook)
     return Starlette(
         routes=api.routes(),
         middleware=[
             Middleware(CountRequests, counts=api.requests),
             Middleware(CatchBugs),
-            Middleware(TokenRequired, token=token),
+            Middleware(TokenRequired, token=token, rights=rights or read_rules("")),
         ],
         exception_handlers={TautError: on_taut_error, HTTPException: on_http_error},
     )
@@ -114,13 +120,13 @@ class Api:
     # Reading
 
     async def list(self, request: Request) -> Response:
-        """Every application, filtered by `root` and `selector`."""
-        root, match = request.query_params.get("root"), parse_selector(request.query_params.get("selector", ""))
-        return _json([s for s in self._backend.statuses() if (root is None or s.root == root) and match(s.labels)])
+        """Every application that who asks may see, filtered by `root` and `selector`."""
+        wanted = self._wanted(request)
+        return _json([s for s in self._backend.statuses() if wanted(s)])
 
     async def get(self, request: Request) -> Response:
         """One application with its objects."""
-        key = self._key(request)
+        key, _ = self._app(request)
         status = self._backend.status(key)
         if status is None:
             raise TautError(f"{key} was removed just now")
@@ -131,48 +137,50 @@ class Api:
             objects = ()
         return _json(Details(status=status, objects=objects))
 
-    async def roots(self, _: Request) -> Response:
+    async def roots(self, request: Request) -> Response:
         """Where applications are declared."""
-        return _json(self._backend.roots())
+        return _json(self._roots(request))
 
     async def tree(self, request: Request) -> Response:
         """The objects down to Pods."""
-        return _json(await self._backend.tree(self._key(request)))
+        return _json(await self._backend.tree(self._app(request)[0]))
 
     async def plan(self, request: Request) -> Response:
         """What a sync would do."""
-        return _json(await self._backend.plan(self._key(request)))
+        return _json(await self._backend.plan(self._app(request)[0]))
 
     async def history(self, request: Request) -> Response:
         """Finished operations."""
-        entries = await self._backend.history(self._key(request), _limit(request, 50))
+        entries = await self._backend.history(self._app(request)[0], _limit(request, 50))
         return _json([HistoryView.of(entry) for entry in entries])
 
     async def drift(self, request: Request) -> Response:
         """Drift records of one application, or of all."""
-        key = self._key(request) if "name" in request.path_params else None
+        key = self._app(request)[0] if "name" in request.path_params else None
         open_only = request.query_params.get("open", "") in ("1", "true")
         records = await self._backend.drift(key, open_only=open_only, limit=_limit(request, 200))
-        return _json([DriftView.of(record) for record in records])
+        return _json([DriftView.of(r) for r in records if key is not None or self._sees_key(request, str(r.app))])
 
     async def events(self, request: Request) -> Response:
         """The timeline of one application, or of all."""
-        key = self._key(request) if "name" in request.path_params else None
-        return _json([EventView.of(event) for event in await self._backend.events(key, _limit(request, 200))])
+        key = self._app(request)[0] if "name" in request.path_params else None
+        events = await self._backend.events(key, _limit(request, 200))
+        return _json([EventView.of(e) for e in events if key is not None or self._sees_key(request, e.app)])
 
     async def orphans(self, request: Request) -> Response:
         """Objects that nobody declares."""
         query = request.query_params
+        demand(request, Action.GET, Target.named(Resource.CLUSTERS, query.get("cluster") or "*"))
         return _json(await self._backend.orphans(query.get("cluster"), query.get("namespace")))
 
     async def audit(self, request: Request) -> Response:
         """Who did what."""
+        demand(request, Action.GET, Target(Resource.AUDIT))
         return _json([AuditView.of(entry) for entry in await self._backend.audit(_limit(request, 200))])
 
     async def watch(self, request: Request) -> Response:
         """Statuses as they change, as server-sent events."""
-        match = parse_selector(request.query_params.get("selector", ""))
-        body = stream(self._backend, request.query_params.get("root"), match)
+        body = stream(self._backend, self._wanted(request), lambda: self._roots(request))
         return StreamingResponse(
             body, media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         )
@@ -182,38 +190,43 @@ class Api:
     async def sync(self, request: Request) -> Response:
         """Ask for a sync."""
         wish = await _body(request, SyncRequest)
-        return _json(
-            await self._backend.sync(self._key(request), msgspec.structs.replace(wish, by=_actor(request))), 202
-        )
+        key, by = self._app(request, Action.GET if wish.dry_run else Action.SYNC)
+        return _json(await self._backend.sync(key, msgspec.structs.replace(wish, by=by)), 202)
 
     async def refresh(self, request: Request) -> Response:
         """Look at sources again."""
         wish = await _body(request, RefreshRequest)
-        key = resolve(wish.name, self._backend.keys()) if wish.name else None
+        key = self._key(request, wish.name) if wish.name else None
+        demand(request, Action.SYNC, self._target(key) if key else Target(Resource.APPLICATIONS, ("*/*",)))
         return _said(await self._backend.refresh(wish.root or None, key), 202)
 
     async def abort(self, request: Request) -> Response:
         """Stop the running operation."""
-        return _said(await self._backend.abort(self._key(request), _actor(request)))
+        key, by = self._app(request, Action.SYNC)
+        return _said(await self._backend.abort(key, by))
 
     async def approve(self, request: Request) -> Response:
         """Let a plan pass."""
         wish = await _body(request, ApproveRequest)
-        return _said(await self._backend.approve(self._key(request), wish.plan, _actor(request), wish.reason))
+        key, by = self._app(request, Action.APPROVE)
+        return _said(await self._backend.approve(key, wish.plan, by, wish.reason))
 
     async def suspend(self, request: Request) -> Response:
         """Leave an application alone."""
         wish = await _body(request, SuspendRequest)
-        return _said(await self._backend.suspend(self._key(request), _actor(request), wish.reason))
+        key, by = self._app(request, Action.SUSPEND)
+        return _said(await self._backend.suspend(key, by, wish.reason))
 
     async def resume(self, request: Request) -> Response:
         """Look after it again."""
-        return _said(await self._backend.resume(self._key(request), _actor(request)))
+        key, by = self._app(request, Action.SUSPEND)
+        return _said(await self._backend.resume(key, by))
 
     async def restart(self, request: Request) -> Response:
         """Restart workloads."""
         wish = await _body(request, RestartRequest)
-        return _said(await self._backend.restart(self._key(request), wish.object, _actor(request)))
+        key, by = self._app(request, Action.RESTART)
+        return _said(await self._backend.restart(key, wish.object, by))
 
     # The machine room
 
@@ -226,8 +239,9 @@ class Api:
         why = self._backend.ready()
         return Response(f"{why or 'ok'}\n", 503 if why else 200, media_type="text/plain")
 
-    async def metrics(self, _: Request) -> Response:
+    async def metrics(self, request: Request) -> Response:
         """For Prometheus."""
+        demand(request, Action.GET, Target(Resource.METRICS))
         found = [
             *metrics.fleet_metrics(self._backend.statuses()),
             metrics.request_metric(self.requests),
@@ -239,8 +253,44 @@ class Api:
         """Somebody pushed."""
         return await receive_hook(request, self._backend, self._verify_hook)
 
-    def _key(self, request: Request) -> AppKey:
-        return resolve(request.path_params["name"], self._backend.keys())
+    def _app(self, request: Request, action: Action = Action.GET) -> tuple[AppKey, str]:
+        """The application that the address means, and the name of who asks; they may do this. Raises UnknownName also for what they may not see."""
+        key = self._key(request, request.path_params["name"])
+        return key, demand(request, action, self._target(key)).name
+
+    def _key(self, request: Request, name: str) -> AppKey:
+        keys = self._backend.keys()
+        exact = parse_app_key(name)
+        if exact is not None and exact in keys and may(request, Action.GET, self._target(exact)):
+            return exact
+        return resolve(name, [key for key in keys if may(request, Action.GET, self._target(key))])
+
+    def _target(self, key: AppKey) -> Target:
+        status = self._backend.status(key)
+        return Target.app(key, status.project if status is not None else "")
+
+    def _wanted(self, request: Request) -> Callable[[AppStatus], bool]:
+        """What `root` and `selector` ask for, as far as who asks may see it."""
+        root, match = request.query_params.get("root"), parse_selector(request.query_params.get("selector", ""))
+        return lambda s: (root is None or s.root == root) and match(s.labels) and self._sees(request, s)
+
+    def _roots(self, request: Request) -> Sequence[RootView]:
+        found = self._backend.roots()
+        return [r for r in found if may(request, Action.GET, Target.named(Resource.REPOSITORIES, r.git))]
+
+    def _sees(self, request: Request, status: AppStatus) -> bool:
+        key = AppKey(status.root, status.namespace, status.name)
+        return may(request, Action.GET, Target.app(key, status.project))
+
+    def _sees_key(self, request: Request, text: str) -> bool:
+        """Whether who asks may see what is told of an application; of one that is gone, or of none, only who may see them all."""
+        key = parse_app_key(text)
+        known = key is not None and self._backend.status(key) is not None
+        return may(
+            request,
+            Action.GET,
+            self._target(key) if key is not None and known else Target(Resource.APPLICATIONS, ("*/*",)),
+        )
 
 
 def _json(value: Any, status: int = 200) -> Response:
@@ -256,12 +306,6 @@ def _limit(request: Request, default: int) -> int:
     if not text.isdigit() or not 1 <= int(text) <= _LIMIT:
         raise BadInput(f"limit={text} is no number between 1 and {_LIMIT}")
     return int(text)
-
-
-def _actor(request: Request) -> str:
-    """Who asks, as they say: the token is shared, so this is a note for the history, no proof."""
-    said = request.headers.get("x-taut-actor", "")
-    return "".join(c for c in said if c.isprintable())[:100] or "somebody with the token"
 
 
 async def _body[T](request: Request, kind: type[T]) -> T:

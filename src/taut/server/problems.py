@@ -12,12 +12,14 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from taut.model.errors import BadInput, SourceError, StoreError, TargetError, TautError
+from taut.server.access.asking import ForbiddenError
 from taut.server.names import AmbiguousName, UnknownName
 from taut.server.views import ErrorView
 
 log = logging.getLogger(__name__)
 
 _STATUS: tuple[tuple[type[TautError], int], ...] = (
+    (ForbiddenError, 403),
     (UnknownName, 404),
     (AmbiguousName, 409),
     (BadInput, 400),

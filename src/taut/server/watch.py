@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, suppress
 
 import msgspec
 
 from taut.model.status import AppStatus
 from taut.server.backend import Backend
-from taut.server.selector import Match
-from taut.server.views import Gone
+from taut.server.views import Gone, RootView
 
 KEEP_ALIVE = 15.0
 """Seconds between comments on a quiet stream: they tell a reader that it is alive, and taut that a reader is gone."""
@@ -20,11 +19,15 @@ _GATHER = 0.05
 
 
 async def stream(
-    backend: Backend, root: str | None, match: Match, *, keep_alive: float = KEEP_ALIVE
+    backend: Backend,
+    wanted: Callable[[AppStatus], bool],
+    known_roots: Callable[[], Sequence[RootView]],
+    *,
+    keep_alive: float = KEEP_ALIVE,
 ) -> AsyncIterator[bytes]:
     """The body of `/v1/watch`: `status` events, one `ready` when all that exist were sent, then changes and `gone` events.
 
-    A `roots` event comes first, and again when something about the roots changed.
+    `wanted` tells which are asked for and may be shown. A `roots` event comes first, and again when something about the roots changed.
     """
     pending: dict[str, AppStatus | Gone] = {}
     changed = asyncio.Event()
@@ -32,8 +35,8 @@ async def stream(
     try:
         # The subscription starts before the snapshot is taken: nothing is lost between the two.
         await asyncio.sleep(0)
-        shown = {s.key: s for s in backend.statuses() if _wanted(s, root, match)}
-        roots = backend.roots()
+        shown = {s.key: s for s in backend.statuses() if wanted(s)}
+        roots = known_roots()
         yield _event("roots", msgspec.json.encode(roots))
         for status in shown.values():
             yield _event("status", msgspec.json.encode(status))
@@ -44,14 +47,14 @@ async def stream(
                 await asyncio.sleep(_GATHER)
             except TimeoutError:
                 yield b": alive\n\n"
-            if (now := backend.roots()) != roots:
+            if (now := known_roots()) != roots:
                 roots = now
                 yield _event("roots", msgspec.json.encode(roots))
             batch = dict(pending)
             pending.clear()
             changed.clear()
             for key, news in batch.items():
-                if line := _news(key, news, shown, root, match):
+                if line := _news(key, news, shown, wanted):
                     yield line
     finally:
         pump.cancel()
@@ -68,18 +71,14 @@ async def _pump(backend: Backend, pending: dict[str, AppStatus | Gone], changed:
 
 
 def _news(
-    key: str, news: AppStatus | Gone, shown: dict[str, AppStatus], root: str | None, match: Match
+    key: str, news: AppStatus | Gone, shown: dict[str, AppStatus], wanted: Callable[[AppStatus], bool]
 ) -> bytes | None:
-    if isinstance(news, Gone) or not _wanted(news, root, match):
+    if isinstance(news, Gone) or not wanted(news):
         return _event("gone", msgspec.json.encode(Gone(key=key))) if shown.pop(key, None) else None
     if shown.get(key) == news:
         return None
     shown[key] = news
     return _event("status", msgspec.json.encode(news))
-
-
-def _wanted(status: AppStatus, root: str | None, match: Match) -> bool:
-    return (root is None or status.root == root) and match(status.labels)
 
 
 def _event(name: str, data: bytes) -> bytes:

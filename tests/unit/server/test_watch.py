@@ -12,7 +12,6 @@ import msgspec
 from support.memory_backend import DB, WEB, MemoryBackend, status
 from taut.model.health import HealthStatus
 from taut.model.status import Problem
-from taut.server.selector import parse_selector
 from taut.server.views import Gone
 from taut.server.watch import stream
 
@@ -43,7 +42,7 @@ async def until_ready(body: AsyncGenerator[bytes]) -> list[str]:
 
 async def test_snapshot_then_changes_then_gone() -> None:
     backend = MemoryBackend()
-    async with aclosing(stream(backend, None, parse_selector(""))) as body:
+    async with aclosing(stream(backend, lambda _: True, backend.roots)) as body:
         assert await until_ready(body) == [s.key for s in backend.statuses()]
         degraded = status(DB, health=HealthStatus.DEGRADED)
         for message in ("one", "two", "three"):
@@ -58,7 +57,7 @@ async def test_snapshot_then_changes_then_gone() -> None:
 
 async def test_what_leaves_the_selection_is_gone() -> None:
     backend = MemoryBackend()
-    async with aclosing(stream(backend, "prod", parse_selector("team=web"))) as body:
+    async with aclosing(stream(backend, lambda s: s.labels.get("team") == "web", backend.roots)) as body:
         assert await until_ready(body) == [str(WEB)]
         backend.put(status(DB, message="not ours"))
         backend.put(status(WEB, labels={}))
@@ -67,14 +66,14 @@ async def test_what_leaves_the_selection_is_gone() -> None:
 
 async def test_a_quiet_stream_stays_alive() -> None:
     backend = MemoryBackend()
-    async with aclosing(stream(backend, None, parse_selector(""), keep_alive=0.01)) as body:
+    async with aclosing(stream(backend, lambda _: True, backend.roots, keep_alive=0.01)) as body:
         await until_ready(body)
         assert await anext(body) == b": alive\n\n"
 
 
 async def test_trouble_of_a_root_is_told() -> None:
     backend = MemoryBackend()
-    async with aclosing(stream(backend, None, parse_selector(""), keep_alive=0.01)) as body:
+    async with aclosing(stream(backend, lambda _: True, backend.roots, keep_alive=0.01)) as body:
         name, [root] = parse(await anext(body))
         assert (name, root["name"], root["problems"]) == ("roots", "prod", [])
         await until_ready(body)
@@ -88,7 +87,7 @@ async def test_trouble_of_a_root_is_told() -> None:
 
 async def test_a_change_between_snapshot_and_listening_is_not_lost() -> None:
     backend = MemoryBackend()
-    async with aclosing(stream(backend, None, parse_selector(""))) as body:
+    async with aclosing(stream(backend, lambda _: True, backend.roots)) as body:
         await anext(body)
         backend.put(status(DB, message="changed while the snapshot is sent"))
         await until_ready(body)
