@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from taut.dialects.access_config import AccessConfig
 from taut.model.drift import DriftOutcome, DriftRecord
 from taut.model.errors import TautError
 from taut.model.health import HealthStatus
@@ -22,6 +23,7 @@ from taut.model.operation import AuditEntry, HistoryEntry
 from taut.model.plan import Action, Change, FieldChange, Hold, HoldKind, Phase, Plan
 from taut.model.refs import AppKey, ObjectRef
 from taut.model.status import AppStatus, HeldFor, ObjectStatus, Problem, SyncStatus
+from taut.server.access.accounts import Rows
 from taut.server.serve import Serving, serving
 from taut.server.views import Gone, Metric, Orphan, PlanView, RootView, Sample, SyncAnswer, SyncRequest, TreeNode
 from taut.store.records import Event
@@ -138,6 +140,7 @@ class MemoryBackend:
     listeners: set[asyncio.Queue[AppStatus | Gone]] = field(default_factory=set[asyncio.Queue[AppStatus | Gone]])
     after_sync: Callable[[AppStatus], AppStatus] = field(default=lambda s: s)
     requests: int = 0
+    noted: list[tuple[str, str, str, str]] = field(default_factory=list[tuple[str, str, str, str]])
 
     def put(self, news: AppStatus | Gone) -> None:
         """Change a status and tell who listens; in the server's loop."""
@@ -267,6 +270,10 @@ class MemoryBackend:
     async def audit(self, limit: int) -> Sequence[AuditEntry]:
         return [AuditEntry(1, 1767323045.0, "anna", "approve", str(WEB), "p", "", "h")][:limit]
 
+    async def note_audit(self, actor: str, action: str, subject: str, detail: str) -> object:
+        self.noted.append((actor, action, subject, detail))
+        return None
+
     async def webhook(self, urls: frozenset[str], ref: str) -> int:
         self.calls.append(("webhook", urls, ref))
         return 1
@@ -302,7 +309,13 @@ class Running:
 
 @contextmanager
 def running(
-    folder: Path, backend: MemoryBackend | None = None, *, webhook_secret: bytes | None = None
+    folder: Path,
+    backend: MemoryBackend | None = None,
+    *,
+    webhook_secret: bytes | None = None,
+    access: AccessConfig | None = None,
+    listen: str = "127.0.0.1:0",
+    rows: Rows | None = None,
 ) -> Iterator[Running]:
     """Serve a backend until the context ends."""
     backend = backend or MemoryBackend()
@@ -313,7 +326,12 @@ def running(
     async def main() -> None:
         try:
             async with serving(
-                backend, listen="127.0.0.1:0", store=folder / "taut.db", webhook_secret=webhook_secret
+                backend,
+                listen=listen,
+                store=folder / "taut.db",
+                webhook_secret=webhook_secret,
+                access=access,
+                rows=rows,
             ) as where:
                 box.append((where, asyncio.get_running_loop()))
                 started.set()

@@ -42,6 +42,10 @@ class Client:
         """Ask for something."""
         return self._decode(self._request("POST", path, msgspec.json.encode(body or {})), kind)
 
+    def delete[T](self, path: str, kind: type[T]) -> T:
+        """Take something away."""
+        return self._decode(self._request("DELETE", path), kind)
+
     @contextmanager
     def watch(self, **query: object) -> Generator[Iterator[tuple[str, bytes]]]:
         """The stream of statuses as (event, data); an event `alive` comes when nothing happens."""

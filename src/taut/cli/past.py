@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -10,9 +9,8 @@ import msgspec
 from rich.text import Text
 
 from taut.cli.client import Client, app_path
-from taut.cli.data import show_data
 from taut.cli.options import application, connected, limit, output
-from taut.cli.printing import Cell, Column, show_table
+from taut.cli.printing import Cell, Column, show_rows
 from taut.cli.words import age, clock, short_revision
 from taut.model.visible import one_line
 from taut.server.views import HIDDEN, AuditView, DriftView, EventView, HistoryView, Orphan
@@ -40,7 +38,7 @@ def history(client: Client, name: str, output: str, limit: int) -> None:
         Column("CHANGES"),
         Column("WHAT", least=32),
     )
-    _show(
+    show_rows(
         found,
         output,
         columns,
@@ -69,7 +67,7 @@ def drift(client: Client, name: str | None, output: str, limit: int, open_only: 
         Column("OUTCOME"),
         Column("WHY", drop=3, least=10),
     )
-    _show(
+    show_rows(
         found,
         output,
         columns,
@@ -96,7 +94,7 @@ def events(client: Client, name: str | None, output: str, limit: int) -> None:
     )
     now = clock()
     rows = [[age(e.at, now), e.app, e.kind, e.object, e.message] for e in reversed(found)]
-    _show(found, output, columns, rows, "Nothing happened yet. Syncs, drift and holds appear here.")
+    show_rows(found, output, columns, rows, "Nothing happened yet. Syncs, drift and holds appear here.")
 
 
 @click.command()
@@ -113,10 +111,11 @@ def audit(client: Client, output: str, limit: int) -> None:
         Column("DID"),
         Column("TO", least=16),
         Column("DETAIL", least=16),
+        Column("FROM", drop=2),
     )
     now = clock()
-    rows = [[str(e.number), age(e.at, now), e.actor, e.action, e.subject, e.detail] for e in found]
-    _show(found, output, columns, rows, "Nobody asked taut for anything yet.")
+    rows = [[str(e.number), age(e.at, now), e.actor, e.action, e.subject, e.detail, e.source] for e in found]
+    show_rows(found, output, columns, rows, "Nobody asked taut for anything yet.")
 
 
 @click.command()
@@ -130,22 +129,13 @@ def orphans(client: Client, output: str, cluster: str | None, namespace: str | N
     columns = (Column("CLUSTER", drop=1), Column("NAMESPACE"), Column("KIND"), Column("NAME"), Column("AGE"))
     now = clock()
     rows = [[o.cluster, o.namespace, o.kind, o.name, age(o.created, now)] for o in found]
-    _show(
+    show_rows(
         found,
         output,
         columns,
         rows,
         "Every object in the managed namespaces is declared in Git or made by one that is.",
     )
-
-
-def _show(found: Any, output: str, columns: Sequence[Column], rows: Sequence[Sequence[Cell]], empty: str) -> None:
-    if output != "table":
-        show_data(found, output)
-    elif rows:
-        show_table(columns, rows)
-    else:
-        click.echo(one_line(empty))
 
 
 def _history_row(entry: HistoryView) -> list[Cell]:

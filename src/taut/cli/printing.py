@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import click
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
@@ -42,6 +44,16 @@ def show_table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> Non
     out = console()
     for line in table(columns, rows, out.width if out.is_terminal else None):
         out.print(line, no_wrap=True, overflow="ignore", crop=False)
+
+
+def show_rows(found: Any, output: str, columns: Sequence[Column], rows: Sequence[Sequence[Cell]], empty: str) -> None:
+    """What was found, in the form of `-o`; `empty` is said in the place of a table without rows."""
+    if output != "table":
+        show_data(found, output)
+    elif rows:
+        show_table(columns, rows)
+    else:
+        click.echo(one_line(empty))
 
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int | None) -> list[Text]:

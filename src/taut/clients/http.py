@@ -48,7 +48,7 @@ class HttpResponse:
 
 
 class HttpClient(Sessions):
-    """GETs with a bound on everything. Close it, or use it as an async context manager."""
+    """Requests with a bound on everything. Close it, or use it as an async context manager."""
 
     def __init__(self, limits: HttpLimits | None = None) -> None:
         super().__init__()
@@ -86,8 +86,26 @@ class HttpClient(Sessions):
             "the server redirects again and again", where=Where(shown(url)), advice="write the final address"
         )
 
+    async def post_form(
+        self,
+        url: str,
+        form: Mapping[str, str],
+        *,
+        headers: Mapping[str, str] | None = None,
+        credentials: Credentials | None = None,
+        accept: frozenset[int] = frozenset({200}),
+    ) -> HttpResponse:
+        """POST a form to `url`; no redirect is followed. Raises SourceError as `get` does, and never tells what was sent."""
+        sent = {"User-Agent": _AGENT, **(headers or {})}
+        return _accepted(await self._once(url, sent, credentials, self._limits.size, form), accept)
+
     async def _once(
-        self, url: str, headers: dict[str, str], credentials: Credentials | None, limit: int
+        self,
+        url: str,
+        headers: dict[str, str],
+        credentials: Credentials | None,
+        limit: int,
+        form: Mapping[str, str] | None = None,
     ) -> HttpResponse:
         if credentials and "Authorization" not in headers and (header := authorization(credentials)):
             headers = {**headers, "Authorization": header}
@@ -95,7 +113,14 @@ class HttpClient(Sessions):
         try:
             async with asyncio.timeout(self._limits.total), AsyncExitStack() as stack:
                 response = await stack.enter_async_context(
-                    session.get(url, headers=headers, allow_redirects=False, proxy=proxy_for(url))
+                    session.request(
+                        "GET" if form is None else "POST",
+                        url,
+                        headers=headers,
+                        data=form,
+                        allow_redirects=False,
+                        proxy=proxy_for(url),
+                    )
                 )
                 body = b"" if response.status in _REDIRECTS else await _read(response, limit, url)
                 return HttpResponse(

@@ -143,3 +143,4 @@ class AuditEntry:
     detail: str
     previous: str
     hash: str
+    source: str = ""

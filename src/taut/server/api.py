@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
 
 import msgspec
 from starlette.applications import Starlette
@@ -13,14 +12,18 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from taut.model.errors import BadInput, TargetError, TautError, Where
+from taut.model.errors import BadInput, TargetError, TautError
 from taut.model.refs import AppKey, parse_app_key
 from taut.model.status import AppStatus
 from taut.server import metrics
+from taut.server.access.api import AccessApi
 from taut.server.access.asking import demand, may
-from taut.server.access.principal import Action, Resource, Rights, Target
-from taut.server.access.rules import read_rules
-from taut.server.auth import TokenRequired
+from taut.server.access.door import Door
+from taut.server.access.gate import Gate
+from taut.server.access.principal import Action, Resource, Target
+from taut.server.access.routes import SignIn
+from taut.server.access.throttle import Throttle
+from taut.server.answers import json_answer, read_body
 from taut.server.backend import Backend
 from taut.server.counting import CountRequests
 from taut.server.hooks import Verify, receive_hook
@@ -30,7 +33,6 @@ from taut.server.selector import parse_selector
 from taut.server.views import AuditView, Details, DriftView, EventView, HistoryView, RootView, Said, SyncRequest, View
 from taut.server.watch import stream
 
-_BODY_LIMIT = 256 * 1024
 _LIMIT = 10_000
 
 type Handler = Callable[[Request], Awaitable[Response]]
@@ -63,16 +65,21 @@ class RefreshRequest(View, frozen=True, forbid_unknown_fields=True):
 
 
 def make_app(
-    backend: Backend, token: str, verify_hook: Verify | None = None, rights: Rights | None = None
+    backend: Backend, gate: Gate, verify_hook: Verify | None = None, *, url: str = "", longest: float = 43200.0
 ) -> Starlette:
-    """The ASGI application. `rights` tells who may do what (None: the administrator everything). `verify_hook(headers, body)` tells whether a webhook is genuine; None: there is no webhook."""
+    """The ASGI application. `gate` tells who asks; `verify_hook(headers, body)` whether a webhook is genuine (None: there is no webhook).
+
+    `url` is the address at which browsers reach taut (empty: the one that each names), `longest` (seconds) how long they stay signed in.
+    """
     api = Api(backend, verify_hook)
+    throttle = Throttle()
+    sign_in = SignIn(gate, throttle, backend.note_audit, url=url, longest=longest)
     return Starlette(
-        routes=api.routes(),
+        routes=[*sign_in.routes(), *AccessApi(gate, backend.note_audit).routes(), *api.routes()],
         middleware=[
             Middleware(CountRequests, counts=api.requests),
             Middleware(CatchBugs),
-            Middleware(TokenRequired, token=token, rights=rights or read_rules("")),
+            Middleware(Door, gate=gate, throttle=throttle),
         ],
         exception_handlers={TautError: on_taut_error, HTTPException: on_http_error},
     )
@@ -122,7 +129,7 @@ class Api:
     async def list(self, request: Request) -> Response:
         """Every application that who asks may see, filtered by `root` and `selector`."""
         wanted = self._wanted(request)
-        return _json([s for s in self._backend.statuses() if wanted(s)])
+        return json_answer([s for s in self._backend.statuses() if wanted(s)])
 
     async def get(self, request: Request) -> Response:
         """One application with its objects."""
@@ -135,48 +142,48 @@ class Api:
         except TargetError:
             # A cluster that is away, or not configured: the status says so, and it is what was asked for.
             objects = ()
-        return _json(Details(status=status, objects=objects))
+        return json_answer(Details(status=status, objects=objects))
 
     async def roots(self, request: Request) -> Response:
         """Where applications are declared."""
-        return _json(self._roots(request))
+        return json_answer(self._roots(request))
 
     async def tree(self, request: Request) -> Response:
         """The objects down to Pods."""
-        return _json(await self._backend.tree(self._app(request)[0]))
+        return json_answer(await self._backend.tree(self._app(request)[0]))
 
     async def plan(self, request: Request) -> Response:
         """What a sync would do."""
-        return _json(await self._backend.plan(self._app(request)[0]))
+        return json_answer(await self._backend.plan(self._app(request)[0]))
 
     async def history(self, request: Request) -> Response:
         """Finished operations."""
         entries = await self._backend.history(self._app(request)[0], _limit(request, 50))
-        return _json([HistoryView.of(entry) for entry in entries])
+        return json_answer([HistoryView.of(entry) for entry in entries])
 
     async def drift(self, request: Request) -> Response:
         """Drift records of one application, or of all."""
         key = self._app(request)[0] if "name" in request.path_params else None
         open_only = request.query_params.get("open", "") in ("1", "true")
         records = await self._backend.drift(key, open_only=open_only, limit=_limit(request, 200))
-        return _json([DriftView.of(r) for r in records if key is not None or self._sees_key(request, str(r.app))])
+        return json_answer([DriftView.of(r) for r in records if key is not None or self._sees_key(request, str(r.app))])
 
     async def events(self, request: Request) -> Response:
         """The timeline of one application, or of all."""
         key = self._app(request)[0] if "name" in request.path_params else None
         events = await self._backend.events(key, _limit(request, 200))
-        return _json([EventView.of(e) for e in events if key is not None or self._sees_key(request, e.app)])
+        return json_answer([EventView.of(e) for e in events if key is not None or self._sees_key(request, e.app)])
 
     async def orphans(self, request: Request) -> Response:
         """Objects that nobody declares."""
         query = request.query_params
         demand(request, Action.GET, Target.named(Resource.CLUSTERS, query.get("cluster") or "*"))
-        return _json(await self._backend.orphans(query.get("cluster"), query.get("namespace")))
+        return json_answer(await self._backend.orphans(query.get("cluster"), query.get("namespace")))
 
     async def audit(self, request: Request) -> Response:
         """Who did what."""
         demand(request, Action.GET, Target(Resource.AUDIT))
-        return _json([AuditView.of(entry) for entry in await self._backend.audit(_limit(request, 200))])
+        return json_answer([AuditView.of(entry) for entry in await self._backend.audit(_limit(request, 200))])
 
     async def watch(self, request: Request) -> Response:
         """Statuses as they change, as server-sent events."""
@@ -189,13 +196,13 @@ class Api:
 
     async def sync(self, request: Request) -> Response:
         """Ask for a sync."""
-        wish = await _body(request, SyncRequest)
+        wish = await read_body(request, SyncRequest)
         key, by = self._app(request, Action.GET if wish.dry_run else Action.SYNC)
-        return _json(await self._backend.sync(key, msgspec.structs.replace(wish, by=by)), 202)
+        return json_answer(await self._backend.sync(key, msgspec.structs.replace(wish, by=by)), 202)
 
     async def refresh(self, request: Request) -> Response:
         """Look at sources again."""
-        wish = await _body(request, RefreshRequest)
+        wish = await read_body(request, RefreshRequest)
         key = self._key(request, wish.name) if wish.name else None
         demand(request, Action.SYNC, self._target(key) if key else Target(Resource.APPLICATIONS, ("*/*",)))
         return _said(await self._backend.refresh(wish.root or None, key), 202)
@@ -207,13 +214,13 @@ class Api:
 
     async def approve(self, request: Request) -> Response:
         """Let a plan pass."""
-        wish = await _body(request, ApproveRequest)
+        wish = await read_body(request, ApproveRequest)
         key, by = self._app(request, Action.APPROVE)
         return _said(await self._backend.approve(key, wish.plan, by, wish.reason))
 
     async def suspend(self, request: Request) -> Response:
         """Leave an application alone."""
-        wish = await _body(request, SuspendRequest)
+        wish = await read_body(request, SuspendRequest)
         key, by = self._app(request, Action.SUSPEND)
         return _said(await self._backend.suspend(key, by, wish.reason))
 
@@ -224,7 +231,7 @@ class Api:
 
     async def restart(self, request: Request) -> Response:
         """Restart workloads."""
-        wish = await _body(request, RestartRequest)
+        wish = await read_body(request, RestartRequest)
         key, by = self._app(request, Action.RESTART)
         return _said(await self._backend.restart(key, wish.object, by))
 
@@ -293,12 +300,8 @@ class Api:
         )
 
 
-def _json(value: Any, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(value), status, media_type="application/json")
-
-
 def _said(sentence: str, status: int = 200) -> Response:
-    return _json(Said(message=sentence), status)
+    return json_answer(Said(message=sentence), status)
 
 
 def _limit(request: Request, default: int) -> int:
@@ -306,15 +309,3 @@ def _limit(request: Request, default: int) -> int:
     if not text.isdigit() or not 1 <= int(text) <= _LIMIT:
         raise BadInput(f"limit={text} is no number between 1 and {_LIMIT}")
     return int(text)
-
-
-async def _body[T](request: Request, kind: type[T]) -> T:
-    data = bytearray()
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > _BODY_LIMIT:
-            raise BadInput(f"The request is larger than {_BODY_LIMIT} bytes")
-    try:
-        return msgspec.json.decode(bytes(data) or b"{}", type=kind)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise BadInput(f"The request cannot be read: {error}", where=Where(field=request.url.path)) from error

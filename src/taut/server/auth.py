@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import hmac
 import os
 import secrets
 import stat
-from dataclasses import replace
 from pathlib import Path
 
-from starlette.types import ASGIApp, Receive, Scope, Send
-
 from taut.model.errors import StoreError, Where
-from taut.server.access.asking import admit
-from taut.server.access.principal import Principal, Rights
-from taut.server.access.rules import ADMIN
-from taut.server.problems import answer
-from taut.server.views import ErrorView
-
-OPEN = frozenset({"/healthz", "/readyz", "/hooks/git"})
-"""Addresses without a token: probes say nothing but yes or no, and a webhook carries its own signature."""
 
 
 def load_token(path: Path) -> str:
@@ -58,42 +46,3 @@ def _create(path: Path) -> None:
             os.link(draft, path)
     finally:
         draft.unlink(missing_ok=True)
-
-
-ADMINISTRATOR = Principal("admin", frozenset({"admin", ADMIN}), "file")
-"""Who holds the token of the file."""
-
-
-class TokenRequired:
-    """Lets requests through that carry `Authorization: Bearer <token>`; answers 401 to all others."""
-
-    def __init__(self, app: ASGIApp, token: str, rights: Rights) -> None:
-        self._app = app
-        self._rights = rights
-        self._expected = b"bearer " + token.encode()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Check one request; compared in constant time."""
-        if scope["type"] != "http" or scope["path"] in OPEN:
-            await self._app(scope, receive, send)
-            return
-        if self._allowed(scope):
-            admit(scope.setdefault("state", {}), self._named(scope), self._rights)
-            await self._app(scope, receive, send)
-            return
-        refused = ErrorView(
-            what="The token is missing or wrong",
-            advice="the token is in the file that `taut run` names when it starts; pass it with --token-file",
-        )
-        await answer(refused, 401, {"WWW-Authenticate": "Bearer"})(scope, receive, send)
-
-    def _named(self, scope: Scope) -> Principal:
-        """The administrator, by the name that they say: the token is shared, so this is a note for the history, no proof."""
-        said = next((value for name, value in scope["headers"] if name == b"x-taut-actor"), b"").decode("latin-1")
-        name = "".join(c for c in said if c.isprintable())[:100]
-        return replace(ADMINISTRATOR, name=name) if name else ADMINISTRATOR
-
-    def _allowed(self, scope: Scope) -> bool:
-        given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-        scheme, space, token = given.partition(b" ")
-        return hmac.compare_digest(scheme.lower() + space + token.strip(), self._expected)

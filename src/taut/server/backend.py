@@ -103,6 +103,10 @@ class Backend(Protocol):
         """The audit, newest first."""
         ...
 
+    async def note_audit(self, actor: str, action: str, subject: str, detail: str) -> object:
+        """Write down who did what to whom. No secret's value in any of them."""
+        ...
+
     async def webhook(self, urls: frozenset[str], ref: str) -> int:
         """Look at once at the sources with one of these addresses (`ref` is what was pushed, if told). How many there are comes out."""
         ...

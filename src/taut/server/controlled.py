@@ -13,7 +13,7 @@ from taut.admission.notes import note_of
 from taut.controller.controller import Controller
 from taut.controller.roots import RootState
 from taut.controller.status import object_statuses, problem_of
-from taut.dialects.config import FailurePolicy
+from taut.dialects.admission_config import FailurePolicy
 from taut.model.drift import DriftRecord
 from taut.model.errors import BadInput, TautError, Where
 from taut.model.live import LiveObject
@@ -236,6 +236,10 @@ class ControllerBackend:
         """The audit, newest first."""
         return await self._c.store.audit_entries(limit)
 
+    async def note_audit(self, actor: str, action: str, subject: str, detail: str) -> object:
+        """Write down who did what to whom."""
+        return await self._c.store.audit(actor, action, subject, detail)
+
     async def webhook(self, urls: frozenset[str], ref: str) -> int:
         """Look at once at the sources with one of these addresses. How many there are comes out."""
         return self._c.watch.poke(urls)
@@ -299,7 +303,15 @@ async def serve_controller(
 ) -> AsyncGenerator[Serving]:
     """Serve a controller's API, and its admission webhook if it is configured, for as long as the context is open."""
     backend = ControllerBackend(controller)
-    api = serving(backend, listen=listen, store=store, webhook_secret=webhook_secret, token_file=token_file)
+    api = serving(
+        backend,
+        listen=listen,
+        store=store,
+        webhook_secret=webhook_secret,
+        token_file=token_file,
+        access=controller.config.access,
+        rows=controller.store,
+    )
     async with AsyncExitStack() as stack:
         if await _admits(controller):
             # A fleet without admission does not pay for it.

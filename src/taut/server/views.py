@@ -331,6 +331,8 @@ class AuditView(View, frozen=True):
     subject: str
     detail: str
     hash: str
+    source: str = ""
+    """From where, and how they signed in."""
 
     @classmethod
     def of(cls, entry: AuditEntry) -> AuditView:
@@ -343,6 +345,7 @@ class AuditView(View, frozen=True):
             subject=entry.subject,
             detail=entry.detail,
             hash=entry.hash,
+            source=entry.source,
         )
 
 

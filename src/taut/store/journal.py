@@ -146,10 +146,11 @@ def add_audit(connection: sqlite3.Connection, note: AuditNote, at: float) -> Aud
     row = connection.execute("SELECT number, hash FROM audit ORDER BY number DESC LIMIT 1").fetchone()
     number, previous = (row[0] + 1, row[1]) if row else (1, "")
     digest = _audit_hash(number, at, note, previous)
-    entry = AuditEntry(number, at, note.actor, note.action, note.subject, note.detail, previous, digest)
+    entry = AuditEntry(number, at, note.actor, note.action, note.subject, note.detail, previous, digest, note.source)
     connection.execute(
-        "INSERT INTO audit (number, at, actor, action, subject, detail, previous, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (number, at, note.actor, note.action, note.subject, note.detail, previous, digest),
+        "INSERT INTO audit (number, at, actor, action, subject, detail, previous, hash, source)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (number, at, note.actor, note.action, note.subject, note.detail, previous, digest, note.source),
     )
     connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('audit_head', ?)", (f"{number} {digest}",))
     return entry
@@ -157,7 +158,7 @@ def add_audit(connection: sqlite3.Connection, note: AuditNote, at: float) -> Aud
 
 def audit_entries(connection: sqlite3.Connection, limit: int, subject: str | None) -> list[AuditEntry]:
     """The newest entries, newest first, of one subject or of all."""
-    columns = "SELECT number, at, actor, action, subject, detail, previous, hash FROM audit "
+    columns = "SELECT number, at, actor, action, subject, detail, previous, hash, source FROM audit "
     if subject is None:
         rows = connection.execute(columns + "ORDER BY number DESC LIMIT ?", (limit,))
     else:
@@ -169,10 +170,10 @@ def verify_audit(connection: sqlite3.Connection) -> int | None:
     """The number of the first entry that is missing or was changed; None when the chain is whole."""
     previous, expected = "", 1
     rows = connection.execute(
-        "SELECT number, at, actor, action, subject, detail, previous, hash FROM audit ORDER BY number"
+        "SELECT number, at, actor, action, subject, detail, previous, hash, source FROM audit ORDER BY number"
     )
-    for number, at, actor, action, subject, detail, linked, digest in rows:
-        note = AuditNote(actor, action, subject, detail)
+    for number, at, actor, action, subject, detail, linked, digest, source in rows:
+        note = AuditNote(actor, action, subject, detail, source)
         if number != expected or linked != previous or digest != _audit_hash(number, at, note, linked):
             return expected
         previous, expected = digest, number + 1
@@ -223,7 +224,9 @@ def get_note(connection: sqlite3.Connection, name: str) -> str | None:
 
 
 def _audit_hash(number: int, at: float, note: AuditNote, previous: str) -> str:
-    body = _encode([number, at, note.actor, note.action, note.subject, note.detail, previous])
+    # Entries from before there was a source keep their hashes.
+    source = [note.source] if note.source else []
+    body = _encode([number, at, note.actor, note.action, note.subject, note.detail, previous, *source])
     return hashlib.sha256(body).hexdigest()
 
 

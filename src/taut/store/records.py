@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from taut.model.asking import ASKED_FROM
 from taut.model.drift import DriftOutcome
 from taut.model.operation import StepState
 from taut.model.plan import InventoryItem
@@ -34,6 +35,8 @@ class AuditNote:
     action: str
     subject: str
     detail: str = ""
+    source: str = field(default_factory=ASKED_FROM.get)
+    """From where, and by what they signed in."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from taut.model.errors import StoreError, Where
+from taut.store.accounts import about
 from taut.store.blobs import copy_sealed
 from taut.store.faults import fault
 from taut.store.files import close_database, open_database
@@ -126,6 +127,9 @@ def _seal_anew(connection: sqlite3.Connection, old: Keyring, new: Keyring, by: s
             connection.execute("UPDATE manifests SET sealed = ? WHERE operation = ? AND number = ?", (sealed, *which))
         for name, value in connection.execute("SELECT key, value FROM meta WHERE key GLOB 'secret *'").fetchall():
             put_note(connection, name, base64.b64encode(anew(base64.b64decode(value), name)).decode())
+        for kind, name, sealed in connection.execute("SELECT kind, id, sealed FROM accounts").fetchall():
+            values = (anew(sealed, about(kind, name)), kind, name)
+            connection.execute("UPDATE accounts SET sealed = ? WHERE kind = ? AND id = ?", values)
         put_note(connection, _IDENTITIES, base64.b64encode(new.seal(old.identities, _IDENTITIES)).decode())
         put_note(connection, "key_check", new.check)
         add_audit(connection, AuditNote(by, "rotate-key", "store", ""), time.time())

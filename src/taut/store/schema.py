@@ -66,7 +66,13 @@ _HOLDERS = (
     "CREATE INDEX inventory_object ON inventory (name, namespace, kind, grp, cluster)",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _PINS, _HOLDERS)
+_ACCOUNTS = (
+    # Tokens of the API and sessions of browsers, sealed; `id` is a hash or a public name, never what is signed in with.
+    "CREATE TABLE accounts (kind TEXT NOT NULL, id TEXT NOT NULL, sealed BLOB NOT NULL, ends REAL NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID",
+    "ALTER TABLE audit ADD COLUMN source TEXT NOT NULL DEFAULT ''",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _PINS, _HOLDERS, _ACCOUNTS)
 """The statements that lead from version n to n + 1."""
 
 

@@ -18,7 +18,7 @@ from taut.model.operation import Approval, AuditEntry, HistoryEntry, Operation, 
 from taut.model.plan import InventoryItem
 from taut.model.record import AppRecord
 from taut.model.refs import AppKey, ObjectRef
-from taut.store import journal, operations, pins
+from taut.store import accounts, journal, operations, pins
 from taut.store.blobs import DEFAULT_LIMIT, BlobCache
 from taut.store.files import close_database
 from taut.store.keys import Keyring
@@ -312,6 +312,21 @@ class Store:
         """The secret that was remembered under a name."""
         sealed = await self.noted(f"secret {name}")
         return None if sealed is None else self._keyring.unseal(base64.b64decode(sealed), f"secret {name}")
+
+    # Tokens and sessions
+
+    async def put_account(self, kind: str, name: str, record: bytes, ends: float) -> None:
+        """Keep a record, sealed, until `ends` (Unix seconds; 0: for ever)."""
+        work = partial(accounts.put_account, keyring=self._keyring, kind=kind, name=name, record=record, ends=ends)
+        await self.run(work, durable=True)
+
+    async def drop_account(self, kind: str, name: str) -> None:
+        """Forget a record."""
+        await self.run(partial(accounts.drop_account, kind=kind, name=name), durable=True)
+
+    async def accounts(self, kind: str) -> dict[str, bytes]:
+        """All records of a kind that have not ended, by name."""
+        return await self.run(partial(accounts.accounts, keyring=self._keyring, kind=kind, now=time.time()))
 
     # Sealed cache, and comparing secrets; synchronous
 

@@ -231,7 +231,7 @@ AGE prod/db sync Deployment shop/web started"""
     assert (
         ages_removed(taut("audit").out)
         == """\
-NUMBER WHEN WHO DID TO DETAIL
+NUMBER WHEN WHO DID TO DETAIL FROM
 1 AGE anna approve prod/shop/web p"""
     )
     assert (

@@ -2,11 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from taut.dialects.admission_config import AdmissionConfig, AdmissionServiceConfig, FailurePolicy
 from taut.dialects.config import (
-    AdmissionConfig,
-    AdmissionServiceConfig,
     Config,
-    FailurePolicy,
     load_config,
     read_config,
 )

@@ -36,6 +36,7 @@ async def _filled(path: Path) -> str:
     steps = [Step(0, REF, Action.CREATE, Phase.SYNC, 0, "v1")]
     await store.begin(operation, steps, {0: b"a manifest"}, [InventoryItem(REF, "v1")])
     await store.keep_secret("webhook", b"a private key")
+    await store.put_account("token", "a1", b"a record", 0.0)
     store.blob_put("render", b"a render")
     digest = store.mac(b"value")
     await store.close()
@@ -50,6 +51,7 @@ async def _holds(path: Path, digest: str) -> None:
         [(operation, _)] = await store.running()
         assert await store.manifest(operation.id, 0) == b"a manifest"
         assert await store.kept_secret("webhook") == b"a private key"
+        assert await store.accounts("token") == {"a1": b"a record"}
         assert store.blob_get("render") == b"a render"
         assert store.mac(b"value") == digest
         assert await store.verify_audit() is None
@@ -66,7 +68,7 @@ async def test_all_opens_with_the_new_key_and_nothing_with_the_old(tmp_path: Pat
     digest = await _filled(path)
     old = (tmp_path / "taut.db.key").read_bytes()
     sealed = _sealed(path)
-    assert len(sealed) == 4
+    assert len(sealed) == 5
     for _ in range(2):
         assert rotate_key(path, by="ada") is True
         assert _beside(path) == {"", ".key", ".renders"}
@@ -89,7 +91,8 @@ def _sealed(path: Path) -> list[bytes]:
         rows: list[Any] = connection.execute("SELECT spec, closure FROM apps").fetchone()
         manifest = connection.execute("SELECT sealed FROM manifests").fetchone()[0]
         note = connection.execute("SELECT value FROM meta WHERE key = 'secret webhook'").fetchone()[0].encode()
-        return [*rows, manifest, note]
+        account = connection.execute("SELECT sealed FROM accounts").fetchone()[0]
+        return [*rows, manifest, note, account]
     finally:
         connection.close()
 
