@@ -62,6 +62,7 @@ bench-profile: setup-plane ## What a cold sync of 500 applications spends its ti
 
 schemas: setup-plane ## Keep the kinds and fields of the control plane, for checks without a cluster.
 	@$(PYTHON) -m tests.support.kept_schemas
+	@PYTHONPATH=tests $(PYTHON) -m tests.support.kept_shapes
 
 docs: setup ## Generate the reference pages.
 	@$(PYTHON) -m docs $(ARGS)

@@ -77,7 +77,7 @@ class Outcome:
     @property
     def code(self) -> Exit:
         """2: a policy cannot be used; 1: something that is enforced failed."""
-        if any(not t.elsewhere for t in self.troubles):
+        if any(t.grave for t in self.troubles):
             return Exit.BAD_INPUT
         return Exit.FAILED if any(f.verdict.denies for f in self.found) else Exit.DONE
 
@@ -265,8 +265,7 @@ def rows(outcome: Outcome) -> list[Row]:
 def tell_troubles(outcome: Outcome) -> None:
     """Say on stderr what of the policies is not judged by."""
     for trouble in outcome.troubles:
-        kind = "left out" if trouble.elsewhere else "cannot be used"
-        click.echo(f"{trouble.origin}: {trouble.policy}: {kind}: {trouble.what}", err=True)
+        click.echo(str(trouble), err=True)
 
 
 def _review(body: Body, namespaces: dict[str, Body], resources: dict[tuple[str, str], str]) -> Review:

@@ -249,7 +249,7 @@ class Policing:
         policies = PolicySet.of(documents)
         description = await self._service.describe(policies)
         wrong = tuple(t for t in description.troubles if not t.elsewhere)
-        broken = {t.origin for t in wrong}
+        broken = {t.origin for t in wrong if t.grave}
         keys = {g.origin: (place, identity_of(g.body)) for g, place in zip(documents, found.owners, strict=True)}
         before = {g.origin: self._usable.get(keys[g.origin]) for g in documents if g.origin in broken}
         if any(before.values()):
@@ -263,7 +263,7 @@ class Policing:
         self._usable |= {keys[g.origin]: g for g in documents if g.origin not in broken}
         troubles = (*found.troubles, *wrong)
         for trouble in troubles:
-            log.warning("%s: %s cannot be used: %s", trouble.origin, trouble.policy, trouble.what)
+            log.warning("%s", trouble)
         synced = synced_kinds([g.body for g in documents])
         texts = [msgspec.json.encode(g.body) for g in documents]
         by_namespace = any(b"namespaceSelector" in t or b"namespaceObject" in t for t in texts)
@@ -351,7 +351,7 @@ class Policing:
             text = f"{error.what} ({error.advice})" if error.advice else error.what
             return plan.with_holds(Hold(HoldKind.POLICY, text, approvable=False))
         holds: list[Hold] = []
-        warnings = [f"{t.origin}: {t.policy} cannot be used: {t.what}" for t in policies.troubles]
+        warnings = [str(t) for t in policies.troubles]
         judged = [(c, c.desired.body if c.desired is not None else None) for c in writes]
         for (change, body), answer in zip([*judged, *secrets], said, strict=True):
             hold, told = self._words(policies, change, body, answer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterable, Sequence
 
+from taut.policy import shapes
 from taut.policy.review import Built, Engine, Given, Policy, Trouble
 
 type _Test = Callable[[str, str], bool]
@@ -43,6 +44,8 @@ def build(documents: Iterable[Given], *, also: Sequence[Given] = ()) -> Built:
         built = _built(engine, own, [*others, *also])
         policies += built.policies
         troubles += built.troubles
+    told = {t.origin for t in troubles if t.grave}
+    troubles += (t for t in shapes.troubles([g for g in listed if is_policy(*_type(g))]) if t.origin not in told)
     return Built(tuple(policies), tuple(troubles))
 
 

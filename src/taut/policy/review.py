@@ -163,7 +163,8 @@ class Given:
 class Trouble:
     """A policy document (or a part of one) that is not judged by: `what` and `advice` are for people.
 
-    `elsewhere`: nothing is wrong with it, another program (Kyverno, Gatekeeper) does in the cluster what it says.
+    `elsewhere`: nothing is wrong with it, another program (Kyverno, Gatekeeper) does in the cluster what it says. `doubt`: it is judged by, and may not
+    be what its author meant.
     """
 
     origin: str
@@ -171,6 +172,16 @@ class Trouble:
     what: str
     advice: str = ""
     elsewhere: bool = False
+    doubt: bool = False
+
+    @property
+    def grave(self) -> bool:
+        """Whether something that was meant to hold does not."""
+        return not (self.elsewhere or self.doubt)
+
+    def __str__(self) -> str:
+        kind = "left out" if self.elsewhere else "in doubt" if self.doubt else "cannot be used"
+        return f"{self.origin}: {self.policy}: {kind}: {self.what}" + (f" ({self.advice})" if self.advice else "")
 
 
 @dataclass(frozen=True, slots=True)

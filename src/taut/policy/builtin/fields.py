@@ -22,7 +22,10 @@ def wrong_types(schemas: Schemas, bodies: Sequence[Body]) -> Iterator[Finding]:
     """Values of a type that the field does not take, such as a number where a text is wanted."""
     for body in bodies:
         for misfit in schemas.misfits(body):
-            if misfit.known:
+            if misfit.known and misfit.words:
+                message = f"{misfit.path} takes one of {', '.join(misfit.words)}, not {misfit.found!r}"
+                yield Finding(body, message, misfit.path, misfit.found, misfit.wanted or misfit.words[0])
+            elif misfit.known:
                 message = f"{misfit.path} takes {_article(misfit.wanted)}, not {_article(misfit.found)}"
                 yield Finding(body, message, misfit.path, misfit.found, misfit.wanted)
 

@@ -1,12 +1,13 @@
 """What fields the kinds of a target have: from its OpenAPI (v2 or v3), from CustomResourceDefinitions, or those of Kubernetes that come with taut.
 
 A type is a map from field to node. A node is a short text: `[]` ahead of what a list holds, `{}` ahead of what a map holds, `:string` and its like for
-a scalar, the name of a type, or nothing where anything goes.
+a scalar (`:string=a|b` where only some are taken), the name of a type, or nothing where anything goes.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -26,17 +27,22 @@ _LOOSE = ("api.resource.Quantity", "util.intstr.IntOrString")
 """In OpenAPI v2 they are strings, while the API server takes numbers, too."""
 _DEFINITION = "CustomResourceDefinition"
 _MOST_ALIASES = 10
+_PLAIN = re.compile(r"[A-Za-z0-9_.-]*")
 _MOST_DEPTH = 200
+_LONGEST_WORD = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Misfit:
-    """A field that its kind does not have (`wanted`: the one that was probably meant), or a value of another type than it takes (`found`, `wanted`)."""
+    """A field that its kind does not have (`wanted`: the one that was probably meant), or a value that it does not take (`found`, `wanted`: types, or
+    with `words` texts, of which only some are taken).
+    """
 
     path: str
     known: bool
     found: str = ""
     wanted: str = ""
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,11 +65,13 @@ class Schemas:
 
     def with_definitions(self, bodies: Iterable[Body]) -> Schemas:
         """With the kinds of the CustomResourceDefinitions among objects."""
+        definitions = [b for b in bodies if _is_definition(b)]
+        if not definitions:
+            return self
         kinds, types = dict(self.kinds), dict(self.types)
-        for body in bodies:
-            if body.get("kind") == _DEFINITION and str(body.get("apiVersion")).startswith("apiextensions.k8s.io/"):
-                for key, schema in _versions(body):
-                    kinds[key] = _custom(schema, f"{key[0]} {key[1]}", types)
+        for body in definitions:
+            for key, schema in _versions(body):
+                kinds[key] = _custom(schema, f"{key[0]} {key[1]}", types)
         return replace(self, kinds=kinds, types=types)
 
     def _walk(self, node: str, value: Any, path: str, depth: int) -> Iterator[Misfit]:
@@ -72,6 +80,9 @@ class Schemas:
         wanted, of = _shape(node)
         if not _fits(value, wanted):
             yield Misfit(path, True, _told(value), wanted)
+        elif wanted == "string" and of and value and value not in (words := of.split("|")):
+            near = next(iter(difflib.get_close_matches(value, words, 1)), "")
+            yield Misfit(path, True, value[:_LONGEST_WORD], near, tuple(words))
         elif wanted == "list":
             for number, item in enumerate(value):
                 yield from self._walk(of, item, f"{path}[{number}]", depth + 1)
@@ -90,9 +101,19 @@ class Schemas:
 @cache
 def kept() -> Schemas:
     """The kinds of the Kubernetes version that came with this taut."""
-    found = msgspec.json.decode(Path(__file__).with_name(KEPT).read_bytes(), type=_Kept)
+    found = read_kept(Path(__file__).with_name(KEPT))
+    return replace(found, version=f"Kubernetes {found.version}")
+
+
+def read_kept(file: Path) -> Schemas:
+    """What `keep` made of schemas."""
+    found = msgspec.json.decode(file.read_bytes(), type=_Kept)
     kinds = {(version, kind): node for version, nodes in found.kinds.items() for kind, node in nodes.items()}
-    return Schemas(kinds, found.types, f"Kubernetes {found.version}")
+    return Schemas(kinds, found.types, found.version)
+
+
+def _is_definition(body: Body) -> bool:
+    return body.get("kind") == _DEFINITION and str(body.get("apiVersion")).startswith("apiextensions.k8s.io/")
 
 
 class _Kept(msgspec.Struct):
@@ -181,6 +202,9 @@ def _node(schema: Any, name: str, types: dict[str, Fields], depth: int = 0) -> s
         return name
     if isinstance(further, dict) and not properties:
         return "{}" + _node(further, f"{name}{{}}", types, depth + 1)
+    words = schema.get("enum")
+    if kind == "string" and isinstance(words, list) and all(isinstance(w, str) and _PLAIN.fullmatch(w) for w in words):
+        return f":string={'|'.join(words)}"
     return f":{kind}" if kind in _SCALARS else ANY
 
 
@@ -215,7 +239,10 @@ def _shape(node: str) -> tuple[str, str]:
         return "list", node[2:]
     if node.startswith("{}"):
         return "map", node[2:]
-    return (node[1:], "") if node.startswith(":") else ("map", node)
+    if node.startswith(":"):
+        kind, _, words = node[1:].partition("=")
+        return kind, words
+    return "map", node
 
 
 def _fits(value: Any, wanted: str) -> bool:
