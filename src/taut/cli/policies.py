@@ -95,8 +95,10 @@ def check_policies(
 
     `schemas` is what the target serves (None: the Kubernetes version that taut knows). Raises BadInput for files that cannot be read, and PolicyError when no worker can be had that judges.
     """
-    given = list(_given([*policies, *exceptions]))
+    given = _policies(policies, exceptions)
     objects = [g for g in _given(resources) if _is_object(g.body)]
+    if not objects:
+        raise _nothing("object", resources)
     bodies = [g.body for g in objects]
     known = [g.body for g in given if not is_policy(str(g.body.get("apiVersion")), str(g.body.get("kind")))]
     judged = _judged(given, [_scene(objects, known, _resources([*bodies, *known]))])
@@ -130,7 +132,7 @@ def check_rendered(
     """
     from taut.policy.builtin import check
 
-    given = list(_given([*policies, *exceptions]))
+    given = _policies(policies, exceptions)
     waivers, found = Waivers(given), list[Found]()
     clusters: dict[str, list[Given]] = {}
     decrypted: dict[str, list[tuple[tuple[str, ...], ...]]] = {}
@@ -156,6 +158,21 @@ def check_rendered(
             )
         ]
     return Outcome(tuple(found), (*waivers.troubles, *judged.troubles), len(objects), judged.policies)
+
+
+def _policies(policies: Sequence[Path], exceptions: Sequence[Path]) -> list[Given]:
+    """The documents of both. Raises BadInput when no policy is among those: a check by nothing would be passed by everything."""
+    found = list(_given(policies))
+    if policies and not any(is_policy(*_type(g)) for g in found):
+        raise _nothing("policy", policies)
+    return [*found, *_given(exceptions)]
+
+
+def _nothing(what: str, paths: Sequence[Path]) -> BadInput:
+    places = ", ".join(map(str, paths))
+    return BadInput(
+        f"there is no {what} in {places}", advice="name the folder or file with them; YAML and JSON are read"
+    )
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
-import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +12,7 @@ import click
 
 from taut.cli.data import say
 from taut.cli.ending import Exit
-from taut.model.errors import BadInput, TautError, Where
+from taut.model.errors import BadInput, Where
 
 if TYPE_CHECKING:
     from taut.secrets.sops.files import Format
@@ -30,7 +28,6 @@ _KEYS = click.option(
     metavar="FILE",
     help="A file with a private key of age or PGP.",
 )
-_PRIVATE = 0o600
 
 
 def _recipients(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -50,6 +47,44 @@ def _recipients(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.group()
 def secrets() -> None:
     """Keep encrypted files, as the sops program does."""
+
+
+@secrets.command("keygen")
+@click.option(
+    "-f",
+    "--file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The key file.  [default: ~/.config/sops/age/keys.txt]",
+)
+def keygen_command(file: Path | None) -> int:
+    """Make a private key of age, and print its public one: for `--age`, and for the rules in .sops.yaml.
+
+    The file has the form of `age-keygen`, mode 0600, and lies where taut and the sops program look for it. One that is there is never overwritten.
+    """
+    import pyrage
+
+    library: Any = pyrage
+
+    if file is None:
+        base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+        file = Path(base) / "sops" / "age" / "keys.txt"
+    identity = library.x25519.Identity.generate()
+    public = str(identity.to_public())
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as out:
+            out.write(f"# public key: {public}\n{identity}\n")
+    except FileExistsError:
+        raise BadInput(
+            "there is such a file already, and it stays",
+            where=Where(file=str(file)),
+            advice="name another one by --file",
+        ) from None
+    except OSError as error:
+        raise BadInput(f"the key file cannot be made: {error.strerror}", where=Where(file=str(file))) from None
+    click.echo(f"The private key is in {file}; keep it out of Git.", err=True)
+    click.echo(public)
+    return Exit.DONE
 
 
 @secrets.command("encrypt")
@@ -139,62 +174,37 @@ def _replace(file: Path, data: bytes) -> None:
 @_FILE
 @_KEYS
 def edit_command(file: Path, keys: tuple[Path, ...]) -> int:
-    """Open FILE decrypted in $EDITOR, and encrypt it again for the same recipients.
+    """Open FILE decrypted in $SOPS_EDITOR, $VISUAL or $EDITOR, and encrypt it again for the same recipients. Values that were not changed stay as they were encrypted.
 
-    The plain text lies in a file of its own in memory, which nobody else can read, until the editor ends.
+    The plain text lies in a folder of its own in memory, which nobody else can read, until the editor ends, however it ends. What cannot be encrypted
+    is told, and can be mended in the editor.
     """
-    from taut.secrets.sops.files import decrypt, format_of
+    from taut.cli.editing import edited
+    from taut.secrets.sops.encrypting import encrypt_again
+    from taut.secrets.sops.files import decrypt, format_of, same_values, unsealed
     from taut.secrets.sops.keys import Keyring
 
     form, ring = format_of(file.name), Keyring.of_environment(files=keys)
+    before = _about(file, file.read_bytes)
+    plain = _about(file, lambda: decrypt(before, form, ring))
 
-    def work() -> bytes:
-        data = file.read_bytes()
-        plain = decrypt(data, form, ring)
-        changed = _edited(plain.text, file.suffix)
-        if changed == plain.text:
-            return data
-        return _encrypted(changed, form, _rule_of(plain.metadata), ring)
+    def again(text: bytes) -> bytes:
+        made = encrypt_again(text, form, plain)
+        if not same_values(unsealed(made, form, plain.key), text, form):
+            raise BadInput("the file would not come back as it is", advice="write it in a simpler style")
+        return made
 
-    before = file.read_bytes()
-    made = _about(file, work)
-    if made == before:
+    made = edited(plain.text, file, again)
+    if made is None:
         say("Nothing was changed.")
         return Exit.DONE
+    if file.read_bytes() != before:
+        raise BadInput(
+            "somebody else has changed the file meanwhile; it was left as it is", where=Where(file=str(file))
+        )
     _replace(file, made)
     say(f"{file.name} is encrypted again.")
     return Exit.DONE
-
-
-def _in_memory(folder: Path) -> bool:
-    """Whether a folder can be written, and lies in a tmpfs."""
-    try:
-        mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
-    except OSError:
-        return False
-    here = folder.resolve()
-    at = {m[1]: m[2] for m in mounts if here.is_relative_to(m[1])}
-    return bool(at) and at[max(at, key=len)] in {"tmpfs", "ramfs"} and os.access(here, os.W_OK)
-
-
-def _edited(text: bytes, suffix: str) -> bytes:
-    memory = Path(os.environ.get("XDG_RUNTIME_DIR") or "/dev/shm")  # noqa: S108 (checked to be in memory)
-    if not _in_memory(memory):
-        memory = Path("/dev/shm")  # noqa: S108 (a file system in memory: the text never reaches a disk)
-    if not _in_memory(memory):
-        raise BadInput(
-            "there is no file system in memory where the plain text could lie",
-            advice="mount a tmpfs on /dev/shm, or name one by XDG_RUNTIME_DIR",
-        )
-    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
-    with tempfile.TemporaryDirectory(dir=memory) as folder:
-        place = Path(folder) / f"plain{suffix}"
-        place.touch(mode=_PRIVATE)
-        place.write_bytes(text)
-        done = subprocess.run([*shlex.split(editor), str(place)], check=False)
-        if done.returncode:
-            raise TautError(f"the editor ended with {done.returncode}", advice="nothing was changed")
-        return place.read_bytes()
 
 
 def _rule_of(metadata: Any) -> Rule:

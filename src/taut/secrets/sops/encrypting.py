@@ -10,7 +10,7 @@ from typing import Any
 
 from taut.secrets.sops import yaml_text
 from taut.secrets.sops.errors import SopsError
-from taut.secrets.sops.files import Format, ini_lines, is_encrypted, sops_moment
+from taut.secrets.sops.files import Format, Leaf, Plain, ini_lines, is_encrypted, leaf_of, sops_moment
 from taut.secrets.sops.keys import Keyring
 from taut.secrets.sops.metadata import flattened
 from taut.secrets.sops.rules import Rule
@@ -22,6 +22,15 @@ VERSION = "3.11.0"
 """The version of the format that is written."""
 
 
+def encrypt_again(data: bytes, form: Format, before: Plain) -> bytes:
+    """A file that was opened, changed: for the same recipients, with the same key; what was not changed stays as it was encrypted. Raises as `encrypt` does."""
+    if is_encrypted(data):
+        raise SopsError("the text holds what an encrypted file holds", advice="take the sops part out of it")
+    fields = before.metadata.fields
+    sealer = _Sealer(before.key, fields, Selection.of(fields), before.leaves)
+    return sealer.sealed(data, form)
+
+
 def encrypt(data: bytes, form: Format, rule: Rule, keyring: Keyring, *, key: bytes | None = None) -> bytes:
     """The encrypted file. Raises SopsError for a file that is encrypted already, cannot be read, or uses what cannot be kept (YAML's anchors, tags)."""
     if is_encrypted(data):
@@ -31,18 +40,7 @@ def encrypt(data: bytes, form: Format, rule: Rule, keyring: Keyring, *, key: byt
     fields |= rule.selection or {"unencrypted_suffix": DEFAULT_SUFFIX}
     if rule.mac_only_encrypted:
         fields["mac_only_encrypted"] = True
-    sealer = _Sealer(key, fields, Selection.of(fields))
-    match form:
-        case Format.YAML:
-            return sealer.yaml(data)
-        case Format.JSON:
-            return sealer.json(_document(data))
-        case Format.BINARY:
-            return sealer.json({"data": data.decode() if _is_text(data) else data})
-        case Format.DOTENV:
-            return sealer.dotenv(data.decode())
-        case Format.INI:
-            return sealer.ini(data.decode())
+    return _Sealer(key, fields, Selection.of(fields)).sealed(data, form)
 
 
 def _is_text(data: bytes) -> bool:
@@ -64,14 +62,31 @@ def _document(data: bytes) -> dict[str, Any]:
 
 
 class _Sealer:
-    def __init__(self, key: bytes, fields: Mapping[str, Any], selection: Selection) -> None:
+    def __init__(
+        self, key: bytes, fields: Mapping[str, Any], selection: Selection, leaves: Mapping[Leaf, str] | None = None
+    ) -> None:
         self._key = key
         self._fields = fields
         self._selection = selection
+        self._leaves = leaves or {}
+
+    def sealed(self, data: bytes, form: Format) -> bytes:
+        """A plain file, encrypted."""
+        match form:
+            case Format.YAML:
+                return self.yaml(data)
+            case Format.JSON:
+                return self.json(_document(data))
+            case Format.BINARY:
+                return self.json({"data": data.decode() if _is_text(data) else data})
+            case Format.DOTENV:
+                return self.dotenv(data.decode())
+            case Format.INI:
+                return self.ini(data.decode())
 
     def _metadata(self, documents: list[Any]) -> dict[str, Any]:
         modified = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        only = bool(self._fields.get("mac_only_encrypted"))
+        only = str(self._fields.get("mac_only_encrypted") or "").lower() == "true"
         mac = mac_of(documents, self._selection, only_encrypted=only)
         return {
             **self._fields,
@@ -81,7 +96,12 @@ class _Sealer:
         }
 
     def _leaf(self, value: Any, path: str, chosen: bool) -> Any:
-        return encrypt_leaf(value, self._key, path) if chosen else value
+        return self._encrypted(value, path) if chosen else value
+
+    def _encrypted(self, value: Any, path: str) -> Any:
+        if value is None or value == "":
+            return value
+        return self._leaves.get(leaf_of(path, value)) or encrypt_leaf(value, self._key, path)
 
     def json(self, document: dict[str, Any]) -> bytes:
         metadata = self._metadata([document])
@@ -105,7 +125,7 @@ class _Sealer:
     def _comment(self, text: str, owner: tuple[str, ...]) -> str:
         if not self._selection.encrypts(owner) or not text.strip():
             return text
-        return str(encrypt_leaf(Comment(text), self._key, ":".join(owner) + ":"))
+        return str(self._encrypted(Comment(text), ":".join(owner) + ":"))
 
     def dotenv(self, text: str) -> bytes:
         lines: list[str] = []
@@ -128,7 +148,8 @@ class _Sealer:
     def ini(self, text: str) -> bytes:
         done: list[str] = []
         pairs: list[tuple[tuple[str, ...], Any]] = []
-        for key, section, value in ini_lines(text)[0]:
+        lines = ini_lines(text)[0]
+        for key, section, value in lines:
             if key == "[":
                 done.append(f"[{section}]")
             elif key == ";":
@@ -136,6 +157,9 @@ class _Sealer:
             else:
                 pairs.append(((section, key), value))
                 path = f"{section}:{key}:"
-                done.append(f"{key} = {self._leaf(value, path, self._selection.encrypts((section, key)))}")
-        metadata = flattened(self._metadata([Branch(tuple(pairs))]))
-        return ("\n".join([*done, "", "[sops]", *(f"{k} = {v}" for k, v in metadata)]) + "\n").encode()
+                width = max(len(k) for k, s, _ in lines if s == section and k not in "[;")
+                chosen = self._selection.encrypts((section, key))
+                done.append(f"{key.ljust(width)} = {self._leaf(value, path, chosen)}")
+        metadata = sorted(flattened(self._metadata([Branch(tuple(pairs))])))
+        width = max(len(k) for k, _ in metadata)
+        return ("\n".join([*done, "", "[sops]", *(f"{k.ljust(width)} = {v}" for k, v in metadata)]) + "\n").encode()

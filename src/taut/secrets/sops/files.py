@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -14,7 +15,7 @@ from taut.secrets.sops.errors import NoKeyError, SopsError
 from taut.secrets.sops.keys import Keyring, data_key
 from taut.secrets.sops.metadata import Metadata, parse, unflattened
 from taut.secrets.sops.trees import Branch, Selection, mac_of, mapped
-from taut.secrets.sops.values import decrypt_leaf, is_encrypted_leaf, plain_of
+from taut.secrets.sops.values import Comment, decrypt_leaf, is_encrypted_leaf, plain_of
 
 _MOST_BYTES = 16 * 1024 * 1024
 
@@ -79,6 +80,16 @@ def _json_or_binary(data: bytes) -> Format:
     return Format.BINARY if keys == {"data", "sops"} else Format.JSON
 
 
+type Leaf = tuple[str, str, bytes]
+"""Where a value stands, what it is, and what it says."""
+
+
+def leaf_of(path: str, plain: Any) -> Leaf:
+    """What tells a value from others. JSON has one kind of numbers where sops has two."""
+    data, kind = plain_of(plain)
+    return path, "number" if kind in ("int", "float") else kind, data
+
+
 @dataclass(frozen=True)
 class Plain:
     """A decrypted file. Never printed by itself: `text` is secret."""
@@ -88,6 +99,10 @@ class Plain:
     documents: tuple[Any, ...] = field(default=(), repr=False)
     values: tuple[str, ...] = field(default=(), repr=False)
     """What was encrypted in it, comments too, as text; switches (true, false) are not told."""
+    key: bytes = field(default=b"", repr=False)
+    """The data key."""
+    leaves: Mapping[Leaf, str] = field(default_factory=dict, repr=False)
+    """How each value was encrypted: one that stays as it is can stay so in Git, too."""
 
 
 def decrypt(data: bytes, form: Format, keyring: Keyring | bytes) -> Plain:
@@ -156,6 +171,7 @@ class _Opened:
     key: bytes = field(repr=False)
     selection: Selection
     found: list[Any] = field(default_factory=list[Any], repr=False)
+    leaves: dict[Leaf, str] = field(default_factory=dict["Leaf", str], repr=False)
 
     @staticmethod
     def of(fields: Any, keyring: Keyring | bytes) -> _Opened:
@@ -168,9 +184,17 @@ class _Opened:
         """A leaf's plain value. What should be encrypted and is not is passed on, as sops does: the MAC tells."""
         if is_encrypted_leaf(value) and (chosen or self._by_comment):
             plain = decrypt_leaf(value, self.key, path)
-            self.found.append(plain)
+            self._note(path, plain, value)
             return plain
         return value
+
+    def _note(self, path: str, plain: Any, value: Any) -> None:
+        self.found.append(plain)
+        self.leaves[leaf_of(path, plain)] = str(value)
+
+    def plain(self, text: bytes, documents: tuple[Any, ...] = ()) -> Plain:
+        """The file, opened."""
+        return Plain(text, self.metadata, documents, self.values, self.key, self.leaves)
 
     @property
     def values(self) -> tuple[str, ...]:
@@ -195,8 +219,9 @@ class _Opened:
         failed: SopsError | None = None
         for owner in owners:
             try:
-                plain = str(decrypt_leaf(text, self.key, ":".join(owner) + ":"))
-                self.found.append(plain)
+                path = ":".join(owner) + ":"
+                plain = str(decrypt_leaf(text, self.key, path))
+                self._note(path, Comment(plain), text)
                 return plain
             except SopsError as error:
                 failed = failed or error
@@ -253,7 +278,7 @@ def _yaml(data: bytes, keyring: Keyring | bytes) -> Plain:
         ]
     )
     text = yaml_text.replaced(source, values, opened.comment)
-    return Plain(text.encode(), opened.metadata, values=opened.values)
+    return opened.plain(text.encode())
 
 
 def _path(steps: tuple[str, ...]) -> str:
@@ -273,10 +298,10 @@ def _json(data: bytes, keyring: Keyring | bytes, *, binary: bool) -> Plain:
     if binary:
         value = plain.get("data")
         text = value if isinstance(value, bytes) else str(value).encode()
-        return Plain(text, opened.metadata, (plain,), opened.values)
+        return opened.plain(text, (plain,))
     whole = mapped(plain, lambda leaf, *_: _whole(leaf), opened.selection)
     text = json.dumps(whole, indent="\t", ensure_ascii=False) + "\n"
-    return Plain(text.encode(), opened.metadata, (plain,), opened.values)
+    return opened.plain(text.encode(), (plain,))
 
 
 def _whole(value: Any) -> Any:
@@ -308,7 +333,7 @@ def _dotenv(text: str, keyring: Keyring | bytes) -> Plain:
         plain.append((key, found if key == "#" else opened.leaf(value, f"{key}:", chosen)))
     opened.check([Branch(tuple(((k,), v) for k, v in plain if k != "#"))])
     lines = [f"#{v}" if k == "#" else f"{k}={_one_line(v)}" for k, v in plain]
-    return Plain(("\n".join(lines) + "\n").encode(), opened.metadata, values=opened.values)
+    return opened.plain(("\n".join(lines) + "\n").encode())
 
 
 def _one_line(value: Any) -> str:
@@ -332,7 +357,7 @@ def _ini(text: str, keyring: Keyring | bytes) -> Plain:
             pairs.append(((where, key), plain))
             done.append(f"{key} = {plain}")
     opened.check([Branch(tuple(pairs))])
-    return Plain(("\n".join(done).strip("\n") + "\n").encode(), opened.metadata, values=opened.values)
+    return opened.plain(("\n".join(done).strip("\n") + "\n").encode())
 
 
 def ini_lines(text: str) -> tuple[list[tuple[str, str, str]], dict[str, str]]:

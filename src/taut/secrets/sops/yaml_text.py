@@ -233,7 +233,7 @@ def _sealed_comments(source: YamlText, start: int, end: int, comment: Any) -> st
     return _WRITTEN_COMMENT.sub(put, source.text[start:end])
 
 
-def block(value: Any, indent: int = 0) -> str:
+def block(value: Any, indent: int = 0, deeper: int = 4) -> str:
     """A value as YAML in sops' own style: four spaces, texts of several lines as they are."""
     pad = " " * indent
     lines: list[str] = []
@@ -243,21 +243,21 @@ def block(value: Any, indent: int = 0) -> str:
         elif isinstance(inner, list):
             lines.append(f"{pad}{key}:\n")
             for item in inner:
-                text = block(item, indent + 6)
+                text = block(item, indent + 6, 2)
                 lines.append(pad + "    - " + text[indent + 6 :])
         else:
-            lines.append(f"{pad}{key}: {_metadata_text(inner, indent)}\n")
+            lines.append(f"{pad}{key}: {_metadata_text(inner, indent, deeper)}\n")
     return "".join(lines)
 
 
-def _metadata_text(value: Any, indent: int) -> str:
+def _metadata_text(value: Any, indent: int, deeper: int) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
         return str(value)
     text = str(value)
     if "\n" in text:
-        return _text(text, indent, 4)
+        return _text(text, indent, deeper)
     return text if _ENCRYPTED.match(text) else json.dumps(text)
 
 
