@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from taut.model.manifests import Body
 from taut.model.verdict import Outcome, Verdict
+from taut.policy.defaults import defaulted, undefaulted
 from taut.policy.masking import masked
 from taut.policy.review import Lookup, NotKnown, Policy, Review
 
@@ -64,7 +65,8 @@ class Judge:
 
     def validate(self, review: Review, lookup: Lookup, begins: Begins = _always) -> Judged:
         """What the policies say of an object as it is."""
-        verdicts = [v for p in self._of(review.body) if begins(p) for v in _judged(p, review, lookup)]
+        served = _Served(review)
+        verdicts = [v for p in self._of(review.body) if begins(p) for v in _judged(p, served.to(p), lookup)]
         return Judged(review.body, tuple(masked(v, review.body) for v in verdicts))
 
     def concerned(self, api_version: str, kind: str) -> Sequence[Policy]:
@@ -79,9 +81,38 @@ class Judge:
         return found
 
 
+class _Served:
+    """A review as each policy sees it: Kubernetes' own see the object with what the API server fills in, as they do at admission."""
+
+    def __init__(self, review: Review) -> None:
+        self._review = review
+        self._filled: Review | None = None
+
+    def to(self, policy: Policy) -> Review:
+        """For this policy."""
+        if policy.engine != "admission":
+            return self._review
+        if self._filled is None:
+            self._filled = _filled(self._review)
+        return self._filled
+
+
+def _filled(review: Review) -> Review:
+    """What the API server asks about, or has made, is filled in already."""
+    body = review.object
+    if body is None or review.uid or "uid" in (body.get("metadata") or {}):
+        return review
+    filled = defaulted(body)
+    return review if filled is body else replace(review, object=filled)
+
+
 def _completed(policy: Policy, review: Review, lookup: Lookup) -> tuple[Body, Sequence[Verdict]]:
     try:
-        return policy.mutate(review, lookup)
+        seen = _Served(review).to(policy)
+        body, said = policy.mutate(seen, lookup)
+        if seen is not review:
+            body = undefaulted(review.body, seen.body, body)
+        return body, said
     except Exception as error:  # noqa: BLE001 (a policy is hostile: what it breaks is its own verdict, and nobody else's)
         return review.body, [_broken(policy, review, error)]
 
