@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from taut.cli.target_schemas import Target, for_target
 from taut.dialects.problems import DocumentProblem
 from taut.dialects.working_copy import Report, check_folder
 from taut.model.application import Application
+from taut.model.errors import Where
 from taut.model.manifests import Manifest
 from taut.policy.waiving import PROJECT
 
@@ -103,6 +105,7 @@ def check(
         return _judge(policies, resources, exceptions, output, builtin=builtin, without=without, target=target)
     reports = [(path, check_folder(path)) for path in paths or (Path(),)]
     faults = tuple(_fault(path, problem) for path, report in reports for problem in report.problems)
+    faults += tuple(fault for path, report in reports for fault in _waivers(path, report))
     objects: list[tuple[Application, Manifest]] = []
     if render and any(report.applications for _, report in reports):
         more, objects = _rendering(reports, keys if decrypt else None)
@@ -244,6 +247,17 @@ def _rendering(
             if done.elsewhere:
                 click.echo(f"not rendered, their sources are elsewhere: {', '.join(done.elsewhere)}", err=True)
     return tuple(faults), objects
+
+
+def _waivers(path: Path, report: Report) -> Iterator[Fault]:
+    """What is wrong with waivers. Those that count are beside the policies: `--policies` and `--exceptions` name them."""
+    from taut.policy.review import Given
+    from taut.policy.waivers import read_waivers
+
+    for body, file, line in report.waivers:
+        for trouble in read_waivers([Given(body)])[1]:
+            where = Where(file=file, line=line, object=trouble.policy)
+            yield _fault(path, DocumentProblem(trouble.what, where, trouble.advice))
 
 
 def _fault(path: Path, problem: DocumentProblem) -> Fault:

@@ -11,6 +11,8 @@ from taut.model.project import ProjectSpec
 
 API_GROUP = "taut.dev"
 API_VERSION = "taut.dev/v1"
+WAIVER = "PolicyWaiver"
+"""A kind that is kept beside policies, and read with them."""
 
 DNS_NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$(?!\n)"
 """A DNS-1123 subdomain, as Kubernetes asks for names. (`$` alone would let a line break follow.)"""

@@ -8,7 +8,7 @@ from typing import Any
 
 from taut.dialects.check import check
 from taut.dialects.for_each import template_findings
-from taut.dialects.kinds import API_GROUP, API_VERSION, DOCUMENTS
+from taut.dialects.kinds import API_GROUP, API_VERSION, DOCUMENTS, WAIVER
 from taut.dialects.native import ApplicationTemplate, Place, metadata_of, read_application, read_project
 from taut.dialects.problems import DocumentProblem, Finding, one_of
 from taut.dialects.semantics import for_each_findings
@@ -83,6 +83,10 @@ def _header(body: Any) -> Iterator[Finding]:
     ours = isinstance(version, str) and version.partition("/")[0] == API_GROUP
     if ours and version != API_VERSION:
         yield Finding(("apiVersion",), f"there is no {version}", f"write apiVersion: {API_VERSION}")
+    elif ours and kind == WAIVER:
+        yield Finding(
+            ("kind",), "a waiver counts beside the policies, not in a root", "move it to a folder of policies"
+        )
     elif ours and not known:
         yield Finding(("kind",), f"taut has no kind {kind!r}", one_of(str(kind), DOCUMENTS))
     elif not ours and known and (version is None or not isinstance(version, str) or "/" not in version):

@@ -10,7 +10,7 @@ from typing import Any
 
 from taut.dialects.config import Config, read_config
 from taut.dialects.for_each import Found, expand, generator_needs, match_folders, without_duplicates
-from taut.dialects.kinds import API_GROUP
+from taut.dialects.kinds import API_GROUP, WAIVER
 from taut.dialects.native import ApplicationTemplate
 from taut.dialects.problems import DocumentProblem
 from taut.dialects.projects import DEFAULT_PROJECT, Violation, project_of, usable_projects
@@ -18,6 +18,7 @@ from taut.dialects.taut import Parsed, parse
 from taut.documents.yaml import Document, Limits, load_documents
 from taut.model.application import Application
 from taut.model.errors import BadInput, Where
+from taut.model.manifests import Body
 from taut.model.project import Project
 
 ENDINGS = (".yaml", ".yml", ".json")
@@ -50,6 +51,8 @@ class Report:
     applications: tuple[Application, ...] = ()
     problems: tuple[DocumentProblem, ...] = ()
     projects: Projects = Projects()
+    waivers: tuple[tuple[Body, str, int], ...] = ()
+    """Waivers of policies, with their files and lines: who reads policies reads them."""
 
     @property
     def good(self) -> bool:
@@ -70,16 +73,25 @@ def check_folder(path: Path) -> Report:
     problems: list[DocumentProblem] = []
     templates: list[ApplicationTemplate] = []
     declared: list[Project] = []
+    waivers: list[tuple[Body, str, int]] = []
     documents = 0
     for file in files:
-        found, count = _check_file(file, file.relative_to(base).as_posix(), roots)
+        found, count, beside = _check_file(file, file.relative_to(base).as_posix(), roots)
         templates += found.applications
         declared += found.projects
         documents += count
+        waivers += beside
         problems += found.problems
     applications, faults = _expanded(templates, _folders(base) if path.is_dir() else [])
     projects, more = _projects(config, declared)
-    return Report(len(files), documents, applications, tuple(sorted([*problems, *faults, *more], key=_order)), projects)
+    return Report(
+        len(files),
+        documents,
+        applications,
+        tuple(sorted([*problems, *faults, *more], key=_order)),
+        projects,
+        tuple(waivers),
+    )
 
 
 def _config(base: Path) -> Config | None:
@@ -112,17 +124,20 @@ def _root_of(name: str, roots: dict[str, str]) -> str:
     return next((roots[parent] for parent in parents if parent in roots), folder or ".")
 
 
-def _check_file(file: Path, name: str, roots: dict[str, str]) -> tuple[Parsed, int]:
-    """What a file declares and what is wrong with it, and how many documents it holds."""
+def _check_file(file: Path, name: str, roots: dict[str, str]) -> tuple[Parsed, int, list[tuple[Body, str, int]]]:
+    """What a file declares and what is wrong with it, how many documents it holds, and waivers among them."""
     try:
         data = _read(file, name)
         if file.name in CONFIG_NAMES and not _is_document(data, name):
-            return Parsed(problems=tuple(read_config(data, name)[1])), 1
+            return Parsed(problems=tuple(read_config(data, name)[1])), 1, []
         documents = load_documents(data, file=name, limits=_LIMITS)
     except BadInput as error:
-        return Parsed(problems=(DocumentProblem.of(error),)), 0
+        return Parsed(problems=(DocumentProblem.of(error),)), 0, []
     ours = [document for document in documents if _ours(document)]
-    return parse(ours, root=_root_of(name, roots), file=name, data=data) if ours else Parsed(), len(documents)
+    waivers = [d for d in ours if isinstance(d.body, dict) and d.body.get("kind") == WAIVER]
+    ours = [d for d in ours if d not in waivers]
+    parsed = parse(ours, root=_root_of(name, roots), file=name, data=data) if ours else Parsed()
+    return parsed, len(documents), [(d.body, name, d.line) for d in waivers]
 
 
 def _is_document(data: bytes, name: str) -> bool:

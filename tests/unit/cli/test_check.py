@@ -157,3 +157,36 @@ def test_a_long_check_says_how_far_it_is_on_a_terminal(
     progress.tell(64, 500)
     progress.end()
     assert capsys.readouterr().err == ""
+
+
+def test_a_waiver_is_known_and_has_to_be_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    waiver = (
+        "apiVersion: taut.dev/v1\nkind: PolicyWaiver\nmetadata: {name: a}\n"
+        "spec: {policy: team, objects: [{kind: Deployment, name: web}], who: ann, why: a mirror, until: '2099-01-01'}\n"
+    )
+    (tmp_path / "waiver.yaml").write_text(waiver)
+    assert run_command(cli, ["check", str(tmp_path)]) == 0
+    (tmp_path / "waiver.yaml").write_text(waiver.replace("2099-01-01", "soon"))
+    assert run_command(cli, ["check", str(tmp_path)]) == 2
+    assert "spec.until is 'soon'" in capsys.readouterr().out
+
+
+def test_a_check_by_nothing_or_of_nothing_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("policies", "objects", "empty"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "policies/p.yaml").write_text(
+        "apiVersion: kyverno.io/v1\nkind: ClusterPolicy\nmetadata: {name: p}\nspec: {rules: [{name: a, match: {any: [{resources: {kinds: [Pod]}}]},"
+        " validate: {pattern: {metadata: {name: '?*'}}}}]}\n"
+    )
+    (tmp_path / "objects/o.yaml").write_text("apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n")
+
+    def check(policies: str, objects: str) -> int:
+        return run_command(
+            cli, ["check", "--policies", str(tmp_path / policies), "--resources", str(tmp_path / objects)]
+        )
+
+    assert check("policies", "objects") == 0
+    assert check("empty", "objects") == 2
+    assert "there is no policy in" in capsys.readouterr().err
+    assert check("policies", "empty") == 2
+    assert "there is no object in" in capsys.readouterr().err
