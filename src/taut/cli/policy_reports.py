@@ -122,4 +122,5 @@ def _follows(verdict: model.Verdict) -> str:
 
 def _way_out(verdict: model.Verdict) -> str:
     """How to leave an object as it is, where that is taut's to say."""
-    return f"to leave it as it is, {way_out(verdict)}" if verdict.engine == "taut" and verdict.denies else ""
+    out = way_out(verdict) if verdict.engine == "taut" else ""
+    return f"to leave it as it is, {out}" if out else ""

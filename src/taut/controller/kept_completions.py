@@ -1,5 +1,5 @@
-"""What policies made of an application's objects, sealed in the cache of renders: neither a restart nor a commit asks anew about an object that
-is as it was.
+"""What policies made of an application's objects, and what is in a set of them, sealed in the cache of renders: neither a restart nor a commit asks
+anew about what is as it was.
 """
 
 from __future__ import annotations
@@ -8,8 +8,10 @@ from collections.abc import Mapping
 
 import msgspec
 
+from taut import __version__
 from taut.model.manifests import Body
 from taut.model.refs import AppKey
+from taut.policy.messages import Description
 from taut.prison.serving import packed
 from taut.render.protocols import Cache
 
@@ -39,6 +41,22 @@ class KeptCompletions:
         except msgspec.MsgspecError:
             return {}
         return kept.bodies if kept.policies == policies else {}
+
+    def describe(self, policies: str) -> Description | None:
+        """What is in the set with this hash, as this version of taut understood it."""
+        data = self._cache.get(_description(policies))
+        try:
+            return msgspec.msgpack.decode(data, type=Description) if data is not None else None
+        except msgspec.MsgspecError:
+            return None
+
+    def note(self, policies: str, description: Description) -> None:
+        """Keep what is in a set."""
+        self._cache.put(_description(policies), packed(description))
+
+
+def _description(policies: str) -> str:
+    return f"description of the policies {policies} by taut {__version__}"
 
 
 def _place(app: AppKey) -> str:

@@ -31,7 +31,7 @@ from taut.model.refs import KindRef, ObjectRef
 from taut.model.verdict import Outcome, Verdict
 from taut.planning.order import NAMESPACE
 from taut.policy.masking import without_origin
-from taut.policy.messages import About
+from taut.policy.messages import About, Description
 from taut.policy.review import Given, Operation, Review, Trouble
 from taut.policy.service import PolicyService, PolicySet, Said
 from taut.policy.waivers import Waiver, content_of, waived
@@ -247,7 +247,7 @@ class Policing:
     async def _build(self, found: Together) -> Policies:
         documents, waivers = found.documents, found.waivers
         policies = PolicySet.of(documents)
-        description = await self._service.describe(policies)
+        description = await self._described(policies)
         wrong = tuple(t for t in description.troubles if not t.elsewhere)
         broken = {t.origin for t in wrong if t.grave}
         keys = {g.origin: (place, identity_of(g.body)) for g, place in zip(documents, found.owners, strict=True)}
@@ -256,7 +256,7 @@ class Policing:
             # A slip of the pen opens nothing: what could be used last holds until it is mended.
             documents = tuple(before.get(g.origin) or g for g in documents)
             policies = PolicySet.of(documents)
-            description = await self._service.describe(policies)
+            description = await self._described(policies)
             wrong = tuple(
                 replace(t, what=f"{t.what}; what it said before holds") if before.get(t.origin) else t for t in wrong
             )
@@ -268,6 +268,14 @@ class Policing:
         texts = [msgspec.json.encode(g.body) for g in documents]
         by_namespace = any(b"namespaceSelector" in t or b"namespaceObject" in t for t in texts)
         return Policies(policies, waivers, troubles, tuple(description.policies), synced, by_namespace)
+
+    async def _described(self, policies: PolicySet) -> Description:
+        """What is in a set: known from before, or asked of a worker, which takes seconds to load the engines."""
+        found = self._kept.describe(policies.hash)
+        if found is None:
+            found = await self._service.describe(policies)
+            self._kept.note(policies.hash, found)
+        return found
 
     # Before the plan
 

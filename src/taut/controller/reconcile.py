@@ -14,6 +14,7 @@ import msgspec
 from taut.controller.claims import Taken
 from taut.controller.drift_log import DriftLog
 from taut.controller.fleet import Fleet
+from taut.controller.hold_log import note_holds
 from taut.controller.namespaces import missing_namespace
 from taut.controller.operate import Operator
 from taut.controller.pins import Pins
@@ -216,6 +217,8 @@ class Reconciler:
         state.out_of_sync = frozenset(differing)
         self._p.fleet.attend(state)
         state.holds = holds
+        if holds or state.told_holds:
+            await note_holds(self._p.store, state, holds, self._p.clock)
         self._p.fleet.note_claims(state)
         if any(h.kind is HoldKind.POLICY for h in holds):
             if state.asks_stores:  # such documents are judged when they are understood

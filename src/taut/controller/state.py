@@ -101,6 +101,8 @@ class AppState:
     plan: Plan | None = None
     """The plan that waits (held, or not allowed to start); None when there is nothing to do."""
     holds: tuple[Hold, ...] = ()
+    told_holds: tuple[str, ...] | None = None
+    """Which of them are in the timeline; None: it was not looked at since taut started."""
     run: Run | None = None
     problems: tuple[Problem, ...] = ()
     """Why it is not known what Git wants now; the last good answer is used meanwhile. `all_problems` is what people see."""

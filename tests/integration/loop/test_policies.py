@@ -98,6 +98,20 @@ async def test_a_denial_holds_and_explains_itself_until_git_or_the_policy_change
         live = taut.get("configmaps", "one")
         assert live is not None
         assert live["data"] == {"danger": "1"}
+        told = [e for e in await taut.controller.store.events() if e.kind in ("held", "released")]
+        assert [e.kind for e in reversed(told)] == ["held", "released", "held", "released"]
+        assert "a team is wanted" in told[-1].message
+        assert "danger is not allowed" in told[0].message
+
+
+async def test_a_hold_is_told_once_also_through_a_restart(taut: Taut, policies: GitRepo) -> None:
+    policies.commit({"team.yaml": yaml(_wants_team())}, "rules")
+    taut.declare(application("web"), files={"apps/web/map.yaml": yaml(config_map("one"))})
+    for _ in range(2):
+        async with taut.run():
+            await taut.held("web", "policy")
+            told = [e.kind for e in await taut.controller.store.events() if e.kind in ("held", "released")]
+            assert told == ["held"]
 
 
 async def test_a_waiver_lets_pass_what_it_names_and_nothing_else(taut: Taut, policies: GitRepo) -> None:
