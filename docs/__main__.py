@@ -15,5 +15,6 @@ if __name__ == "__main__":
     ).stdout
     (HERE / "cli.md").write_text(text)
     subprocess.run([sys.executable, str(HERE.parent / "tests" / "hostile" / "table.py")], check=True)
+    subprocess.run([sys.executable, "-m", "taut.server.reference", str(HERE)], check=True)
     sys.argv = ["taut.dialects.reference", str(HERE)]
     runpy.run_module("taut.dialects.reference", run_name="__main__")

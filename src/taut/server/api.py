@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 from starlette.applications import Starlette
@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from taut.model.errors import BadInput, TargetError, TautError
+from taut.model.errors import TargetError, TautError
 from taut.model.refs import AppKey, parse_app_key
 from taut.model.status import AppStatus
 from taut.server import metrics
@@ -25,17 +25,33 @@ from taut.server.access.routes import SignIn
 from taut.server.access.throttle import Throttle
 from taut.server.answers import json_answer, read_body
 from taut.server.backend import Backend
+from taut.server.caching import ETags, Idempotency
 from taut.server.counting import CountRequests
+from taut.server.endpoints import Endpoint, Parameter, limit, limit_of
 from taut.server.hooks import Verify, receive_hook
 from taut.server.names import resolve
+from taut.server.openapi import describe
+from taut.server.paging import PAGING, paged
 from taut.server.problems import CatchBugs, on_http_error, on_taut_error
 from taut.server.selector import parse_selector
-from taut.server.views import AuditView, Details, DriftView, EventView, HistoryView, RootView, Said, SyncRequest, View
+from taut.server.views import (
+    AuditView,
+    Details,
+    DriftView,
+    EventView,
+    HistoryView,
+    Orphan,
+    PlanView,
+    RootView,
+    Said,
+    SyncAnswer,
+    SyncRequest,
+    TreeNode,
+    View,
+)
 from taut.server.watch import stream
 
-_LIMIT = 10_000
-
-type Handler = Callable[[Request], Awaitable[Response]]
+_ORPHANS = (Parameter("cluster", "Only in this cluster."), Parameter("namespace", "Only in this namespace."))
 
 
 class ApproveRequest(View, frozen=True, forbid_unknown_fields=True):
@@ -74,15 +90,28 @@ def make_app(
     api = Api(backend, verify_hook)
     throttle = Throttle()
     sign_in = SignIn(gate, throttle, backend.note_audit, url=url, longest=longest)
+    endpoints = [*AccessApi(gate, backend.note_audit).endpoints(), *api.endpoints()]
+    hook = Route("/hooks/git", api.hook, methods=["POST"])
     return Starlette(
-        routes=[*sign_in.routes(), *AccessApi(gate, backend.note_audit).routes(), *api.routes()],
+        routes=[*sign_in.routes(), *(e.route() for e in endpoints), hook, description_route(endpoints)],
         middleware=[
             Middleware(CountRequests, counts=api.requests),
             Middleware(CatchBugs),
             Middleware(Door, gate=gate, throttle=throttle),
+            Middleware(Idempotency),
+            Middleware(ETags),
         ],
         exception_handlers={TautError: on_taut_error, HTTPException: on_http_error},
     )
+
+
+def description_route(endpoints: Sequence[Endpoint]) -> Route:
+    """The API's description, for everybody who may ask at all."""
+
+    async def described(_: Request) -> Response:
+        return json_answer(describe(endpoints))
+
+    return Route("/v1/openapi.json", described)
 
 
 class Api:
@@ -93,43 +122,46 @@ class Api:
         self._verify_hook = verify_hook
         self.requests: dict[tuple[str, int], int] = {}
 
-    def routes(self) -> list[Route]:
+    def endpoints(self) -> list[Endpoint]:
         """All addresses. The longest come first: `{name:path}` takes everything."""
-        of = "/v1/applications/{name:path}"
-        reads: Mapping[str, Handler] = {"tree": self.tree, "plan": self.plan, "history": self.history}
-        reads = {**reads, "drift": self.drift, "events": self.events}
-        writes: Mapping[str, Handler] = {
-            "sync": self.sync,
-            "abort": self.abort,
-            "approve": self.approve,
-            "suspend": self.suspend,
-            "resume": self.resume,
-            "restart": self.restart,
-        }
+        of, get = "/v1/applications/{name:path}", "get applications"
+        name = Parameter("selector", "A label selector, as kubectl writes it: team=web,tier!=db.")
+        root = Parameter("root", "Only applications of this root.")
+        opened = Parameter("open", "Only what is not healed.", "boolean", default=False)
         return [
-            Route("/v1/applications", self.list),
-            *(Route(f"{of}:{verb}", handler) for verb, handler in reads.items()),
-            *(Route(f"{of}:{verb}", handler, methods=["POST"]) for verb, handler in writes.items()),
-            Route(of, self.get),
-            Route("/v1/roots", self.roots),
-            Route("/v1/watch", self.watch),
-            Route("/v1/refresh", self.refresh, methods=["POST"]),
-            Route("/v1/drift", self.drift),
-            Route("/v1/orphans", self.orphans),
-            Route("/v1/events", self.events),
-            Route("/v1/audit", self.audit),
-            Route("/healthz", self.healthz),
-            Route("/readyz", self.readyz),
-            Route("/metrics", self.metrics),
-            Route("/hooks/git", self.hook, methods=["POST"]),
+            Endpoint("GET", "/v1/applications", self.list, list[AppStatus], get, query=(root, name, *PAGING)),
+            Endpoint("GET", f"{of}:tree", self.tree, list[TreeNode], get),
+            Endpoint("GET", f"{of}:plan", self.plan, PlanView, get),
+            Endpoint("GET", f"{of}:history", self.history, list[HistoryView], get, query=(limit(50),)),
+            Endpoint("GET", f"{of}:drift", self.drift, list[DriftView], get, query=(opened, limit(200))),
+            Endpoint("GET", f"{of}:events", self.events, list[EventView], get, query=(limit(200),)),
+            Endpoint("POST", f"{of}:sync", self.sync, SyncAnswer, "sync applications", SyncRequest, status=202),
+            Endpoint("POST", f"{of}:abort", self.abort, Said, "sync applications"),
+            Endpoint("POST", f"{of}:approve", self.approve, Said, "approve applications", ApproveRequest),
+            Endpoint("POST", f"{of}:suspend", self.suspend, Said, "suspend applications", SuspendRequest),
+            Endpoint("POST", f"{of}:resume", self.resume, Said, "suspend applications"),
+            Endpoint("POST", f"{of}:restart", self.restart, Said, "restart applications", RestartRequest),
+            Endpoint("GET", of, self.get, Details, get),
+            Endpoint("GET", "/v1/roots", self.roots, list[RootView], "get repositories", tag="fleet"),
+            Endpoint("GET", "/v1/watch", self.watch, "text/event-stream", get, query=(root, name), tag="fleet"),
+            Endpoint(
+                "POST", "/v1/refresh", self.refresh, Said, "sync applications", RefreshRequest, status=202, tag="fleet"
+            ),
+            Endpoint("GET", "/v1/drift", self.drift, list[DriftView], get, query=(opened, limit(200)), tag="fleet"),
+            Endpoint("GET", "/v1/orphans", self.orphans, list[Orphan], "get clusters", query=_ORPHANS, tag="fleet"),
+            Endpoint("GET", "/v1/events", self.events, list[EventView], get, query=(limit(200),), tag="fleet"),
+            Endpoint("GET", "/v1/audit", self.audit, list[AuditView], "get audit", query=(limit(200),), tag="access"),
+            Endpoint("GET", "/healthz", self.healthz, "text/plain", tag="machine room"),
+            Endpoint("GET", "/readyz", self.readyz, "text/plain", tag="machine room"),
+            Endpoint("GET", "/metrics", self.metrics, metrics.MEDIA_TYPE, "get metrics", tag="machine room"),
         ]
 
     # Reading
 
     async def list(self, request: Request) -> Response:
-        """Every application that who asks may see, filtered by `root` and `selector`."""
+        """Every application that who asks may see: filtered, sorted, a page of them, only some fields."""
         wanted = self._wanted(request)
-        return json_answer([s for s in self._backend.statuses() if wanted(s)])
+        return paged(request, [s for s in self._backend.statuses() if wanted(s)])
 
     async def get(self, request: Request) -> Response:
         """One application with its objects."""
@@ -158,20 +190,20 @@ class Api:
 
     async def history(self, request: Request) -> Response:
         """Finished operations."""
-        entries = await self._backend.history(self._app(request)[0], _limit(request, 50))
+        entries = await self._backend.history(self._app(request)[0], limit_of(request, 50))
         return json_answer([HistoryView.of(entry) for entry in entries])
 
     async def drift(self, request: Request) -> Response:
         """Drift records of one application, or of all."""
         key = self._app(request)[0] if "name" in request.path_params else None
         open_only = request.query_params.get("open", "") in ("1", "true")
-        records = await self._backend.drift(key, open_only=open_only, limit=_limit(request, 200))
+        records = await self._backend.drift(key, open_only=open_only, limit=limit_of(request, 200))
         return json_answer([DriftView.of(r) for r in records if key is not None or self._sees_key(request, str(r.app))])
 
     async def events(self, request: Request) -> Response:
         """The timeline of one application, or of all."""
         key = self._app(request)[0] if "name" in request.path_params else None
-        events = await self._backend.events(key, _limit(request, 200))
+        events = await self._backend.events(key, limit_of(request, 200))
         return json_answer([EventView.of(e) for e in events if key is not None or self._sees_key(request, e.app)])
 
     async def orphans(self, request: Request) -> Response:
@@ -183,7 +215,7 @@ class Api:
     async def audit(self, request: Request) -> Response:
         """Who did what."""
         demand(request, Action.GET, Target(Resource.AUDIT))
-        return json_answer([AuditView.of(entry) for entry in await self._backend.audit(_limit(request, 200))])
+        return json_answer([AuditView.of(entry) for entry in await self._backend.audit(limit_of(request, 200))])
 
     async def watch(self, request: Request) -> Response:
         """Statuses as they change, as server-sent events."""
@@ -302,10 +334,3 @@ class Api:
 
 def _said(sentence: str, status: int = 200) -> Response:
     return json_answer(Said(message=sentence), status)
-
-
-def _limit(request: Request, default: int) -> int:
-    text = request.query_params.get("limit", str(default))
-    if not text.isdigit() or not 1 <= int(text) <= _LIMIT:
-        raise BadInput(f"limit={text} is no number between 1 and {_LIMIT}")
-    return int(text)

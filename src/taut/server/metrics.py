@@ -9,7 +9,8 @@ from taut.model.health import HealthStatus
 from taut.model.status import AppStatus, SyncStatus
 from taut.server.views import Metric, Sample
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+MEDIA_TYPE = "text/plain"
+CONTENT_TYPE = f"{MEDIA_TYPE}; version=0.0.4; charset=utf-8"
 
 
 def fleet_metrics(statuses: Sequence[AppStatus]) -> list[Metric]:

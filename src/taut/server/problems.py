@@ -31,8 +31,9 @@ _STATUS: tuple[tuple[type[TautError], int], ...] = (
 
 
 def answer(error: ErrorView, status: int, headers: dict[str, str] | None = None) -> Response:
-    """An error as a response."""
-    return Response(msgspec.json.encode(error), status, headers, media_type="application/json")
+    """An error as a response: a problem (RFC 9457), with the words that the command line tells."""
+    told = msgspec.structs.replace(error, title=error.what, status=status, detail=error.advice)
+    return Response(msgspec.json.encode(told), status, headers, media_type="application/problem+json")
 
 
 async def on_taut_error(_: Request, error: Exception) -> Response:

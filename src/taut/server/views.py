@@ -30,12 +30,16 @@ class View(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class ErrorView(View, frozen=True):
-    """An error. `code` is the exit code of a command that ends with it."""
+    """An error: a problem of RFC 9457 (`title`, `status`, `detail`), and what the command line tells. `code` is the exit code of a command that ends with it."""
 
     what: str
     where: str = ""
     advice: str = ""
     code: int = 1
+    type: str = "about:blank"
+    title: str = ""
+    status: int = 0
+    detail: str = ""
 
 
 class ObjectView(View, frozen=True):

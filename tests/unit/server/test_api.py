@@ -38,7 +38,7 @@ def call(
             status, raw, kind = response.status, response.read(), response.headers["Content-Type"]
     except urllib.error.HTTPError as error:
         status, raw, kind = error.code, error.read(), error.headers["Content-Type"]
-    return status, json.loads(raw) if kind == "application/json" else raw.decode()
+    return status, json.loads(raw) if kind in ("application/json", "application/problem+json") else raw.decode()
 
 
 def test_the_list_has_what_the_contract_names(server: Running) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from taut.model.durations import seconds
 from taut.model.errors import BadInput
@@ -17,7 +16,10 @@ from taut.server.access.routes import Audit
 from taut.server.access.rules import ADMIN
 from taut.server.access.views import CanView, MeView, SessionView, TokenRequest, TokenView
 from taut.server.answers import json_answer, read_body
+from taut.server.endpoints import Endpoint, Parameter
 from taut.server.views import Said
+
+_TAG = "access"
 
 
 class AccessApi:
@@ -27,16 +29,21 @@ class AccessApi:
         self._gate = gate
         self._audit = audit
 
-    def routes(self) -> list[Route]:
+    def endpoints(self) -> list[Endpoint]:
         """All addresses."""
+        asked = (
+            Parameter("action", "What is to be done.", words=tuple(Action), required=True),
+            Parameter("resource", "To what.", words=tuple(Resource), required=True),
+            Parameter("object", "To which, as rules write it.", default="*"),
+        )
         return [
-            Route("/v1/me", self.me),
-            Route("/v1/can-i", self.can_i),
-            Route("/v1/tokens", self.tokens),
-            Route("/v1/tokens", self.make, methods=["POST"]),
-            Route("/v1/tokens/{name}", self.revoke, methods=["DELETE"]),
-            Route("/v1/sessions", self.sessions),
-            Route("/v1/sessions/{name:path}", self.end, methods=["DELETE"]),
+            Endpoint("GET", "/v1/me", self.me, MeView, "come in", tag=_TAG),
+            Endpoint("GET", "/v1/can-i", self.can_i, CanView, "come in", query=asked, tag=_TAG),
+            Endpoint("GET", "/v1/tokens", self.tokens, list[TokenView], "get accounts", tag=_TAG),
+            Endpoint("POST", "/v1/tokens", self.make, TokenView, "create accounts", TokenRequest, status=201, tag=_TAG),
+            Endpoint("DELETE", "/v1/tokens/{name}", self.revoke, Said, "delete accounts", tag=_TAG),
+            Endpoint("GET", "/v1/sessions", self.sessions, list[SessionView], "get accounts", tag=_TAG),
+            Endpoint("DELETE", "/v1/sessions/{name:path}", self.end, Said, "delete accounts", tag=_TAG),
         ]
 
     async def me(self, request: Request) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from starlette.requests import Request
+from starlette.types import Scope
 
 from taut.model.errors import TautError
 from taut.server.access.principal import NOBODY, Action, Principal, Rights, Target
@@ -19,7 +20,12 @@ def admit(scope_state: dict[str, object], who: Principal, rights: Rights) -> Non
 
 def principal_of(request: Request) -> Principal:
     """Who asks."""
-    found = request.scope.get("state", {}).get("principal", NOBODY)
+    return principal_in(request.scope)
+
+
+def principal_in(scope: Scope) -> Principal:
+    """Who asks, for what works below requests."""
+    found = scope.get("state", {}).get("principal", NOBODY)
     return found if isinstance(found, Principal) else NOBODY
 
 

@@ -71,15 +71,15 @@ class Door:
         return _unknown(request)
 
     async def _of_token(self, request: Request, token: str) -> Principal | Response:
-        address = address_of(request)
-        wait = self._throttle.wait(address)
-        if wait and not self._gate.is_administrator(token):
-            return too_many(wait)
+        """A good token always lets in: others behind the same address must not lock its holder out."""
         who = await self._gate.bearer(token, request.headers.get("x-taut-actor", ""))
-        if who is None:
-            self._throttle.failed(address)
-            return _unknown(request)
-        return who
+        if who is not None:
+            return who
+        address = address_of(request)
+        if wait := self._throttle.wait(address):
+            return too_many(wait)
+        self._throttle.failed(address)
+        return _unknown(request)
 
 
 def address_of(request: Request) -> str:
