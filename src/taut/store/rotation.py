@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from taut.model.errors import StoreError, Where
+from taut.store import outbox
 from taut.store.blobs import copy_sealed
 from taut.store.faults import fault
 from taut.store.files import close_database, open_database
@@ -126,6 +127,7 @@ def _seal_anew(connection: sqlite3.Connection, old: Keyring, new: Keyring, by: s
             connection.execute("UPDATE manifests SET sealed = ? WHERE operation = ? AND number = ?", (sealed, *which))
         for name, value in connection.execute("SELECT key, value FROM meta WHERE key GLOB 'secret *'").fetchall():
             put_note(connection, name, base64.b64encode(anew(base64.b64decode(value), name)).decode())
+        outbox.seal_anew(connection, old, new)
         put_note(connection, _IDENTITIES, base64.b64encode(new.seal(old.identities, _IDENTITIES)).decode())
         put_note(connection, "key_check", new.check)
         add_audit(connection, AuditNote(by, "rotate-key", "store", ""), time.time())
