@@ -13,7 +13,7 @@ from taut.admission.notes import note_of
 from taut.admission.registration import KIND, Registration, Service, Wish, name_of, wanted
 from taut.admission.reviews import Question
 from taut.controller.controller import Controller
-from taut.dialects.config import AdmissionConfig
+from taut.dialects.admission_config import AdmissionConfig
 from taut.model.errors import StoreError, TautError
 from taut.model.live import FIELD_MANAGER
 from taut.model.refs import KindRef, ObjectRef

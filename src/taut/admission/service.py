@@ -28,7 +28,7 @@ from taut.admission.registration import Service
 from taut.admission.reviews import Question
 from taut.admission.server import AdmissionServer, bind, listening
 from taut.controller.controller import Controller
-from taut.dialects.config import AdmissionConfig
+from taut.dialects.admission_config import AdmissionConfig
 from taut.store.store import Store
 
 log = logging.getLogger("taut.admission")

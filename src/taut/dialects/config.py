@@ -9,15 +9,16 @@ from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, field
 
+from taut.dialects.admission_config import AdmissionConfig, admission_findings
+from taut.dialects.alerts_config import AlertsConfig, absolute_alerts, alerts_findings
 from taut.dialects.check import check
 from taut.dialects.checks_config import ChecksConfig
 from taut.dialects.globs import fault as glob_fault
-from taut.dialects.kinds import DNS_LABEL
+from taut.dialects.kinds import PlainName
 from taut.dialects.problems import DocumentProblem, Finding, field_name, one_of
 from taut.dialects.sealed_config import SealedKeysConfig, sealed_findings
 from taut.dialects.semantics import git_url_advice, git_url_fault, project_findings
@@ -26,8 +27,6 @@ from taut.model.application import Duration, Guards, Spec
 from taut.model.durations import seconds
 from taut.model.errors import BadInput, Where
 from taut.model.project import Project, ProjectSpec
-
-PlainName = Annotated[str, Meta(min_length=1, max_length=63, pattern=DNS_LABEL)]
 
 
 class ImpersonateConfig(Spec, frozen=True):
@@ -99,6 +98,8 @@ class RootConfig(Spec, frozen=True):
     """Whether documents of this root may declare projects. Without it, no root widens its own rights."""
     allowed_projects: tuple[str, ...] = ("*",)
     """Globs on the names of the projects that this root's applications may belong to."""
+    alerts: bool = False
+    """Whether alert rules of this root may be about applications of others. Without it they are about its own."""
     credentials: str | None = None
     """The name of credentials; default: the first whose URL prefix matches."""
     guards: Guards = Guards()
@@ -270,43 +271,6 @@ class RenderConfig(Spec, frozen=True):
     """A kustomize binary; default: the one on PATH, else kubectl's."""
 
 
-class FailurePolicy(StrEnum):
-    """What becomes of a write that nobody can judge, because taut is away, fails or is slow: it is refused, or passes."""
-
-    FAIL = "fail"
-    IGNORE = "ignore"
-
-
-class AdmissionServiceConfig(Spec, frozen=True):
-    """The Service in front of taut, when it runs in the cluster that asks."""
-
-    namespace: PlainName
-    """Its namespace; no policy judges what is in it."""
-    name: PlainName
-    """Its name."""
-    port: Annotated[int, Meta(ge=1, le=65535)] = 443
-    """Its port."""
-
-
-class AdmissionConfig(Spec, frozen=True):
-    """The validating admission webhook: policies judge every write to the clusters, and drift is told with the name of the user."""
-
-    listen: str = "127.0.0.1:9443"
-    """Where the webhook listens, over TLS with a certificate that taut makes and renews; port 0 takes a free one."""
-    url: str | None = None
-    """The address (https) at which API servers find taut; default: `https://` and `listen`."""
-    service: AdmissionServiceConfig | None = None
-    """The Service by which the API server of taut's own cluster finds it. With `url` as well it is for clusters with `inCluster` only."""
-    timeout_seconds: Annotated[int, Meta(ge=1, le=30)] = 5
-    """How long the API server waits for an answer."""
-    exempt_namespaces: tuple[PlainName, ...] = ()
-    """Namespaces that no policy judges, besides `kube-system` and taut's own."""
-    failure_policy: FailurePolicy = FailurePolicy.IGNORE
-    """What becomes of writes that nobody can judge, for policies that do not say it themselves."""
-    instance: PlainName = "default"
-    """Tells apart several tauts that ask in one cluster: the ValidatingWebhookConfiguration is `taut-<instance>`."""
-
-
 class Config(Spec, frozen=True):
     """The configuration of `taut run`."""
 
@@ -328,6 +292,8 @@ class Config(Spec, frozen=True):
     """taut's own checks."""
     webhook: WebhookConfig = WebhookConfig()
     """The signed webhook."""
+    alerts: AlertsConfig = AlertsConfig()
+    """Who is told of what."""
     render: RenderConfig = RenderConfig()
     """What a render may cost."""
     secrets: SecretsConfig = SecretsConfig()
@@ -410,6 +376,7 @@ def absolute(config: Config, folder: Path) -> Config:
         credentials=credentials,
         roots=roots,
         policies=policies,
+        alerts=absolute_alerts(config.alerts, at),
         webhook=WebhookConfig(secret_file=at(config.webhook.secret_file)),
         render=msgspec.structs.replace(config.render, kustomize=at(config.render.kustomize)),
         secrets=SecretsConfig(sops=SopsConfig(keys=keys), sealed=sealed),
@@ -431,7 +398,7 @@ def _findings(config: Config) -> Iterator[Finding]:
         yield from _twice(part, [item.name for item in getattr(config, part)])
     yield from _listen(config)
     if config.admission is not None:
-        yield from (finding.under("admission") for finding in _admission(config.admission))
+        yield from (finding.under("admission") for finding in admission_findings(config.admission))
     yield from _clusters(config)
     for number, root in enumerate(config.roots):
         yield from (finding.under("roots", number) for finding in _root(root, config))
@@ -444,6 +411,7 @@ def _findings(config: Config) -> Iterator[Finding]:
     for number, entry in enumerate(config.secrets.sealed):
         names = [cluster.name for cluster in config.clusters]
         yield from (finding.under("secrets", "sealed", number) for finding in sealed_findings(entry, names))
+    yield from (finding.under("alerts") for finding in alerts_findings(config.alerts))
     for number, project in enumerate(config.projects):
         yield from (finding.under("projects", number) for finding in project_findings(project.spec))
 
@@ -478,33 +446,6 @@ def _clusters(config: Config) -> Iterator[Finding]:
         if who is not None and not who.user and (who.groups or who.uid or who.extra):
             path = ("clusters", number, "impersonate")
             yield Finding(path, "groups, uid and extra need a user", "add user, as kubectl's --as")
-
-
-def _admission(admission: AdmissionConfig) -> Iterator[Finding]:
-    host, colon, port = admission.listen.rpartition(":")
-    if not colon or not host or not (port.isascii() and port.isdigit() and int(port) < 65536):
-        yield Finding(("listen",), f"{admission.listen!r} is no address", "write host:port, such as 127.0.0.1:9443")
-    elif host.strip("[]") in {"0.0.0.0", "::"} and not (admission.url or admission.service):  # noqa: S104 (it is asked for, not done)
-        what = "API servers are not told how to find taut"
-        yield Finding(("listen",), what, "add url or service, or listen on one address")
-    if admission.url is not None and _webhook_url_fault(admission.url):
-        yield Finding(("url",), _webhook_url_fault(admission.url), "write it like https://taut.example.com:9443")
-
-
-def _webhook_url_fault(url: str) -> str:
-    """What API servers do not take in a webhook's address."""
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        return f"{url!r} is no address"
-    if parts.scheme != "https":
-        return "API servers ask over https only"
-    if not host:
-        return "there is no host in it"
-    if parts.username is not None or parts.query or parts.fragment:
-        return "API servers take no user, no query and no fragment in it"
-    return ""
 
 
 def _root(root: RootConfig, config: Config) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from taut.admission.notes import note_of
 from taut.controller.controller import Controller
 from taut.controller.roots import RootState
 from taut.controller.status import object_statuses, problem_of
-from taut.dialects.config import FailurePolicy
+from taut.dialects.admission_config import FailurePolicy
 from taut.model.drift import DriftRecord
 from taut.model.errors import BadInput, TautError, Where
 from taut.model.live import LiveObject

@@ -12,7 +12,7 @@ from taut.admission.decision import Interests, Rule
 from taut.admission.interests import rules_about, rules_for_managed
 from taut.admission.registration import Service, Wish, same, wanted
 from taut.admission.service import names_of, own_namespaces, reach
-from taut.dialects.config import AdmissionConfig, AdmissionServiceConfig
+from taut.dialects.admission_config import AdmissionConfig, AdmissionServiceConfig
 from taut.model.live import KindInfo
 from taut.model.refs import KindRef
 from taut.policy.engines import build
