@@ -1,0 +1,254 @@
+"""The desk: hears what happens, asks the rules, and puts what is to be told into the outbox.
+
+Drift is written into the outbox by whoever notices it, together with the record of it (channel `drift`): nothing is lost between noticing and telling.
+From there, in one transaction each, it becomes notices (channel `notice`), and at the end of their window messages (channel `alert`).
+What a status tells lasts; after a restart it is told from the status again, and the open alerts say what was told already.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from taut.dialects.alerts import AlertBook
+from taut.model.alerts import AlertTemplate
+from taut.model.durations import seconds
+from taut.model.errors import StoreError
+from taut.model.status import AppStatus
+from taut.notify.addressed import encoded
+from taut.notify.courier import CHANNEL
+from taut.notify.facts import Fact, about, conditions, well
+from taut.notify.messages import Message, Pending, message_of, ready
+from taut.notify.rules import Alert, Notice, Phase, Step, drifted, due, gone, heard, next_look
+from taut.notify.templates import words
+from taut.store.outbox import Post, Waiting
+from taut.store.store import Store
+
+log = logging.getLogger("taut.alerts")
+
+DRIFT, NOTICE = "drift", "notice"
+_MOST_DRIFT, _MOST_NOTICES = 1000, 10_000
+_STORE_PAUSE = 5.0
+_GRACE = 60.0
+"""Seconds after a start in which no condition is taken for over: what is wrong may not have been noticed anew."""
+
+
+class Desk:
+    """Open alerts in memory and in the store alike. `unresolved` tells of an application's Secrets without values."""
+
+    def __init__(
+        self,
+        store: Store,
+        book: Callable[[], AlertBook],
+        unresolved: Callable[[str], Sequence[str]],
+        *,
+        link: str = "",
+        most: int = 10_000,
+        clock: Callable[[], float] = time.time,
+        grace: float = _GRACE,
+    ) -> None:
+        self._store = store
+        self._book = book
+        self._unresolved = unresolved
+        self._link = link
+        self._most = most
+        self._clock = clock
+        self._grace = grace
+        self._began = 0.0
+        self._alerts: dict[str, dict[str, Alert]] = {}
+        """By application, then by key."""
+        self._news: dict[str, AppStatus | None] = {}
+        self._last: dict[str, AppStatus] = {}
+        self._wake = asyncio.Event()
+        self.dropped = 0
+        """Messages that were too many."""
+        self.on_messages: Callable[[], None] = lambda: None
+
+    # What is heard
+
+    def hear(self, status: AppStatus) -> None:
+        """An application's status is another one."""
+        if not self._book().rules and not self._alerts:
+            return
+        self._news[status.key] = status
+        self._wake.set()
+
+    def hear_gone(self, key: str) -> None:
+        """An application is no more."""
+        self._news[key] = None
+        self._wake.set()
+
+    def wake(self) -> None:
+        """There is drift to tell of, or rules are other ones."""
+        self._wake.set()
+
+    def open_alerts(self) -> list[Alert]:
+        """The alerts that were told and are not over."""
+        return [a for found in self._alerts.values() for a in found.values() if a.told]
+
+    # The work
+
+    async def load(self) -> None:
+        """Take up what an earlier process had told."""
+        self._began = self._clock()
+        for data in (await self._store.open_alerts()).values():
+            try:
+                alert = msgspec.json.decode(data, type=Alert)
+            except msgspec.DecodeError:
+                continue  # an older taut's form: it opens anew
+            self._alerts.setdefault(alert.fact.about.key, {})[alert.key] = alert
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        while True:
+            self._wake.clear()
+            try:
+                pause = await self.round()
+            except StoreError as error:
+                log.warning("alerts wait, for taut's store cannot be written: %s", error.what)
+                pause = _STORE_PAUSE
+            except Exception:
+                log.exception("an error inside taut while it looked what is to be told; it looks again")
+                pause = _STORE_PAUSE
+            try:
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def round(self) -> float | None:
+        """Do all that is due; the seconds until more may be, None when only news can bring some."""
+        now = self._clock()
+        await self._drift(now)
+        await self._statuses(now)
+        await self._due(now)
+        left = await self._group(now)
+        open_now = [a for found in self._alerts.values() for a in found.values()]
+        look = next_look(self._book(), open_now, now)
+        pauses = [left] if left is not None else []
+        if look is not None:
+            pauses.append(max(look - self._clock(), 0.05))
+        if self._began + self._grace > now and self._last:
+            pauses.append(self._began + self._grace - now + 0.05)
+        return min(pauses, default=None)
+
+    async def _drift(self, now: float) -> None:
+        while found := await self._store.waiting(DRIFT, _MOST_DRIFT):
+            for each in found:
+                await self._one_drift(each, now)
+
+    async def _one_drift(self, each: Waiting, now: float) -> None:
+        try:
+            fact = msgspec.json.decode(each.payload, type=Fact)
+        except msgspec.DecodeError:
+            await self._store.sent([each.id])
+            return
+        step = drifted(self._book(), self._alerts.get(fact.about.key, {}), fact, now)
+        # Its notice enters the outbox in the transaction that takes the drift out: a kill between both is none.
+        told = due(self._book(), {k: a for k, a in step.alerts.items() if a is not None}, now)
+        await self._take(fact.about.key, _together(step, told), done=[each.id])
+
+    async def _statuses(self, now: float) -> None:
+        hasty = now >= self._began + self._grace
+        if hasty and self._grace:
+            # What seemed to be over in the first moments is looked at once more.
+            self._news = {**self._last, **self._news}
+            self._last, self._grace = {}, 0.0
+        news, self._news = self._news, {}
+        for key, status in list(news.items()):
+            try:
+                await self._status(key, status, now, hasty)
+            except StoreError:
+                self._news = {**{k: news[k] for k in list(news)[list(news).index(key) :]}, **self._news}
+                raise
+
+    async def _status(self, key: str, status: AppStatus | None, now: float, hasty: bool) -> None:
+        alerts = self._alerts.get(key, {})
+        if status is None:
+            self._last.pop(key, None)
+            step = gone(self._book(), alerts, now) if alerts else Step()
+        else:
+            if not hasty:
+                self._last[key] = status
+            found = conditions(status, now, self._unresolved(key))
+            step = heard(self._book(), alerts, about(status), found, well=well(status), now=now, hasty=hasty)
+        changed = {k: a for k, a in step.alerts.items() if a != alerts.get(k)}
+        if changed or step.notices:
+            await self._take(key, Step(changed, step.notices))
+
+    async def _due(self, now: float) -> None:
+        for key, alerts in list(self._alerts.items()):
+            step = due(self._book(), alerts, now)
+            if step.alerts or step.notices:
+                await self._take(key, step)
+
+    async def _take(self, app: str, step: Step, *, done: Sequence[int] = ()) -> None:
+        """Carry a step out: in the store first, then in memory."""
+        rules = {rule.id: rule for rule, _ in self._book().rules}
+
+        def window(notice: Notice) -> float:
+            rule = rules.get(notice.rule)
+            return seconds(rule.spec.group) if rule is not None else 0.0
+
+        posts = [_post(n, n.at + window(n)) for n in step.notices]
+        kept = {key: None if a is None else msgspec.json.encode(a) for key, a in step.alerts.items()}
+        await self._store.post(posts, kept, done=done)
+        mine = self._alerts.setdefault(app, {})
+        for key, alert in step.alerts.items():
+            if alert is None:
+                mine.pop(key, None)
+            else:
+                mine[key] = alert
+        if not mine:
+            del self._alerts[app]
+
+    async def _group(self, now: float) -> float | None:
+        """Make messages of the notices that have waited long enough; the seconds until others have, None when none waits."""
+        waiting = await self._store.waiting(NOTICE, _MOST_NOTICES)
+        pending = [
+            Pending(w.id, msgspec.json.decode(w.payload, type=Notice), min(w.due, w.at + 86_400)) for w in waiting
+        ]
+        groups = ready(pending, now)
+        rules = {rule.id: rule for rule, _ in self._book().rules}
+        for group in groups:
+            rule = rules.get(group[0].notice.rule)
+            template = rule.spec.template if rule is not None else AlertTemplate()
+            message = await asyncio.to_thread(self._message, group, template, now)
+            post = Post(CHANNEL, message.receiver, message.name, encoded(message), worth=0 if message.ended else 1)
+            await self._store.post([post], done=[each.id for each in group])
+        if groups:
+            await self._bound()
+            self.on_messages()
+        taken = {each.id for group in groups for each in group}
+        return min((p.due - now for p in pending if p.id not in taken), default=None)
+
+    def _message(self, group: Sequence[Pending], template: AlertTemplate, now: float) -> Message:
+        return message_of(group, lambda notices: words(notices, template, self._link), self._link, now)
+
+    async def _bound(self) -> None:
+        dropped = await self._store.trim_outbox(CHANNEL, self._most)
+        if dropped:
+            self.dropped += dropped
+            log.error(
+                "%d alerts were let go of: more than %d wait for receivers that do not answer (alerts.mostWaiting); ends first, then the oldest",
+                dropped,
+                self._most,
+            )
+
+
+def _together(one: Step, other: Step) -> Step:
+    return Step({**one.alerts, **other.alerts}, [*one.notices, *other.notices])
+
+
+def _post(notice: Notice, due_at: float) -> Post:
+    worth = 0 if notice.phase is Phase.RESOLVED else 1
+    return Post(NOTICE, notice.receiver, notice.name, msgspec.json.encode(notice), due=due_at, worth=worth)
+
+
+def drift_posts(facts: Mapping[str, Fact]) -> list[Post]:
+    """Facts of drift as they are written together with their records, by their names."""
+    return [Post(DRIFT, fact.about.key, name, msgspec.json.encode(fact)) for name, fact in facts.items()]
