@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import email
 import email.policy
 import json
@@ -14,7 +15,6 @@ from email.message import EmailMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 
@@ -49,20 +49,31 @@ def smtp_server(
 
     def known(_server: SMTP, _session: Session, _envelope: Envelope, _mechanism: str, data: Any) -> AuthResult:
         right = isinstance(data, LoginPassword) and (data.login.decode(), data.password.decode()) == user
-        return AuthResult(success=right)
+        return AuthResult(success=right, handled=False)
 
-    options: dict[str, Any] = {"tls_context": tls, "require_starttls": tls is not None}
+    options: dict[str, Any] = {"hostname": "127.0.0.1", "tls_context": tls, "require_starttls": tls is not None}
     if user is not None:
         options |= {"authenticator": known, "auth_required": True, "auth_require_tls": direct is None}
-    server = Controller(box, hostname="127.0.0.1", port=0, ssl_context=direct, **options)
-    # The library connects to the port that it was told, to see that it answers; 0 is none yet.
-    server._trigger_server = lambda: None  # pyright: ignore[reportAttributeAccessIssue]
-    server.start()
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+
+    async def listen() -> asyncio.Server:
+        return await loop.create_server(lambda: SMTP(box, **options), "127.0.0.1", 0, ssl=direct)
+
+    async def end() -> None:
+        server.close()
+        server.close_clients()
+
+    server = asyncio.run_coroutine_threadsafe(listen(), loop).result(10)
+    box.port = server.sockets[0].getsockname()[1]
     try:
-        box.port = server.server.sockets[0].getsockname()[1]  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
         yield box
     finally:
-        server.stop(no_assert=True)
+        asyncio.run_coroutine_threadsafe(end(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,8 @@ def _alert(notice: Notice, message: Message) -> dict[str, Any]:
         "user": fact.user,
         "program": fact.who,
     }
-    ends = notice.at if notice.phase is Phase.RESOLVED else notice.since + _LONG
+    # Times are whole seconds: what was over at once lasted one.
+    ends = max(notice.at, notice.since + 1) if notice.phase is Phase.RESOLVED else notice.since + _LONG
     alert: dict[str, Any] = {
         # An empty label is no label there, and the labels are what an alert is known by.
         "labels": {name: value for name, value in labels.items() if value},

@@ -50,6 +50,8 @@ class Courier:
         """Tries that failed, by the kind of receiver."""
         self.given_up: Counter[str] = Counter()
         """Messages that were let go of, by the kind of receiver."""
+        self.queued = 0
+        """Messages that waited when the courier looked last: it looks whenever that changes."""
 
     def wake(self) -> None:
         """There may be something to deliver."""
@@ -73,14 +75,17 @@ class Courier:
 
     async def _round(self) -> float | None:
         """Begin with all that is due; the seconds until the next is, None when nothing waits."""
+        # One that ends while the store is asked may be among what was read, as if it still waited.
+        under_way = set(self._busy)
         try:
             heads = await self._store.outbox_heads(CHANNEL)
+            self.queued = (await self._store.outbox_counts()).get(CHANNEL, 0)
         except StoreError:
             return _STORE_PAUSE
         now = self._clock()
         pauses: list[float] = []
         for head in heads:
-            if head.key in self._busy:
+            if head.key in under_way or head.key in self._busy:
                 continue
             # A clock that was set back must not keep a message for years.
             left = min(head.due - now, max(LONGEST_PAUSE * 1.2, LONGEST_RETRY_AFTER))

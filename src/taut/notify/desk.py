@@ -86,6 +86,11 @@ class Desk:
         """There is drift to tell of, or rules are other ones."""
         self._wake.set()
 
+    def settle(self) -> None:
+        """Believe from now on that what seems to be over is over."""
+        self._began = 0.0
+        self._wake.set()
+
     def open_alerts(self) -> list[Alert]:
         """The alerts that were told and are not over."""
         return [a for found in self._alerts.values() for a in found.values() if a.told]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import email.utils
 import smtplib
 import ssl
@@ -48,14 +49,15 @@ def deliver(message: Message, smtp: SmtpConfig, to: tuple[str, ...]) -> None:
     try:
         context = ssl.create_default_context(cafile=smtp.ca_file)
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # as in `clients.http.tls_context`
-        with _opened(smtp, context) as server:
+        # Not as a context: its end says goodbye and waits for an answer, also on a connection that is broken.
+        with contextlib.closing(_opened(smtp, context)) as server:
             if smtp.tls == "starttls":
                 server.starttls(context=context)
             if smtp.username:
-                server.login(smtp.username, _password(smtp))
+                _sign_in(server, smtp, address)
             refused = server.send_message(mail(message, smtp, to))
-    except smtplib.SMTPAuthenticationError as error:
-        raise UndeliveredError(f"{address} does not accept user and password ({error.smtp_code})") from None
+            with contextlib.suppress(smtplib.SMTPException, OSError):
+                server.quit()
     except smtplib.SMTPRecipientsRefused as error:
         codes = [code for code, _ in error.recipients.values()]
         raise UndeliveredError(
@@ -83,6 +85,14 @@ def deliver(message: Message, smtp: SmtpConfig, to: tuple[str, ...]) -> None:
     if refused:
         # The others have it: sending it to all again would be a flood. Who was left out is told in the log.
         raise UndeliveredError(f"{address} takes no mail for {', '.join(refused)}; the others have it", final=True)
+
+
+def _sign_in(server: smtplib.SMTP, smtp: SmtpConfig, address: str) -> None:
+    try:
+        server.login(smtp.username, _password(smtp))
+    except (smtplib.SMTPAuthenticationError, smtplib.SMTPServerDisconnected):
+        # Some end the connection after a wrong password: the library would try another way to say it.
+        raise UndeliveredError(f"{address} does not accept user and password") from None
 
 
 def _opened(smtp: SmtpConfig, context: ssl.SSLContext) -> smtplib.SMTP:

@@ -66,8 +66,10 @@ class Preview:
     messages: tuple[tuple[Message, AlertReceiver], ...]
 
 
-def previewed(book: AlertBook, name: str, facts: Sequence[Fact], now: float, link: str = "") -> Preview:
-    """What the rule or the receiver of this name would be told; without `facts`, of examples. Raises BadInput for a name that nobody has."""
+def previewed(
+    book: AlertBook, name: str, facts: Sequence[Fact], now: float, link: str = "", who: About | None = None
+) -> Preview:
+    """What the rule or the receiver of this name would be told; without `facts`, of examples (of the application `who`, if one is given). Raises BadInput for a name that nobody has."""
     rules = [(rule, receivers) for rule, receivers in book.rules if name in (rule.id, rule.name)]
     receivers = [r for r in book.receivers.values() if name in (r.id, r.name)]
     if len(rules) + len(receivers) > 1:
@@ -88,7 +90,7 @@ def previewed(book: AlertBook, name: str, facts: Sequence[Fact], now: float, lin
         raise BadInput(
             f"there is no alert rule or receiver {name!r}", advice=one_of(name, known) or "declare one: docs/alerts.md"
         )
-    mine = [f for f in facts if f.trigger in rule.spec.triggers] or [example(t, now) for t in rule.spec.triggers]
+    mine = [f for f in facts if f.trigger in rule.spec.triggers] or [example(t, now, who) for t in rule.spec.triggers]
     return Preview(tuple((_message(rule, receiver.id, mine, now, link), receiver) for receiver in told))
 
 
@@ -109,18 +111,21 @@ def facts_of(status: AppStatus, unresolved: Sequence[str]) -> tuple[Fact, ...]:
     return tuple(fact for fact in conditions(status, time.time(), unresolved).values() if fact is not None)
 
 
-def example(trigger: Trigger, now: float) -> Fact:
-    """A fact as an example."""
-    who = About(
-        key="fleet/shop/web",
-        root="fleet",
-        namespace="shop",
-        name="web",
-        project="shop",
-        cluster="production",
-        target_namespace="shop",
-        revision="main@1a2b3c4d",
-    )
+_SOMEBODY = About(
+    key="fleet/shop/web",
+    root="fleet",
+    namespace="shop",
+    name="web",
+    project="shop",
+    cluster="production",
+    target_namespace="shop",
+    revision="main@1a2b3c4d",
+)
+
+
+def example(trigger: Trigger, now: float, who: About | None = None) -> Fact:
+    """A fact as an example, of `who` or of nobody in particular."""
+    who = who or _SOMEBODY
     if trigger in (Trigger.DRIFT_FOUND, Trigger.DRIFT_HEALED):
         record = DriftRecord(
             id=1,

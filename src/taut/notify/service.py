@@ -22,7 +22,7 @@ from taut.notify.addressed import Sender
 from taut.notify.courier import CHANNEL, Courier
 from taut.notify.delivery import UndeliveredError
 from taut.notify.desk import DRIFT, NOTICE, Desk, drift_posts
-from taut.notify.facts import About, drift_ended, drift_fact
+from taut.notify.facts import About, about, drift_ended, drift_fact
 from taut.notify.preview import LASTING, Preview, ended, facts_of, previewed
 from taut.store.outbox import Post, Queued
 
@@ -41,7 +41,6 @@ class Alerting:
         config = controller.config.alerts
         self._c = controller
         self._sender = sender
-        self.queued: dict[str, int] = {}
         self._remembered: dict[str, Said] = {}
         self._book: AlertBook = controller.roots.alert_book()[0]
         self.desk = Desk(controller.store, self.book, self._unresolved, link=config.page, most=config.most_waiting)
@@ -111,7 +110,8 @@ class Alerting:
         """
         status = self._c.fleet.status(app) if app is not None else None
         facts = facts_of(status, self._unresolved(status.key)) if status is not None else ()
-        preview = previewed(self._book, name, facts, time.time(), self._c.config.alerts.page)
+        who = about(status) if status is not None else None
+        preview = previewed(self._book, name, facts, time.time(), self._c.config.alerts.page, who)
         for message, receiver in preview.messages if send else ():
             try:
                 await self._sender.send(message, receiver)
@@ -124,11 +124,6 @@ class Alerting:
     async def waiting(self, limit: int) -> list[Queued]:
         """What waits to be told, the oldest first."""
         return await self._c.store.queued((DRIFT, NOTICE, CHANNEL), limit)
-
-    async def count(self) -> None:
-        """Learn how much waits; `queued` has it then."""
-        counts = await self._c.store.outbox_counts()
-        self.queued = {channel: counts.get(channel, 0) for channel in (DRIFT, NOTICE, CHANNEL)}
 
     # Statuses
 

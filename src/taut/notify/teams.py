@@ -10,22 +10,22 @@ from taut.notify.rules import Notice
 
 _MOST_FACTS, _MOST_BLOCKS = 5, 20
 _COLOURS = {
-    Severity.CRITICAL: "Attention",
-    Severity.ERROR: "Attention",
-    Severity.WARNING: "Warning",
-    Severity.INFO: "Accent",
+    Severity.CRITICAL: "attention",
+    Severity.ERROR: "attention",
+    Severity.WARNING: "warning",
+    Severity.INFO: "accent",
 }
 
 
 def payload(message: Message) -> dict[str, Any]:
     """The body of the request: a message with one card."""
-    colour = "Good" if message.ended else _COLOURS[message.notices[0].severity]
+    colour = "good" if message.ended else _COLOURS[message.notices[0].severity]
     body: list[dict[str, Any]] = [
         {
             "type": "TextBlock",
             "text": escaped(message.title),
-            "weight": "Bolder",
-            "size": "Medium",
+            "weight": "bolder",
+            "size": "medium",
             "wrap": True,
             "color": colour,
         }
@@ -35,7 +35,7 @@ def payload(message: Message) -> dict[str, Any]:
     drift = [n for n in message.notices if n.fact.field][:_MOST_FACTS]
     body += [{"type": "FactSet", "facts": _facts(n)} for n in drift]
     body.append(
-        {"type": "TextBlock", "text": escaped(f"rule {message.rule}"), "isSubtle": True, "size": "Small", "wrap": True}
+        {"type": "TextBlock", "text": escaped(f"rule {message.rule}"), "isSubtle": True, "size": "small", "wrap": True}
     )
     card: dict[str, Any] = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",

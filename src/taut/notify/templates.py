@@ -156,7 +156,8 @@ def sentence(notice: Notice) -> str:
 
 
 def _ended(text: str) -> str:
-    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
+    """The text as a sentence; a command at its end stays as it can be copied."""
+    return text if ": taut " in text or text.endswith((".", "!", "?", "…")) else f"{text}."
 
 
 def _cut(text: str, most: int) -> str:

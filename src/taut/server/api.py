@@ -20,6 +20,7 @@ from taut.server import metrics
 from taut.server.access.asking import demand, may
 from taut.server.access.principal import Action, Resource, Rights, Target
 from taut.server.access.rules import read_rules
+from taut.server.alert_views import AlertTest
 from taut.server.auth import TokenRequired
 from taut.server.backend import Backend
 from taut.server.counting import CountRequests
@@ -111,6 +112,8 @@ class Api:
             Route("/v1/orphans", self.orphans),
             Route("/v1/events", self.events),
             Route("/v1/audit", self.audit),
+            Route("/v1/alerts", self.alerts),
+            Route("/v1/alerts:test", self.test_alert, methods=["POST"]),
             Route("/healthz", self.healthz),
             Route("/readyz", self.readyz),
             Route("/metrics", self.metrics),
@@ -178,6 +181,13 @@ class Api:
         demand(request, Action.GET, Target(Resource.AUDIT))
         return _json([AuditView.of(entry) for entry in await self._backend.audit(_limit(request, 200))])
 
+    async def alerts(self, request: Request) -> Response:
+        """Rules, receivers, open alerts of applications that who asks may see, and what waits."""
+        demand(request, Action.GET, Target(Resource.ALERTS))
+        found = await self._backend.alerts(_limit(request, 200))
+        seen = tuple(a for a in found.open if self._sees_key(request, a.application))
+        return _json(msgspec.structs.replace(found, open=seen))
+
     async def watch(self, request: Request) -> Response:
         """Statuses as they change, as server-sent events."""
         body = stream(self._backend, self._wanted(request), lambda: self._roots(request))
@@ -227,6 +237,14 @@ class Api:
         wish = await _body(request, RestartRequest)
         key, by = self._app(request, Action.RESTART)
         return _said(await self._backend.restart(key, wish.object, by))
+
+    async def test_alert(self, request: Request) -> Response:
+        """Show what a rule or receiver would be told, or tell it."""
+        wish = await _body(request, AlertTest)
+        action = Action.CREATE if wish.send else Action.GET
+        who = demand(request, action, Target.named(Resource.ALERTS, wish.name))
+        key = self._key(request, wish.application) if wish.application else None
+        return _json(await self._backend.test_alert(wish.name, key, who.name, send=wish.send))
 
     # The machine room
 
