@@ -108,7 +108,7 @@ def _header(body: Any) -> Iterator[Finding]:
         yield Finding(("apiVersion",), f"apiVersion is {version!r}", f"write apiVersion: {API_VERSION}")
     elif not ours:
         what = f"a {kind} ({version}) is none of taut's documents" if kind else "apiVersion and kind are missing"
-        advice = "a root's folder holds Application and Project documents; move this where an application's source.path points"
+        advice = "a root's folder holds documents of apiVersion taut.dev/v1 only; move this where an application's source.path points"
         yield Finding((), what, advice)
 
 

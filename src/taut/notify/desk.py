@@ -38,13 +38,14 @@ _GRACE = 60.0
 
 
 class Desk:
-    """Open alerts in memory and in the store alike. `unresolved` tells of an application's Secrets without values."""
+    """Open alerts in memory and in the store alike. `unresolved` tells of an application's Secrets without values, `known` whether it is there."""
 
     def __init__(
         self,
         store: Store,
         book: Callable[[], AlertBook],
         unresolved: Callable[[str], Sequence[str]],
+        known: Callable[[str], bool],
         *,
         link: str = "",
         most: int = 10_000,
@@ -54,6 +55,7 @@ class Desk:
         self._store = store
         self._book = book
         self._unresolved = unresolved
+        self._known = known
         self._link = link
         self._most = most
         self._clock = clock
@@ -155,61 +157,61 @@ class Desk:
         step = drifted(self._book(), self._alerts.get(fact.about.key, {}), fact, now)
         # Its notice enters the outbox in the transaction that takes the drift out: a kill between both is none.
         told = due(self._book(), {k: a for k, a in step.alerts.items() if a is not None}, now)
-        await self._take(fact.about.key, _together(step, told), done=[each.id])
+        await self._take([(fact.about.key, _together(step, told))], done=[each.id])
 
     async def _statuses(self, now: float) -> None:
         hasty = now >= self._began + self._grace
         if hasty and self._grace:
-            # What seemed to be over in the first moments is looked at once more.
-            self._news = {**self._last, **self._news}
+            # What seemed to be over in the first moments is looked at once more, and who is no more is told of.
+            gone_by_now = (key for key in self._alerts if not self._known(key))
+            self._news = {**dict.fromkeys(gone_by_now), **self._last, **self._news}
             self._last, self._grace = {}, 0.0
         news, self._news = self._news, {}
-        for key, status in list(news.items()):
-            try:
-                await self._status(key, status, now, hasty)
-            except StoreError:
-                self._news = {**{k: news[k] for k in list(news)[list(news).index(key) :]}, **self._news}
-                raise
+        steps = [(key, self._step(key, status, now, hasty)) for key, status in news.items()]
+        try:
+            await self._take([(key, step) for key, step in steps if step.alerts or step.notices])
+        except StoreError:
+            self._news = {**news, **self._news}
+            raise
 
-    async def _status(self, key: str, status: AppStatus | None, now: float, hasty: bool) -> None:
+    def _step(self, key: str, status: AppStatus | None, now: float, hasty: bool) -> Step:
         alerts = self._alerts.get(key, {})
         if status is None:
             self._last.pop(key, None)
-            step = gone(self._book(), alerts, now) if alerts else Step()
-        else:
-            if not hasty:
-                self._last[key] = status
-            found = conditions(status, now, self._unresolved(key))
-            step = heard(self._book(), alerts, about(status), found, well=well(status), now=now, hasty=hasty)
-        changed = {k: a for k, a in step.alerts.items() if a != alerts.get(k)}
-        if changed or step.notices:
-            await self._take(key, Step(changed, step.notices))
+            return gone(self._book(), alerts, now)
+        if not hasty:
+            self._last[key] = status
+        found = conditions(status, now, self._unresolved(key))
+        step = heard(self._book(), alerts, about(status), found, well=well(status), now=now, hasty=hasty)
+        return Step({k: a for k, a in step.alerts.items() if a != alerts.get(k)}, step.notices)
 
     async def _due(self, now: float) -> None:
-        for key, alerts in list(self._alerts.items()):
-            step = due(self._book(), alerts, now)
-            if step.alerts or step.notices:
-                await self._take(key, step)
+        steps = [(key, due(self._book(), alerts, now)) for key, alerts in self._alerts.items()]
+        await self._take([(key, step) for key, step in steps if step.alerts or step.notices])
 
-    async def _take(self, app: str, step: Step, *, done: Sequence[int] = ()) -> None:
-        """Carry a step out: in the store first, then in memory."""
+    async def _take(self, steps: Sequence[tuple[str, Step]], *, done: Sequence[int] = ()) -> None:
+        """Carry out steps of applications: in the store first, in one transaction, then in memory."""
+        if not steps and not done:
+            return
         rules = {rule.id: rule for rule, _ in self._book().rules}
 
         def window(notice: Notice) -> float:
             rule = rules.get(notice.rule)
             return seconds(rule.spec.group) if rule is not None else 0.0
 
-        posts = [_post(n, n.at + window(n)) for n in step.notices]
-        kept = {key: None if a is None else msgspec.json.encode(a) for key, a in step.alerts.items()}
+        posts = [_post(n, n.at + window(n)) for _, step in steps for n in step.notices]
+        changed = {key: alert for _, step in steps for key, alert in step.alerts.items()}
+        kept = {key: None if a is None else msgspec.json.encode(a) for key, a in changed.items()}
         await self._store.post(posts, kept, done=done)
-        mine = self._alerts.setdefault(app, {})
-        for key, alert in step.alerts.items():
-            if alert is None:
-                mine.pop(key, None)
-            else:
-                mine[key] = alert
-        if not mine:
-            del self._alerts[app]
+        for app, step in steps:
+            mine = self._alerts.setdefault(app, {})
+            for key, alert in step.alerts.items():
+                if alert is None:
+                    mine.pop(key, None)
+                else:
+                    mine[key] = alert
+            if not mine:
+                del self._alerts[app]
 
     async def _group(self, now: float) -> float | None:
         """Make messages of the notices that have waited long enough; the seconds until others have, None when none waits."""

@@ -43,7 +43,9 @@ class Alerting:
         self._sender = sender
         self._remembered: dict[str, Said] = {}
         self._book: AlertBook = controller.roots.alert_book()[0]
-        self.desk = Desk(controller.store, self.book, self._unresolved, link=config.page, most=config.most_waiting)
+        self.desk = Desk(
+            controller.store, self.book, self._unresolved, self._known, link=config.page, most=config.most_waiting
+        )
         self.courier = Courier(controller.store, lambda: self._book.receivers, sender.send, seconds(config.give_up))
         self.desk.on_messages = self.courier.wake
 
@@ -131,6 +133,9 @@ class Alerting:
         found = parse_app_key(key)
         state = self._c.fleet.states.get(found) if found is not None else None
         return state.desired.unresolved if state is not None and state.desired is not None else ()
+
+    def _known(self, key: str) -> bool:
+        return parse_app_key(key) in self._c.fleet.states
 
     async def listen(self) -> None:
         """Hear of statuses until cancelled."""
