@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,9 +20,11 @@ from taut.model.durations import seconds
 from taut.model.errors import Where
 
 if TYPE_CHECKING:
-    from taut.dialects.alerts_config import AlertsConfig, AlertSecretConfig
+    from taut.dialects.alerts_config import AlertsConfig, AlertSecretConfig, SmtpConfig
 
 _SHORTEST_REPEAT = 60.0
+_MOST = 200
+"""So many rules, and so many receivers, a root has at most: each rule is asked whenever an application changes."""
 
 
 @dataclass(frozen=True)
@@ -124,12 +127,24 @@ def _once[T: (AlertRule, AlertReceiver)](
     found: Iterable[T], kind: str, root: str, problems: list[DocumentProblem]
 ) -> Iterator[T]:
     every = list(found)
-    names = [each.name for each in every]
-    for name in sorted({n for n in names if names.count(n) > 1}):
+    names = Counter(each.name for each in every)
+    for name in sorted(n for n, times in names.items() if times > 1):
         problems.append(
             _problem(kind, name, root, "metadata.name", f"several documents declare the {kind} {name!r}", "keep one")
         )
-    yield from (each for each in every if names.count(each.name) == 1)
+    if len(every) > _MOST:
+        what = f"the root has {len(every)} documents of kind {kind}, more than {_MOST}"
+        problems.append(
+            _problem(
+                kind,
+                every[_MOST].name,
+                root,
+                "",
+                what,
+                "the first of them count; one rule may be about many applications",
+            )
+        )
+    yield from (each for each in every[:_MOST] if names[each.name] == 1)
 
 
 def _receiver(name: str, root: str, receivers: Mapping[str, AlertReceiver]) -> str:
@@ -145,6 +160,9 @@ def _unusable(receiver: AlertReceiver, config: AlertsConfig, trusted: Collection
     spec = receiver.spec
     if spec.email is not None and config.smtp is None:
         return "taut's configuration has no mail server", "add alerts.smtp there"
+    strange = [a for a in spec.email.to if not mail_allowed(config.smtp, a)] if spec.email and config.smtp else []
+    if strange:
+        return f"{strange[0]} may not be sent mail", "list it in alerts.smtp.recipients of taut's configuration"
     if spec.url and not allowed(config.hosts, spec.url):
         return "this host may not be told anything", "list it in alerts.hosts of taut's configuration"
     if not spec.secret:
@@ -162,6 +180,14 @@ def _unusable(receiver: AlertReceiver, config: AlertsConfig, trusted: Collection
 def secret_is_for(secret: AlertSecretConfig, root: str, trusted: Collection[str]) -> bool:
     """Whether receivers of a root may use a secret."""
     return any(match_name(p, root) for p in secret.roots) if secret.roots else root in trusted
+
+
+def mail_allowed(smtp: SmtpConfig, address: str) -> bool:
+    """Whether a root's receiver may name an address: nobody sends strangers mail through somebody else's server."""
+    domain = smtp.sender.rpartition("@")[2].rstrip("> ").lower()
+    if not smtp.recipients:
+        return address.lower().endswith(f"@{domain}")
+    return any(match_name(pattern.lower(), address.lower()) for pattern in smtp.recipients)
 
 
 def instant(text: str) -> float | None:

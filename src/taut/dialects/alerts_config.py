@@ -68,6 +68,8 @@ class SmtpConfig(Spec, frozen=True, kw_only=True):
     """The file with the password."""
     sender: str = field(name="from")
     """The address that messages come from."""
+    recipients: tuple[str, ...] = ()
+    """Globs on the addresses that receivers of roots may name. Default: those of the domain of `from`."""
 
 
 class AlertsConfig(Spec, frozen=True):
@@ -125,6 +127,7 @@ def alerts_findings(config: AlertsConfig) -> Iterator[Finding]:
     yield from _addresses(config)
     if config.smtp is not None:
         yield from (f.under("smtp") for f in _smtp(config.smtp))
+        yield from _globs(config.smtp.recipients, "smtp", "recipients")
 
 
 def _needs(spec: AlertReceiverSpec, config: AlertsConfig, secrets: Sequence[str]) -> Iterator[Finding]:

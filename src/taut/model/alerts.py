@@ -45,16 +45,19 @@ class Severity(StrEnum):
     INFO = "info"
 
 
+Globs = Annotated[tuple[str, ...], Meta(max_length=100)]
+
+
 class AlertMatch(Spec, frozen=True):
     """Which applications a rule is about. All that is given has to fit."""
 
-    applications: tuple[str, ...] = ("*",)
+    applications: Globs = ("*",)
     """Globs on names: `web`, `shop/web` (namespace and name), or `fleet/shop/web` (with the root)."""
-    projects: tuple[str, ...] = ("*",)
+    projects: Globs = ("*",)
     """Globs on the names of projects."""
-    clusters: tuple[str, ...] = ("*",)
+    clusters: Globs = ("*",)
     """Globs on the names of clusters."""
-    namespaces: tuple[str, ...] = ("*",)
+    namespaces: Globs = ("*",)
     """Globs on the namespaces that applications run in."""
     labels: dict[str, str] = field(default_factory=dict)
     """Labels of the application; the values are globs."""
@@ -89,7 +92,7 @@ class AlertRuleSpec(Spec, frozen=True):
 
     triggers: Annotated[tuple[Trigger, ...], Meta(min_length=1)]
     """What the rule is about."""
-    receivers: Annotated[tuple[Name, ...], Meta(min_length=1)]
+    receivers: Annotated[tuple[Name, ...], Meta(min_length=1, max_length=20)]
     """Names of receivers: those of the same root, and those of taut's configuration."""
     severity: Severity = Severity.WARNING
     """How urgent it is."""
@@ -103,7 +106,7 @@ class AlertRuleSpec(Spec, frozen=True):
     """How often it is told again while it lasts. Default: once."""
     resolve: bool = True
     """Whether it is told when it is over."""
-    silences: tuple[AlertSilence, ...] = ()
+    silences: Annotated[tuple[AlertSilence, ...], Meta(max_length=50)] = ()
     """When nothing is told. What lasts longer than a silence is told at its end."""
     template: AlertTemplate = AlertTemplate()
     """Own words instead of taut's."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from taut.clients.guarded import allowed
-from taut.dialects.alerts import secret_is_for
+from taut.dialects.alerts import mail_allowed, secret_is_for
 from taut.dialects.alerts_config import AlertsConfig
 from taut.model.alerts import AlertReceiver
 from taut.notify import alertmanager, pagerduty, slack, teams, webhook
@@ -40,6 +40,10 @@ class Sender:
             smtp = self._config.smtp
             if smtp is None:
                 raise UndeliveredError("taut's configuration has no mail server (alerts.smtp)")
+            if receiver.root and not all(mail_allowed(smtp, address) for address in spec.email.to):
+                raise UndeliveredError(
+                    "the receiver names an address that may not be sent mail (alerts.smtp.recipients)"
+                )
             from taut.notify import mail  # the mail modules are loaded where there is mail
 
             await asyncio.to_thread(mail.deliver, message, smtp, spec.email.to)

@@ -6,6 +6,7 @@ silence), perhaps again, and closes when it is over. It is remembered with what 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -184,10 +185,12 @@ def about(book: AlertBook, rule: AlertRule, who: About) -> bool:
 
 def silenced(silences: Sequence[AlertSilence], now: float) -> bool:
     """Whether one of these silences holds at `now`."""
-    return any(_holds(silence, now) for silence in silences)
+    return any(_holds(silence, int(now)) for silence in silences)
 
 
-def _holds(silence: AlertSilence, now: float) -> bool:
+@functools.lru_cache(maxsize=4096)
+def _holds(silence: AlertSilence, now: int) -> bool:
+    """Many alerts of a rule ask in the same second, and a cron expression takes its time."""
     if silence.schedule:
         window = SyncWindow(schedule=silence.schedule, duration=silence.duration, time_zone=silence.time_zone)
         return is_active(window, now)

@@ -132,6 +132,16 @@ async def test_what_a_mail_server_answers(tmp_path: Path, answer: str, final: bo
         assert (error.final, answer[:3] in error.why) == (final, True)
 
 
+async def test_a_receiver_of_a_root_sends_no_strangers_mail(tmp_path: Path) -> None:
+    with smtp_server() as box:
+        settings = config(tmp_path, smtp=smtp(box.port, tls="none"))
+        error = await refused(settings, receiver("fleet", email={"to": ["ops@example.com", "eve@example.org"]}))
+        assert "may not be sent mail" in error.why
+        assert box.mails == []
+        await deliver(settings, receiver("fleet", **MAIL))
+        assert len(box.mails) == 1
+
+
 # HTTP
 
 

@@ -259,3 +259,30 @@ def test_files_are_beside_the_configuration(tmp_path: Any) -> None:
     assert alerts.smtp is not None
     assert (alerts.smtp.password_file, alerts.smtp.ca_file) == (str(tmp_path / "mail"), str(tmp_path / "ca.pem"))
     assert alerts.secrets[0].file == str(tmp_path / "slack")
+
+
+@pytest.mark.parametrize(
+    ("recipients", "address", "usable"),
+    [
+        ([], "ops@example.com", True),
+        ([], "Ops@EXAMPLE.com", True),
+        ([], "ops@example.org", False),
+        ([], "ops@example.com.evil.org", False),
+        ([], "ops@evil-example.com", False),
+        (["*@example.org", "ada@example.net"], "ops@example.org", True),
+        (["*@example.org", "ada@example.net"], "eve@example.net", False),
+        (["*@example.org"], "ops@example.com", False),
+    ],
+)
+def test_a_root_sends_no_strangers_mail(recipients: list[str], address: str, usable: bool) -> None:
+    smtp = {"host": "mail.example.com", "from": "taut <taut@example.com>", "recipients": recipients}
+    found, problems = book({"smtp": smtp}, ("fleet", "AlertReceiver", "x", {"email": {"to": [address]}}))
+    assert ("fleet/x" in found.receivers) is usable
+    assert [p.what for p in problems] == ([] if usable else [f"{address} may not be sent mail"])
+
+
+def test_a_root_has_no_end_of_rules() -> None:
+    found, problems = book(OPS, *(("fleet", "AlertRule", f"r{n}", rule()) for n in range(203)))
+    assert len(found.rules) == 200
+    [problem] = problems
+    assert "203 documents of kind AlertRule, more than 200" in problem.what
