@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -35,6 +36,11 @@ class AlertBook:
     receivers: Mapping[str, AlertReceiver] = field(default_factory=dict[str, AlertReceiver])
     everywhere: frozenset[str] = frozenset({""})
     """The roots whose rules are about the applications of all roots; the configuration is the empty name."""
+
+    @cached_property
+    def by_id(self) -> Mapping[str, tuple[AlertRule, tuple[str, ...]]]:
+        """The rules, with the ids of their receivers, by their own ids."""
+        return {rule.id: (rule, receivers) for rule, receivers in self.rules}
 
 
 def rule_findings(spec: AlertRuleSpec) -> Iterator[Finding]:

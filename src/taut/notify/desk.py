@@ -11,6 +11,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from math import inf
 
 import msgspec
 
@@ -31,8 +33,11 @@ from taut.store.store import Store
 log = logging.getLogger("taut.alerts")
 
 DRIFT, NOTICE = "drift", "notice"
-_MOST_DRIFT, _MOST_NOTICES = 1000, 10_000
+_MOST_DRIFT, _MOST_NOTICES = 1000, 5000
+_AT_ONCE = 200
+"""So many applications are looked at before others have their turn."""
 _STORE_PAUSE = 5.0
+_LONGEST_WINDOW = 86_400.0
 _GRACE = 60.0
 """Seconds after a start in which no condition is taken for over: what is wrong may not have been noticed anew."""
 
@@ -65,6 +70,13 @@ class Desk:
         """By application, then by key."""
         self._news: dict[str, AppStatus | None] = {}
         self._last: dict[str, AppStatus] = {}
+        self._changed: set[str] = set()
+        """The applications whose alerts changed since they were looked at."""
+        self._judged: AlertBook | None = None
+        self._look = inf
+        """When an open alert may have to be told."""
+        self._soonest = 0.0
+        """When a group's window may end; at a start it is not known."""
         self._wake = asyncio.Event()
         self.dropped = 0
         """Messages that were too many."""
@@ -133,12 +145,10 @@ class Desk:
         await self._drift(now)
         await self._statuses(now)
         await self._due(now)
-        left = await self._group(now)
-        open_now = [a for found in self._alerts.values() for a in found.values()]
-        look = next_look(self._book(), open_now, now)
-        pauses = [left] if left is not None else []
-        if look is not None:
-            pauses.append(max(look - self._clock(), 0.05))
+        await self._group(now)
+        pauses = [max(at - self._clock(), 0.05) for at in (self._look, self._soonest) if at < inf]
+        if self._news:
+            pauses.append(0.0)
         if self._began + self._grace > now and self._last:
             pauses.append(self._began + self._grace - now + 0.05)
         return min(pauses, default=None)
@@ -166,13 +176,15 @@ class Desk:
             gone_by_now = (key for key in self._alerts if not self._known(key))
             self._news = {**dict.fromkeys(gone_by_now), **self._last, **self._news}
             self._last, self._grace = {}, 0.0
-        news, self._news = self._news, {}
-        steps = [(key, self._step(key, status, now, hasty)) for key, status in news.items()]
-        try:
-            await self._take([(key, step) for key, step in steps if step.alerts or step.notices])
-        except StoreError:
-            self._news = {**news, **self._news}
-            raise
+        for _ in range(0, len(self._news), _AT_ONCE):  # what comes meanwhile has its turn after drift
+            some = [(key, self._news.pop(key)) for key in list(islice(self._news, _AT_ONCE))]
+            steps = [(key, self._step(key, status, now, hasty)) for key, status in some]
+            try:
+                await self._take([(key, step) for key, step in steps if step.alerts or step.notices])
+            except StoreError:
+                self._news = {**dict(some), **self._news}
+                raise
+            await asyncio.sleep(0)  # a whole fleet that is away must not keep the loop from its other work
 
     def _step(self, key: str, status: AppStatus | None, now: float, hasty: bool) -> Step:
         alerts = self._alerts.get(key, {})
@@ -186,23 +198,36 @@ class Desk:
         return Step({k: a for k, a in step.alerts.items() if a != alerts.get(k)}, step.notices)
 
     async def _due(self, now: float) -> None:
-        steps = [(key, due(self._book(), alerts, now)) for key, alerts in self._alerts.items()]
-        await self._take([(key, step) for key, step in steps if step.alerts or step.notices])
+        """Tell what is due of the applications whose alerts changed; of all when time has come for one, or rules are other ones."""
+        book = self._book()
+        every = now >= self._look or book is not self._judged
+        apps = list(self._alerts) if every else [app for app in self._changed if app in self._alerts]
+        if not every and not self._changed:
+            return
+        for at in range(0, len(apps), _AT_ONCE):
+            steps = [(app, due(book, self._alerts.get(app, {}), now)) for app in apps[at : at + _AT_ONCE]]
+            await self._take([(app, step) for app, step in steps if step.alerts or step.notices])
+            await asyncio.sleep(0)
+        self._changed, self._judged = set(), book
+        look = next_look(book, (a for found in self._alerts.values() for a in found.values()), now)
+        self._look = inf if look is None else look
 
     async def _take(self, steps: Sequence[tuple[str, Step]], *, done: Sequence[int] = ()) -> None:
         """Carry out steps of applications: in the store first, in one transaction, then in memory."""
         if not steps and not done:
             return
-        rules = {rule.id: rule for rule, _ in self._book().rules}
+        rules = self._book().by_id
 
         def window(notice: Notice) -> float:
-            rule = rules.get(notice.rule)
-            return seconds(rule.spec.group) if rule is not None else 0.0
+            found = rules.get(notice.rule)
+            return seconds(found[0].spec.group) if found is not None else 0.0
 
         posts = [_post(n, n.at + window(n)) for _, step in steps for n in step.notices]
         changed = {key: alert for _, step in steps for key, alert in step.alerts.items()}
         kept = {key: None if a is None else msgspec.json.encode(a) for key, a in changed.items()}
         await self._store.post(posts, kept, done=done)
+        self._soonest = min([self._soonest, *(post.due for post in posts)])
+        self._changed |= {app for app, _ in steps}
         for app, step in steps:
             mine = self._alerts.setdefault(app, {})
             for key, alert in step.alerts.items():
@@ -213,17 +238,25 @@ class Desk:
             if not mine:
                 del self._alerts[app]
 
-    async def _group(self, now: float) -> float | None:
-        """Make messages of the notices that have waited long enough; the seconds until others have, None when none waits."""
+    async def _group(self, now: float) -> None:
+        """Make messages of the notices that have waited long enough."""
+        if now < self._soonest:
+            return
+        while await self._some_groups(now):
+            pass
+
+    async def _some_groups(self, now: float) -> bool:
+        """The oldest notices; whether there are more."""
         waiting = await self._store.waiting(NOTICE, _MOST_NOTICES)
+        # A clock that was set back must not keep a notice for years.
         pending = [
-            Pending(w.id, msgspec.json.decode(w.payload, type=Notice), min(w.due, w.at + 86_400)) for w in waiting
+            Pending(w.id, msgspec.json.decode(w.payload, type=Notice), min(w.due, now + _LONGEST_WINDOW))
+            for w in waiting
         ]
         groups = ready(pending, now)
-        rules = {rule.id: rule for rule, _ in self._book().rules}
         for group in groups:
-            rule = rules.get(group[0].notice.rule)
-            template = rule.spec.template if rule is not None else AlertTemplate()
+            found = self._book().by_id.get(group[0].notice.rule)
+            template = found[0].spec.template if found is not None else AlertTemplate()
             message = await asyncio.to_thread(self._message, group, template, now)
             post = Post(CHANNEL, message.receiver, message.name, encoded(message), worth=0 if message.ended else 1)
             await self._store.post([post], done=[each.id for each in group])
@@ -231,7 +264,8 @@ class Desk:
             await self._bound()
             self.on_messages()
         taken = {each.id for group in groups for each in group}
-        return min((p.due - now for p in pending if p.id not in taken), default=None)
+        self._soonest = min((p.due for p in pending if p.id not in taken), default=inf)
+        return bool(taken) and len(waiting) == _MOST_NOTICES
 
     def _message(self, group: Sequence[Pending], template: AlertTemplate, now: float) -> Message:
         return message_of(group, lambda notices: words(notices, template, self._link), self._link, now)

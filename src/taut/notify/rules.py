@@ -119,9 +119,8 @@ def drifted(book: AlertBook, alerts: Mapping[str, Alert], fact: Fact, now: float
 def due(book: AlertBook, alerts: Mapping[str, Alert], now: float) -> Step:
     """What is to be told by now of open alerts: what has lasted long enough, is to be repeated, or was kept by a silence."""
     step = Step()
-    rules = {rule.id: (rule, receivers) for rule, receivers in book.rules}
     for key, alert in alerts.items():
-        found = rules.get(alert.rule)
+        found = book.by_id.get(alert.rule)
         if found is None or found[0].spec.suspended or not about(book, found[0], alert.fact.about):
             # Who was told must not wait for an end that nobody tells.
             _resolve(step, alert, alert.receivers, now, "Its rule is no more, or no longer about it.")
@@ -140,13 +139,12 @@ def due(book: AlertBook, alerts: Mapping[str, Alert], now: float) -> Step:
 
 def next_look(book: AlertBook, alerts: Iterable[Alert], now: float) -> float | None:
     """When `due` has something to tell at the earliest, in Unix seconds; None when nothing is open that may have to be told."""
-    rules = {rule.id: rule for rule, _ in book.rules}
     times = [
         max(at, now + SILENCE_CHECK) if at <= now else at
         for alert in alerts
-        if alert.rule in rules
+        if alert.rule in book.by_id
         and alert.fact.trigger is not Trigger.RECOVERED
-        and (at := _next(rules[alert.rule], alert)) < float("inf")
+        and (at := _next(book.by_id[alert.rule][0], alert)) < float("inf")
     ]
     return min(times, default=None)
 
@@ -154,10 +152,9 @@ def next_look(book: AlertBook, alerts: Iterable[Alert], now: float) -> float | N
 def gone(book: AlertBook, alerts: Mapping[str, Alert], now: float) -> Step:
     """The application is no more: whatever was told of it is over."""
     step = Step()
-    rules = {rule.id: rule for rule, _ in book.rules}
     for key, alert in alerts.items():
-        rule = rules.get(alert.rule)
-        if rule is None or rule.spec.resolve:
+        found = book.by_id.get(alert.rule)
+        if found is None or found[0].spec.resolve:
             _resolve(step, alert, alert.receivers, now, "The application is no more.")
         step.alerts[key] = None
     return step

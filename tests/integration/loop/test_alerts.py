@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from integration.loop.killer import Order
 from integration.loop.test_kills import Processes
 from servers.inbox import HttpInbox, Mailbox, http_inbox, smtp_server
 from taut.documents.yaml import dump
+from taut.model.drift import DriftRecord
 from taut.server.alert_views import AlertsView
 from taut.server.controlled import ControllerBackend
 from taut.server.metrics import exposition
@@ -243,3 +245,37 @@ async def test_what_is_open_what_waits_and_what_was_sent_is_shown(taut: Taut, in
         view = await ControllerBackend(taut.controller, taut.alerting).alerts(10)
         assert [a.key for a in view.open] == [told.key], "what was told is known after a restart"
         assert [w.tries for w in view.waiting] == [1]
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
+async def test_killed_at_every_write_in_turn_it_arrives_under_one_id(
+    taut: Taut, inbox: HttpInbox, before: bool
+) -> None:
+    """One drift: each process is killed at the first write that none before it was killed at, until one comes through."""
+    told_by(taut, inbox, triggers=["drift-found"], resolve=False)
+    commit = taut.declare(application("web"), files=FILES)
+    async with taut.run():
+        await taut.synced("web")
+    taut.patch("configmaps", "cm", {"data": {"a": "9"}}, manager="kubectl-edit")
+    seen = taut.folder / "seen"
+    seen.touch()
+    async with Processes.started() as processes:
+        given = replace(order(taut, commit, seen=str(seen), before=before), stay=False)
+        while await processes.run(given):
+            assert len(seen.read_text().splitlines()) < 100, "it never comes through"
+    async with taut.run():
+        await taut.until(lambda: inbox.got, "it has arrived")
+        await taut.until(lambda: quiet(taut), "nothing waits")
+    assert len(set(inbox.ids)) == 1
+    assert {a["field"] for a in alerts(inbox)} == {"data.a"}
+    assert [d.outcome for d in await drift_of(taut)] == ["healed"]
+    killed_at = seen.read_text()
+    assert all(f"store {work}" in killed_at or f"+ {work}" in killed_at for work in ("add_drift", "post", "finish"))
+
+
+async def drift_of(taut: Taut) -> list[DriftRecord]:
+    """What the store says of drift, while no taut runs."""
+    async with taut.run():
+        return await taut.drift("web")
