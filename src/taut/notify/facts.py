@@ -170,7 +170,7 @@ def _sync(status: AppStatus, who: About, now: float) -> dict[Trigger, Fact | Non
     problem = next((p for p in status.problems if p.stage not in ("source", "health")), None)
     if problem is not None:
         why = f"{problem.what} ({problem.where})" if problem.where else problem.what
-        advice = f" {problem.advice}." if problem.advice else ""
+        advice = f" {problem.advice[:1].upper()}{problem.advice[1:]}." if problem.advice else ""
         text = f"taut leaves what runs as it is, and tries again when something moves.{advice}"
         return {
             Trigger.SYNC_FAILED: Fact(
