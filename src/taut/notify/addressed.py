@@ -46,7 +46,7 @@ class Sender:
                 )
             from taut.notify import mail  # the mail modules are loaded where there is mail
 
-            await asyncio.to_thread(mail.deliver, message, smtp, spec.email.to)
+            await mail.send(message, smtp, spec.email.to)
             return
         if receiver.root and spec.url and not allowed(self._config.hosts, spec.url):
             raise UndeliveredError("the receiver's host may not be told anything (alerts.hosts)")

@@ -1,11 +1,13 @@
-"""E-mail: a message with plain text, over SMTP with TLS that is verified. `deliver` blocks: it runs in a thread."""
+"""E-mail: a message with plain text, over SMTP with TLS that is verified."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import email.utils
 import smtplib
 import ssl
+import threading
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -43,8 +45,33 @@ def _body(message: Message) -> str:
     return message.text + "\n\n-- \n" + "\n".join(foot) + "\n"
 
 
+async def send(message: Message, smtp: SmtpConfig, to: tuple[str, ...]) -> None:
+    """Send the mail. Raises UndeliveredError. The thread that talks to the server keeps taut from ending no longer than anything else."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+
+    def settle(error: Exception | None) -> None:
+        if not ended.done():
+            if error is None:
+                ended.set_result(None)
+            else:
+                ended.set_exception(error)
+
+    def work() -> None:
+        error: Exception | None = None
+        try:
+            deliver(message, smtp, to)
+        except Exception as found:  # noqa: BLE001 (it is raised where somebody waits)
+            error = found
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more, and the mail is sent again
+            loop.call_soon_threadsafe(settle, error)
+
+    threading.Thread(target=work, name="taut-mail", daemon=True).start()
+    await ended
+
+
 def deliver(message: Message, smtp: SmtpConfig, to: tuple[str, ...]) -> None:
-    """Send the mail. Raises UndeliveredError; what the server refuses for good (5xx) is final."""
+    """Send the mail; blocks. Raises UndeliveredError; what the server refuses for good (5xx) is final."""
     address = f"{smtp.host}:{smtp.port}"
     try:
         context = ssl.create_default_context(cafile=smtp.ca_file)

@@ -117,9 +117,11 @@ class Store:
         event: EventNote | None = None,
         *,
         taken_from: Mapping[ObjectRef, AppKey] | None = None,
+        posts: Sequence[Post] = (),
     ) -> int:
         """Write an operation ahead, in one transaction: itself, its steps, its sealed manifests (by step number), the union
-        of the inventory with `intended` (new items become pending, known ones stay), and what is said of it. Its id comes out.
+        of the inventory with `intended` (new items become pending, known ones stay), what is said of it, and what is to be told
+        to others. Its id comes out.
         Objects of `taken_from` leave the inventory of the application that gives them up.
 
         Raises StoreError when the application has a running operation, or another one's inventory holds an intended object.
@@ -130,6 +132,7 @@ class Store:
             operations.add_intended(connection, str(operation.app), intended, taken_from or {})
             _audit(connection, audit)
             _events(connection, operation.app, (event,) if event else ())
+            outbox.post(connection, posts, self._keyring, time.time())
             return number
 
         return await self.run(work, durable=True)

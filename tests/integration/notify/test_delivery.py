@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import ssl
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,26 @@ async def test_what_a_mail_server_answers(tmp_path: Path, answer: str, final: bo
         box.answers.append(answer)
         error = await refused(config(tmp_path, smtp=smtp(box.port, tls="none")), receiver(**MAIL))
         assert (error.final, answer[:3] in error.why) == (final, True)
+
+
+async def test_a_mail_server_that_says_nothing_keeps_taut_from_nothing(tmp_path: Path) -> None:
+    called = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        called.set()
+        await reader.read()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    sending = asyncio.create_task(deliver(config(tmp_path, smtp=smtp(port, tls="none")), receiver(**MAIL)))
+    await called.wait()
+    [thread] = [t for t in threading.enumerate() if t.name == "taut-mail"]
+    assert thread.daemon, "a process does not wait for it at its end"
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    server.close()
+    server.close_clients()
 
 
 async def test_a_receiver_of_a_root_sends_no_strangers_mail(tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from taut.model.drift import DriftOutcome, DriftRecord
+from taut.model.errors import StoreError
+from taut.model.operation import Operation, OperationKind, OperationState
 from taut.model.refs import AppKey, ObjectRef
 from taut.store.outbox import Post
 from taut.store.rotation import rotate_key
@@ -118,3 +121,14 @@ async def test_one_step_of_many_parts(store: Store) -> None:
     assert await store.open_alerts() == {"k2": b"two"}
     [queued] = await store.queued(["alert", "drift"])
     assert (queued.channel, queued.key, queued.name, queued.tries) == ("alert", "ops", "notice", 0)
+
+
+async def test_an_operation_and_what_is_told_of_it_are_there_together_or_not_at_all(store: Store) -> None:
+    operation = Operation(0, APP, OperationKind.SYNC, OperationState.RUNNING, "r", "p", 1.0, 2.0, "test")
+    number = await store.begin(operation, [], {}, [], posts=posts("begun", channel="commit-status"))
+    with pytest.raises(StoreError):
+        await store.begin(operation, [], {}, [], posts=posts("second", channel="commit-status"))
+    assert await names(store, "commit-status") == ["begun"]
+    ended = dataclasses.replace(operation, id=number, state=OperationState.SUCCEEDED)
+    await store.finish(ended, None, None, posts=posts("ended", channel="commit-status"))
+    assert await names(store, "commit-status") == ["begun", "ended"]
