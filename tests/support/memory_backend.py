@@ -14,16 +14,27 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from taut.dialects.access_config import AccessConfig
+from taut.model.alerts import Severity, Trigger
 from taut.model.drift import DriftOutcome, DriftRecord
-from taut.model.errors import TautError
+from taut.model.errors import BadInput, TautError
 from taut.model.health import HealthStatus
 from taut.model.operation import AuditEntry, HistoryEntry
 from taut.model.plan import Action, Change, FieldChange, Hold, HoldKind, Phase, Plan
 from taut.model.refs import AppKey, ObjectRef
 from taut.model.status import AppStatus, HeldFor, ObjectStatus, Problem, SyncStatus
 from taut.server.access.accounts import Rows
+from taut.server.alert_views import (
+    AlertReceiverView,
+    AlertRuleView,
+    AlertsView,
+    AlertTestAnswer,
+    OpenAlertView,
+    PreviewView,
+    QueuedView,
+)
 from taut.server.serve import Serving, serving
 from taut.server.views import Gone, Metric, Orphan, PlanView, RootView, Sample, SyncAnswer, SyncRequest, TreeNode
 from taut.store.records import Event
@@ -35,6 +46,22 @@ DB = AppKey("prod", "", "db")
 DEPLOYMENT = ObjectRef("local", "apps", "Deployment", "shop", "web")
 SECRET = ObjectRef("local", "", "Secret", "shop", "web")
 CLAIM = ObjectRef("local", "", "PersistentVolumeClaim", "shop", "data")
+
+
+OPEN_ALERT = OpenAlertView(
+    key="0123456789abcdef",
+    rule="prod/shop",
+    application=str(WEB),
+    trigger=Trigger.HELD,
+    severity=Severity.WARNING,
+    what="a sync is held",
+    why="deletes PersistentVolumeClaim shop/data",
+    object="",
+    field="",
+    since="2026-01-02T03:04:05Z",
+    told="2026-01-02T03:05:05Z",
+    times=1,
+)
 
 
 def status(key: AppKey, **changes: Any) -> AppStatus:
@@ -273,6 +300,41 @@ class MemoryBackend:
     async def note_audit(self, actor: str, action: str, subject: str, detail: str) -> object:
         self.noted.append((actor, action, subject, detail))
         return None
+
+    async def alerts(self, limit: int) -> AlertsView:
+        told = [a for a in (OPEN_ALERT, replace(OPEN_ALERT, application=str(OPS_WEB))) if self.apps][:limit]
+        return AlertsView(
+            rules=(
+                AlertRuleView(
+                    id="prod/shop",
+                    root="prod",
+                    triggers=(Trigger.HELD,),
+                    receivers=("ops",),
+                    severity=Severity.WARNING,
+                    suspended=False,
+                ),
+            ),
+            receivers=(AlertReceiverView(id="ops", root="", way="email"),),
+            open=tuple(told),
+            waiting=(
+                QueuedView(
+                    stage="alert",
+                    receiver="ops",
+                    id="taut_1",
+                    at="2026-01-02T03:04:05Z",
+                    tries=2,
+                    said="mail.example.com:587 cannot be reached",
+                ),
+            ),
+        )
+
+    async def test_alert(self, name: str, key: AppKey | None, by: str, *, send: bool) -> AlertTestAnswer:
+        if name != "ops":
+            raise BadInput(f"there is no alert rule or receiver {name!r}")
+        text = f"{key or 'an example'}, asked for by {by}"
+        return AlertTestAnswer(
+            sent=send, messages=(PreviewView(receiver="ops", way="email", title="web is held", text=text),)
+        )
 
     async def webhook(self, urls: frozenset[str], ref: str) -> int:
         self.calls.append(("webhook", urls, ref))

@@ -26,6 +26,7 @@ LAYERS = {
     "targets": 3,
     "controller": 4,
     "admission": 5,
+    "notify": 5,
     "server": 6,
     "cli": 7,
 }

@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "events": ("taut.cli.past:events", "Show what happened lately."),
     "audit": ("taut.cli.past:audit", "Show who asked taut for what."),
     "auth": ("taut.cli.auth:auth", "See who you are and what you may do; tokens for machines."),
+    "alerts": ("taut.cli.alerts:alerts", "Show who is told of what, and how a message reads."),
     "orphans": ("taut.cli.past:orphans", "Show objects that nobody declares."),
     "render": ("taut.cli.render:render", "Render a folder to manifests, without a cluster."),
     "health": ("taut.cli.health:health", "Tell the health of objects in a file, without a cluster."),

@@ -5,8 +5,11 @@ Where clouds tell machines their credentials, and this machine itself: whoever m
 
 from __future__ import annotations
 
+import fnmatch
 import ipaddress
 import socket
+from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -55,6 +58,23 @@ def is_local(host: str) -> bool:
         return address.is_loopback
     name = host.lower().rstrip(".")
     return name in _LOCAL or name.endswith(".localhost")
+
+
+_NEVER = ("metadata.", "instance-data")
+"""Names by which clouds tell machines their credentials. What other names lead to is looked at when they are resolved."""
+
+
+def allowed(hosts: Sequence[str], url: str) -> bool:
+    """Whether a URL may be asked: `hosts` are globs on its host. Addresses of clouds' metadata never may, this machine where a glob other than `*` fits."""
+    try:
+        host = (urlsplit(url).hostname or "").lower().rstrip(".")
+    except ValueError:
+        return False
+    address = address_of(host)
+    if not host or host.startswith(_NEVER) or (address is not None and forbidden(address)):
+        return False
+    named = [p for p in hosts if p != "*"] if is_local(host) else hosts
+    return any(fnmatch.fnmatchcase(host, pattern.lower()) for pattern in named)
 
 
 class GuardedResolver(AbstractResolver):

@@ -148,7 +148,14 @@ class Controller:
         self.reconciler = Reconciler(parts)
         self.rebuilder = Rebuilder(self.store, self.fleet, self.queue)
         self.roots = Roots(
-            config.roots, config.configured_projects(), self.sources, self.fleet, self.queue, self.store, self._adopt
+            config.roots,
+            config.configured_projects(),
+            self.sources,
+            self.fleet,
+            self.queue,
+            self.store,
+            self._adopt,
+            config.alerts,
         )
         self.watch = SourceWatch(self.sources, self.fleet, self.queue, self._source_moved)
         self.fleet.head_of = self.watch.head

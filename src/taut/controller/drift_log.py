@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 from taut.controller.contention import HEALS
 from taut.controller.fleet import Fleet
@@ -20,11 +21,26 @@ from taut.model.times import unix_seconds
 from taut.planning.drift import DriftFinding, find_drift
 from taut.planning.ignore import NOTHING, resolve
 from taut.planning.redact import Redactor
+from taut.store.outbox import Post
 from taut.store.records import DriftEnd
 from taut.store.store import Store
 
 type UserOf = Callable[[ObjectRef, str, float], str | None]
 """The user behind a field manager's change of an object at a time (Unix seconds, 0 when unknown); None when nobody knows."""
+
+
+class DriftHeard(Protocol):
+    """Says what is to be told to others of drift. What comes out is stored together with what it tells of: neither is there alone."""
+
+    def found(self, state: AppState, records: Sequence[DriftRecord]) -> Sequence[Post]:
+        """Drift was found. May be asked twice for the same."""
+        ...
+
+    def settled(
+        self, state: AppState, records: Sequence[DriftRecord], outcome: DriftOutcome, at: float, reason: str
+    ) -> Sequence[Post]:
+        """What became of drift."""
+        ...
 
 
 class DriftLog:
@@ -45,6 +61,10 @@ class DriftLog:
         self._clock = clock
         self.user_of: UserOf = lambda _ref, _manager, _time: None
         """Tells whose change it was, where somebody listens to admission."""
+        self.heard: list[DriftHeard] = []
+        """Who has something to tell others of it."""
+        self.on_stored: Callable[[], None] = lambda: None
+        """Hears that what is to be told was stored."""
 
     async def note(self, state: AppState, planned: Planned, *, fresh: bool) -> None:
         """Compare what has drifted now with the open records: new ones are stored, those that are no more are settled.
@@ -61,11 +81,22 @@ class DriftLog:
         again = [state.drift[(r.ref, r.path)] for r in new if (r.ref, r.path) in state.drift]
         await self._settle(state, again, DriftOutcome.REVERTED, "changed once more")
         await self._settle_gone(state, planned.plan, [r for key, r in state.drift.items() if key not in found], fresh)
-        for record in await self._store.add_drift(new) if new else ():
+        for record in await self._store.add_drift(new, lambda added: self._found(state, added)) if new else ():
             state.drift[(record.ref, record.path)] = record
             what = record.path or "the whole object"
             text = f"{_author(record)} changed {what}" if not record.missing else _removal(record, what)
             await self._store.add_event(state.key, record.noticed_at, "drift", text, object=str(record.ref))
+        if new:
+            self.on_stored()
+
+    def _found(self, state: AppState, records: Sequence[DriftRecord]) -> list[Post]:
+        return [post for each in self.heard for post in each.found(state, records)]
+
+    def _told(
+        self, state: AppState, records: Sequence[DriftRecord], outcome: DriftOutcome, reason: str = ""
+    ) -> list[Post]:
+        now = self._clock()
+        return [post for each in self.heard for post in each.settled(state, records, outcome, now, reason)]
 
     async def _settle_gone(self, state: AppState, plan: Plan, gone: list[DriftRecord], fresh: bool) -> None:
         """Settle records that are not found any more: put back by somebody, or what Git says by now."""
@@ -132,6 +163,11 @@ class DriftLog:
             return DriftEnd(tuple(r.id for r in records), DriftOutcome.OPEN, 0.0, why)
         return None
 
+    def told_at_end(self, state: AppState, records: Sequence[DriftRecord], ended: OperationState) -> list[Post]:
+        """What is to be told to others when an operation ends that wrote these records' objects."""
+        healed = ended is OperationState.SUCCEEDED and bool(records)
+        return self._told(state, records, DriftOutcome.HEALED) if healed else []
+
     async def ended(self, state: AppState, records: Iterable[DriftRecord], ended: OperationState, why: str) -> None:
         """The operation's end is stored with what `ending` says: know it too, and count the heals of each field."""
         if ended is OperationState.FAILED:
@@ -139,6 +175,7 @@ class DriftLog:
                 state.drift[(record.ref, record.path)] = replace(record, reason=why)
         if ended is not OperationState.SUCCEEDED:
             return
+        self.on_stored()
         for record in records:
             state.drift.pop((record.ref, record.path), None)
         for record in records:
@@ -149,9 +186,11 @@ class DriftLog:
     async def _settle(self, state: AppState, records: list[DriftRecord], outcome: DriftOutcome, reason: str) -> None:
         if not records:
             return
-        await self._store.settle_drift([r.id for r in records], outcome, self._clock(), reason)
+        posts = self._told(state, records, outcome, reason)
+        await self._store.settle_drift([r.id for r in records], outcome, self._clock(), reason, posts)
         for record in records:
             state.drift.pop((record.ref, record.path), None)
+        self.on_stored()
 
 
 def _as_applied(state: AppState, change: Change) -> bool:

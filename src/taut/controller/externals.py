@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from taut.clients.guarded import allowed
 from taut.controller.external_values import Due, Kept
 from taut.controller.fleet import Fleet
 from taut.controller.queue import Reason, WorkQueue
@@ -28,7 +29,7 @@ from taut.model.refs import AppKey, KindRef, ObjectRef
 from taut.planning.rolling import rolled
 from taut.render.engine import RenderEngine
 from taut.render.protocols import Cache
-from taut.secrets.external.kinds import GROUP, KINDS, allowed, is_external
+from taut.secrets.external.kinds import GROUP, KINDS, is_external
 from taut.targets.kubernetes.cluster import Cluster
 
 if TYPE_CHECKING:  # what no application asks for takes no memory

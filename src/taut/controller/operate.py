@@ -308,6 +308,7 @@ class Operator:
             history_limit=state.app.spec.history_limit,
             drift=self._drift.ending(drifted, ended.state, ended.message),
             events=(EventNote(now, "sync", _ending(operation.kind, ended)), *taken),
+            posts=self._drift.told_at_end(state, drifted, ended.state),
         )
         if state.record is not before:
             # Somebody suspended it, or Git changed its document, while this was stored: both count.

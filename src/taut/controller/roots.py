@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import msgspec
 import semver
@@ -15,6 +16,8 @@ from taut.controller.queue import Reason, WorkQueue
 from taut.controller.state import AppState
 from taut.controller.status import problem_of
 from taut.controller.triggers import Watched
+from taut.dialects.alerts import AlertBook, usable_alerts
+from taut.dialects.alerts_config import AlertsConfig
 from taut.dialects.config import RootConfig
 from taut.dialects.for_each import (
     Expansion,
@@ -31,6 +34,7 @@ from taut.dialects.problems import DocumentProblem
 from taut.dialects.projects import DEFAULT_PROJECT, Violation, project_of, repository_allowed, usable_projects
 from taut.dialects.root import read_root
 from taut.dialects.taut import Parsed
+from taut.model.alerts import AlertReceiver, AlertRule
 from taut.model.application import Application, Source
 from taut.model.errors import SourceError, TautError
 from taut.model.plan import Hold
@@ -44,6 +48,9 @@ from taut.sources.service import Sources
 from taut.store.store import Store
 
 log = logging.getLogger("taut.roots")
+type Alerting = tuple[Sequence[AlertRule], Sequence[AlertReceiver]]
+"""What a root says of alerts."""
+NO_ALERTS = AlertsConfig()
 LONGEST_READ = 10.0
 """Seconds that one root may keep the others waiting."""
 WITHOUT_ROOT = 60.0
@@ -84,9 +91,11 @@ class Roots:
         queue: WorkQueue,
         store: Store,
         adopt: Callable[[Application], Awaitable[AppState]],
+        alerts: AlertsConfig = NO_ALERTS,
     ) -> None:
         self.states = {c.name: RootState(c) for c in configs}
         self._configured = tuple(configured_projects)
+        self._alerts = alerts
         self._sources = sources
         self._fleet = fleet
         self._queue = queue
@@ -104,6 +113,8 @@ class Roots:
         fleet.allowed_projects = {name: s.config.allowed_projects for name, s in self.states.items()}
         fleet.projects = usable_projects(self._configured, (), ())[0]
         self.on_changed: Callable[[], None] = lambda: None
+        self.listeners: list[Callable[[], None]] = []
+        """Who else hears that roots say something else."""
 
     async def look(self, url: str | None = None) -> None:
         """Read anew every root that depends on `url` (None: all), and bring the fleet to what they declare.
@@ -122,6 +133,8 @@ class Roots:
                 await self._apply()
                 self._owed = False
                 self.on_changed()
+                for listener in self.listeners:
+                    listener()
 
     async def _read_soon(self, root: RootState) -> tuple[Parsed, str] | None:
         """`_read`, but a server that hangs does not keep the other roots waiting: what it brings later is a move of its source."""
@@ -187,6 +200,17 @@ class Roots:
             {r.config.name for r in self.states.values() if r.config.projects},
         )
 
+    def alert_book(
+        self, remembered: Mapping[str, Alerting] = MappingProxyType({})
+    ) -> tuple[AlertBook, list[DocumentProblem]]:
+        """The alert rules and receivers that count, and what is wrong with others. `remembered` counts instead of what a root says."""
+        declared: dict[str, Alerting] = dict(remembered)
+        for name, state in self.states.items():
+            if state.parsed is not None:
+                declared.setdefault(name, (state.parsed.alert_rules, state.parsed.alert_receivers))
+        trusted = {name for name, state in self.states.items() if state.config.alerts}
+        return usable_alerts(self._alerts, declared, trusted)
+
     def _failed(self, root: RootState, error: TautError) -> None:
         """A root that cannot be read changes nothing: what it declared last goes on."""
         problem = problem_of(error, "source")
@@ -215,6 +239,7 @@ class Roots:
 
     async def _apply(self) -> None:
         projects, problems = self._usable({})
+        problems = [*problems, *self.alert_book()[1]]
         self._reproject(projects)
         for root in self.states.values():
             if root.loaded:

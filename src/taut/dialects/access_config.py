@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
-from taut.dialects.names import PlainName
+from taut.dialects.kinds import PlainName
 from taut.dialects.problems import Finding
 from taut.model.application import Duration, Spec
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Meta
 
-from taut.dialects.names import PlainName
+from taut.dialects.kinds import PlainName
 from taut.dialects.problems import Finding
 from taut.model.application import Spec
 

@@ -122,6 +122,11 @@ def _check_list(value: Any, kind: inspect.VarTupleType | inspect.ListType) -> It
     if not isinstance(value, list):
         yield _wrong_type(value, kind)
         return
+    least, most = kind.min_length, kind.max_length
+    if least is not None and len(value) < least:
+        yield Finding((), "the list is empty" if not value else f"the list has fewer than {least}", "add one")
+    elif most is not None and len(value) > most:
+        yield Finding((), f"the list has {len(value)} elements, more than {most}", f"write {most} at most")
     for number, item in enumerate(value):
         yield from (finding.under(number) for finding in _check(item, kind.item_type))
 

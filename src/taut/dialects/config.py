@@ -15,10 +15,11 @@ from msgspec import Meta, field
 
 from taut.dialects.access_config import AccessConfig, access_findings, access_paths
 from taut.dialects.admission_config import AdmissionConfig, admission_findings
+from taut.dialects.alerts_config import AlertsConfig, absolute_alerts, alerts_findings
 from taut.dialects.check import check
 from taut.dialects.checks_config import ChecksConfig
 from taut.dialects.globs import fault as glob_fault
-from taut.dialects.names import PlainName
+from taut.dialects.kinds import PlainName
 from taut.dialects.problems import DocumentProblem, Finding, field_name, one_of
 from taut.dialects.sealed_config import SealedKeysConfig, sealed_findings
 from taut.dialects.semantics import git_url_advice, git_url_fault, project_findings
@@ -98,6 +99,8 @@ class RootConfig(Spec, frozen=True):
     """Whether documents of this root may declare projects. Without it, no root widens its own rights."""
     allowed_projects: tuple[str, ...] = ("*",)
     """Globs on the names of the projects that this root's applications may belong to."""
+    alerts: bool = False
+    """Whether alert rules of this root may be about applications of others. Without it they are about its own."""
     credentials: str | None = None
     """The name of credentials; default: the first whose URL prefix matches."""
     guards: Guards = Guards()
@@ -292,6 +295,8 @@ class Config(Spec, frozen=True):
     """taut's own checks."""
     webhook: WebhookConfig = WebhookConfig()
     """The signed webhook."""
+    alerts: AlertsConfig = AlertsConfig()
+    """Who is told of what."""
     render: RenderConfig = RenderConfig()
     """What a render may cost."""
     secrets: SecretsConfig = SecretsConfig()
@@ -376,6 +381,7 @@ def absolute(config: Config, folder: Path) -> Config:
         credentials=credentials,
         roots=roots,
         policies=policies,
+        alerts=absolute_alerts(config.alerts, at),
         webhook=WebhookConfig(secret_file=at(config.webhook.secret_file)),
         render=msgspec.structs.replace(config.render, kustomize=at(config.render.kustomize)),
         secrets=SecretsConfig(sops=SopsConfig(keys=keys), sealed=sealed),
@@ -412,6 +418,7 @@ def _findings(config: Config) -> Iterator[Finding]:
     for number, entry in enumerate(config.secrets.sealed):
         names = [cluster.name for cluster in config.clusters]
         yield from (finding.under("secrets", "sealed", number) for finding in sealed_findings(entry, names))
+    yield from (finding.under("alerts") for finding in alerts_findings(config.alerts))
     for number, project in enumerate(config.projects):
         yield from (finding.under("projects", number) for finding in project_findings(project.spec))
 

@@ -104,6 +104,61 @@ spec:
     - {cluster: "*", namespace: "shop-*", serviceAccount: deployer}
 """
 
+_ALERT_RULE = """
+apiVersion: taut.dev/v1
+kind: AlertRule
+metadata:
+  name: shop
+spec:
+  triggers: [drift-found, sync-failed, held, health-degraded]
+  receivers: [shop-channel]
+  match:
+    applications: ["shop/*"]
+    clusters: [production]
+  for: 2m
+  group: 1m
+  repeat: 4h
+  silences:
+    - {schedule: "0 22 * * *", duration: 8h, timeZone: Europe/Zurich}
+"""
+
+_ALERT_WORDS = """
+apiVersion: taut.dev/v1
+kind: AlertRule
+metadata:
+  name: drift-at-night
+spec:
+  triggers: [drift-found]
+  receivers: [on-call]
+  severity: critical
+  template:
+    title: "{{ count }} changed by hand"
+    text: |
+      {% for alert in alerts %}
+      {{ alert.app }}: {{ alert.field or alert.object }} by {{ alert.user or alert.who or "somebody" }}
+      {% endfor %}
+"""
+
+_ALERT_RECEIVER = """
+apiVersion: taut.dev/v1
+kind: AlertReceiver
+metadata:
+  name: shop-channel
+spec:
+  slack: {secret: shop-slack}
+"""
+
+_ALERT_WEBHOOK = """
+apiVersion: taut.dev/v1
+kind: AlertReceiver
+metadata:
+  name: tickets
+spec:
+  webhook:
+    url: https://tickets.example.com/hooks/taut
+    secret: tickets-signature
+"""
+
 _CONFIG = """
 store: state/taut.db
 listen: 127.0.0.1:7411
@@ -130,6 +185,16 @@ secrets:
       - {vault: [https://vault.example.com/transit/*], projects: [team-b]}
 webhook:
   secretFile: secrets/webhook
+alerts:
+  smtp: {host: mail.example.com, username: taut, passwordFile: secrets/mail, from: taut@example.com}
+  secrets:
+    - {name: shop-slack, file: secrets/shop-slack, roots: [fleet]}
+    - {name: pager, file: secrets/pager}
+  receivers:
+    - {name: on-call, spec: {pagerduty: {secret: pager}}}
+    - {name: ops, spec: {email: {to: [ops@example.com]}}}
+  rules:
+    - {name: everything, spec: {triggers: [sync-failed, source-unreachable], receivers: [ops], for: 5m}}
 admission:
   listen: 127.0.0.1:9443
   exemptNamespaces: [monitoring]
@@ -147,6 +212,17 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
             "What a team may use. Namespaced objects only, in its own namespaces, written by a service account there:",
             _PROJECT,
         ),
+    ),
+    "AlertRule": (
+        ("Who hears of a team's applications, not at night, and only of what lasts:", _ALERT_RULE),
+        ("Own words, for whoever has to get up:", _ALERT_WORDS),
+    ),
+    "AlertReceiver": (
+        (
+            "A channel of Slack; the address of its webhook is in the file that the configuration names:",
+            _ALERT_RECEIVER,
+        ),
+        ("Any server that checks a signature:", _ALERT_WEBHOOK),
     ),
     "Config": (("`taut run --config taut.yaml` reads this file. Relative paths are relative to it:", _CONFIG),),
 }

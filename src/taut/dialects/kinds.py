@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
+from taut.model.alerts import AlertReceiverSpec, AlertRuleSpec
 from taut.model.application import ApplicationSpec, Spec
 from taut.model.project import ProjectSpec
 
@@ -19,6 +20,7 @@ DNS_NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$(?
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$(?!\n)"
 """A DNS-1123 label, as Kubernetes asks for namespaces."""
 
+PlainName = Annotated[str, Meta(min_length=1, max_length=63, pattern=DNS_LABEL)]
 DocumentName = Annotated[str, Meta(min_length=1, max_length=253, pattern=DNS_NAME)]
 Namespace = Annotated[str, Meta(max_length=63, pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$(?!\n)")]
 
@@ -62,7 +64,35 @@ class ProjectDocument(Spec, frozen=True):
     """What it allows."""
 
 
-DOCUMENTS: dict[str, type[ApplicationDocument | ProjectDocument]] = {
+class AlertRuleDocument(Spec, frozen=True):
+    """Who is told when something happens to applications. Of a root without `alerts: true` it is about that root's own applications."""
+
+    api_version: Literal["taut.dev/v1"]
+    """Always `taut.dev/v1`."""
+    kind: Literal["AlertRule"]
+    """Always `AlertRule`."""
+    metadata: Metadata
+    """What it is called; the namespace is not used."""
+    spec: AlertRuleSpec
+    """What it says."""
+
+
+class AlertReceiverDocument(Spec, frozen=True):
+    """Somebody who is told. Its secrets are files that taut's configuration names; they never stand in a document."""
+
+    api_version: Literal["taut.dev/v1"]
+    """Always `taut.dev/v1`."""
+    kind: Literal["AlertReceiver"]
+    """Always `AlertReceiver`."""
+    metadata: Metadata
+    """What it is called; the namespace is not used."""
+    spec: AlertReceiverSpec
+    """What it says."""
+
+
+DOCUMENTS: dict[str, type[ApplicationDocument | ProjectDocument | AlertRuleDocument | AlertReceiverDocument]] = {
     "Application": ApplicationDocument,
     "Project": ProjectDocument,
+    "AlertRule": AlertRuleDocument,
+    "AlertReceiver": AlertReceiverDocument,
 }

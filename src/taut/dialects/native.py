@@ -8,11 +8,20 @@ from typing import Any
 
 import msgspec
 
+from taut.dialects.alerts import receiver_findings, rule_findings
 from taut.dialects.check import check
-from taut.dialects.kinds import API_VERSION, ApplicationDocument, Metadata, ProjectDocument
+from taut.dialects.kinds import (
+    API_VERSION,
+    AlertReceiverDocument,
+    AlertRuleDocument,
+    ApplicationDocument,
+    Metadata,
+    ProjectDocument,
+)
 from taut.dialects.problems import DocumentProblem, Finding, field_name
 from taut.dialects.semantics import application_findings, project_findings
 from taut.documents.yaml import Locator
+from taut.model.alerts import AlertReceiver, AlertRule
 from taut.model.application import Application, ForEach
 from taut.model.errors import Where
 from taut.model.project import Project
@@ -86,6 +95,26 @@ def read_project(body: dict[str, Any], root: str) -> tuple[Project | None, list[
         return None, findings
     findings = project_findings(document.spec)
     return (None, findings) if findings else (Project(name=document.metadata.name, spec=document.spec, root=root), [])
+
+
+def read_alert_rule(body: dict[str, Any], root: str) -> tuple[AlertRule | None, list[Finding]]:
+    """The alert rule that a document describes, or None and all that is wrong with it."""
+    document, findings = check(body, AlertRuleDocument)
+    if document is None:
+        return None, findings
+    findings = [finding.under("spec") for finding in rule_findings(document.spec)]
+    rule = AlertRule(name=document.metadata.name, spec=document.spec, root=root)
+    return (None, findings) if findings else (rule, [])
+
+
+def read_alert_receiver(body: dict[str, Any], root: str) -> tuple[AlertReceiver | None, list[Finding]]:
+    """The receiver of alerts that a document describes, or None and all that is wrong with it."""
+    document, findings = check(body, AlertReceiverDocument)
+    if document is None:
+        return None, findings
+    findings = [finding.under("spec") for finding in receiver_findings(document.spec)]
+    receiver = AlertReceiver(name=document.metadata.name, spec=document.spec, root=root)
+    return (None, findings) if findings else (receiver, [])
 
 
 def application_body(application: Application) -> dict[str, Any]:

@@ -29,6 +29,8 @@ definitions that check them. The same as JSON Schemas: [`reference/schemas`](ref
 _TITLES = {
     "Application": "Application",
     "Project": "Project",
+    "AlertRule": "AlertRule",
+    "AlertReceiver": "AlertReceiver",
     "Config": "The configuration of `taut run`",
 }
 

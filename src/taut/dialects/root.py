@@ -89,7 +89,9 @@ def _merged(parts: list[Parsed]) -> Parsed:
         for name in sorted(twice)
     ]
     good: tuple[Project, ...] = tuple(project for project in projects if project.name not in twice)
-    return Parsed(kept, good, tuple(problems))
+    rules = tuple(rule for part in parts for rule in part.alert_rules)
+    receivers = tuple(receiver for part in parts for receiver in part.alert_receivers)
+    return Parsed(kept, good, tuple(problems), rules, receivers)
 
 
 def _claimed(same: list[ApplicationTemplate]) -> Iterator[DocumentProblem]:

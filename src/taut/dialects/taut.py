@@ -1,4 +1,4 @@
-"""taut's own documents (`taut.dev/v1`): documents come in, applications, projects and problems go out. Pure."""
+"""taut's own documents (`taut.dev/v1`): documents come in, applications, projects, alert rules and problems go out. Pure."""
 
 from __future__ import annotations
 
@@ -9,10 +9,19 @@ from typing import Any
 from taut.dialects.check import check
 from taut.dialects.for_each import template_findings
 from taut.dialects.kinds import API_GROUP, API_VERSION, DOCUMENTS, WAIVER
-from taut.dialects.native import ApplicationTemplate, Place, metadata_of, read_application, read_project
+from taut.dialects.native import (
+    ApplicationTemplate,
+    Place,
+    metadata_of,
+    read_alert_receiver,
+    read_alert_rule,
+    read_application,
+    read_project,
+)
 from taut.dialects.problems import DocumentProblem, Finding, one_of
 from taut.dialects.semantics import for_each_findings
 from taut.documents.yaml import Document, Locator, repeated_key
+from taut.model.alerts import AlertReceiver, AlertRule
 from taut.model.application import ForEach
 from taut.model.errors import Where
 from taut.model.project import Project
@@ -28,6 +37,8 @@ class Parsed:
     applications: tuple[ApplicationTemplate, ...] = ()
     projects: tuple[Project, ...] = ()
     problems: tuple[DocumentProblem, ...] = ()
+    alert_rules: tuple[AlertRule, ...] = ()
+    alert_receivers: tuple[AlertReceiver, ...] = ()
 
     @property
     def doubtful(self) -> frozenset[str]:
@@ -43,6 +54,8 @@ def parse(documents: Iterable[Document], *, root: str, file: str, data: bytes) -
     locator = Locator(data)
     applications: list[ApplicationTemplate] = []
     projects: list[Project] = []
+    rules: list[AlertRule] = []
+    receivers: list[AlertReceiver] = []
     problems: list[DocumentProblem] = []
     found = list(documents)
     twice = repeated_key(data)
@@ -58,13 +71,19 @@ def parse(documents: Iterable[Document], *, root: str, file: str, data: bytes) -
         if not findings and document.body["kind"] == "Project":
             project, findings = read_project(document.body, root)
             projects += [project] if project else []
+        elif not findings and document.body["kind"] == "AlertRule":
+            rule, findings = read_alert_rule(document.body, root)
+            rules += [rule] if rule else []
+        elif not findings and document.body["kind"] == "AlertReceiver":
+            receiver, findings = read_alert_receiver(document.body, root)
+            receivers += [receiver] if receiver else []
         elif not findings:
             template, findings = _template(document.body, place)
             applications += [template] if template else []
         problems += (
             place.problem(finding, _title(document.body)) for finding in findings[: MOST_PROBLEMS - len(problems)]
         )
-    return Parsed(tuple(applications), tuple(projects), tuple(problems))
+    return Parsed(tuple(applications), tuple(projects), tuple(problems), tuple(rules), tuple(receivers))
 
 
 def _without(documents: list[Document], line: int) -> list[Document]:
@@ -93,7 +112,7 @@ def _header(body: Any) -> Iterator[Finding]:
         yield Finding(("apiVersion",), f"apiVersion is {version!r}", f"write apiVersion: {API_VERSION}")
     elif not ours:
         what = f"a {kind} ({version}) is none of taut's documents" if kind else "apiVersion and kind are missing"
-        advice = "a root's folder holds Application and Project documents; move this where an application's source.path points"
+        advice = "a root's folder holds documents of apiVersion taut.dev/v1 only; move this where an application's source.path points"
         yield Finding((), what, advice)
 
 

@@ -23,6 +23,7 @@ from taut.server.access.gate import Gate
 from taut.server.access.principal import Action, Resource, Target
 from taut.server.access.routes import SignIn
 from taut.server.access.throttle import Throttle
+from taut.server.alert_views import AlertsView, AlertTest, AlertTestAnswer
 from taut.server.answers import json_answer, read_body
 from taut.server.backend import Backend
 from taut.server.caching import ETags, Idempotency
@@ -151,6 +152,10 @@ class Api:
             Endpoint("GET", "/v1/orphans", self.orphans, list[Orphan], "get clusters", query=_ORPHANS, tag="fleet"),
             Endpoint("GET", "/v1/events", self.events, list[EventView], get, query=(limit(200),), tag="fleet"),
             Endpoint("GET", "/v1/audit", self.audit, list[AuditView], "get audit", query=(limit(200),), tag="access"),
+            Endpoint("GET", "/v1/alerts", self.alerts, AlertsView, "get alerts", query=(limit(200),), tag="alerts"),
+            Endpoint(
+                "POST", "/v1/alerts:test", self.test_alert, AlertTestAnswer, "get alerts", AlertTest, tag="alerts"
+            ),
             Endpoint("GET", "/healthz", self.healthz, "text/plain", tag="machine room"),
             Endpoint("GET", "/readyz", self.readyz, "text/plain", tag="machine room"),
             Endpoint("GET", "/metrics", self.metrics, metrics.MEDIA_TYPE, "get metrics", tag="machine room"),
@@ -217,6 +222,13 @@ class Api:
         demand(request, Action.GET, Target(Resource.AUDIT))
         return json_answer([AuditView.of(entry) for entry in await self._backend.audit(limit_of(request, 200))])
 
+    async def alerts(self, request: Request) -> Response:
+        """Rules, receivers, open alerts of applications that who asks may see, and what waits."""
+        demand(request, Action.GET, Target(Resource.ALERTS))
+        found = await self._backend.alerts(limit_of(request, 200))
+        seen = tuple(a for a in found.open if self._sees_key(request, a.application))
+        return json_answer(msgspec.structs.replace(found, open=seen))
+
     async def watch(self, request: Request) -> Response:
         """Statuses as they change, as server-sent events."""
         body = stream(self._backend, self._wanted(request), lambda: self._roots(request))
@@ -266,6 +278,14 @@ class Api:
         wish = await read_body(request, RestartRequest)
         key, by = self._app(request, Action.RESTART)
         return _said(await self._backend.restart(key, wish.object, by))
+
+    async def test_alert(self, request: Request) -> Response:
+        """Show what a rule or receiver would be told, or tell it."""
+        wish = await read_body(request, AlertTest)
+        action = Action.CREATE if wish.send else Action.GET
+        who = demand(request, action, Target.named(Resource.ALERTS, wish.name))
+        key = self._key(request, wish.application) if wish.application else None
+        return json_answer(await self._backend.test_alert(wish.name, key, who.name, send=wish.send))
 
     # The machine room
 

@@ -9,6 +9,7 @@ from taut.model.drift import DriftRecord
 from taut.model.operation import AuditEntry, HistoryEntry
 from taut.model.refs import AppKey
 from taut.model.status import AppStatus, ObjectStatus
+from taut.server.alert_views import AlertsView, AlertTestAnswer
 from taut.server.views import Gone, Metric, Orphan, PlanView, RootView, SyncAnswer, SyncRequest, TreeNode
 from taut.store.records import Event
 
@@ -105,6 +106,14 @@ class Backend(Protocol):
 
     async def note_audit(self, actor: str, action: str, subject: str, detail: str) -> object:
         """Write down who did what to whom. No secret's value in any of them."""
+        ...
+
+    async def alerts(self, limit: int) -> AlertsView:
+        """Rules, receivers, open alerts, and what waits to be told."""
+        ...
+
+    async def test_alert(self, name: str, key: AppKey | None, by: str, *, send: bool) -> AlertTestAnswer:
+        """What a rule or receiver would be told of an application (None: of examples); with `send` it is told. Raises TautError."""
         ...
 
     async def webhook(self, urls: frozenset[str], ref: str) -> int:

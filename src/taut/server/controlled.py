@@ -21,8 +21,10 @@ from taut.model.operation import AuditEntry, HistoryEntry
 from taut.model.refs import AppKey, ObjectRef
 from taut.model.status import AppStatus, ObjectStatus, Problem, SyncStatus
 from taut.model.times import rfc3339
+from taut.notify.service import Alerting, notifying
 from taut.planning.guard import holds_after
 from taut.planning.ownership import owner_app
+from taut.server.alert_views import AlertsView, AlertTestAnswer, alert_metrics, alerts_view, tested
 from taut.server.serve import Serving, serving
 from taut.server.views import Gone, Metric, Orphan, PlanView, RootView, Sample, SyncAnswer, SyncRequest, TreeNode
 from taut.store.records import Event
@@ -37,8 +39,9 @@ if TYPE_CHECKING:
 class ControllerBackend:
     """Implements `taut.server.backend.Backend`."""
 
-    def __init__(self, controller: Controller) -> None:
+    def __init__(self, controller: Controller, alerting: Alerting | None = None) -> None:
         self._c = controller
+        self._alerting = alerting
 
     def ready(self) -> str:
         """Why taut is not ready yet, as a sentence; empty when it is."""
@@ -240,6 +243,18 @@ class ControllerBackend:
         """Write down who did what to whom."""
         return await self._c.store.audit(actor, action, subject, detail)
 
+    async def alerts(self, limit: int) -> AlertsView:
+        """Rules, receivers, open alerts, and what waits to be told."""
+        return await alerts_view(self._alerting, limit) if self._alerting is not None else AlertsView()
+
+    async def test_alert(self, name: str, key: AppKey | None, by: str, *, send: bool) -> AlertTestAnswer:
+        """What a rule or receiver would be told; with `send` it is told. Raises TautError when that fails."""
+        if self._alerting is None:
+            raise TautError("this taut tells nobody anything")
+        if send:
+            await self._c.store.audit(by, "alert-test", name, str(key or ""))
+        return tested(await self._alerting.test(name, key, send=send), sent=send)
+
     async def webhook(self, urls: frozenset[str], ref: str) -> int:
         """Look at once at the sources with one of these addresses. How many there are comes out."""
         return self._c.watch.poke(urls)
@@ -280,6 +295,7 @@ class ControllerBackend:
                 kind="gauge",
                 samples=self._policy_results(),
             ),
+            *(alert_metrics(self._alerting) if self._alerting is not None else ()),
         ]
 
     def _policy_results(self) -> list[Sample]:
@@ -301,18 +317,18 @@ async def serve_controller(
     token_file: Path | None = None,
     policies: Policies | None = None,
 ) -> AsyncGenerator[Serving]:
-    """Serve a controller's API, and its admission webhook if it is configured, for as long as the context is open."""
-    backend = ControllerBackend(controller)
-    api = serving(
-        backend,
-        listen=listen,
-        store=store,
-        webhook_secret=webhook_secret,
-        token_file=token_file,
-        access=controller.config.access,
-        rows=controller.store,
-    )
+    """Serve a controller's API, its alerts, and its admission webhook if it is configured, for as long as the context is open."""
     async with AsyncExitStack() as stack:
+        backend = ControllerBackend(controller, await stack.enter_async_context(notifying(controller)))
+        api = serving(
+            backend,
+            listen=listen,
+            store=store,
+            webhook_secret=webhook_secret,
+            token_file=token_file,
+            access=controller.config.access,
+            rows=controller.store,
+        )
         if await _admits(controller):
             # A fleet without admission does not pay for it.
             from taut.admission.service import admitting

@@ -101,12 +101,12 @@ async def serving(
 
 async def _gate(token: str, access: AccessConfig, rows: Rows | None, http: HttpClient) -> Gate:
     rights = FileRights(access.policy_file, default=access.default_role, anonymous=access.anonymous_role)
-    accounts = Accounts(rows or _Memory(), idle=seconds(access.idle), longest=seconds(access.session))
+    accounts = Accounts(rows or InMemory(), idle=seconds(access.idle), longest=seconds(access.session))
     await accounts.load()
     return Gate(token, rights, accounts, {one.name: Provider(one, http) for one in access.oidc})
 
 
-class _Memory:
+class InMemory:
     """Keeps tokens and sessions as long as the process lives."""
 
     async def put_account(self, kind: str, name: str, record: bytes, ends: float) -> None:

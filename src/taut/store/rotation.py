@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from taut.model.errors import StoreError, Where
+from taut.store import outbox
 from taut.store.accounts import about
 from taut.store.blobs import copy_sealed
 from taut.store.faults import fault
@@ -130,6 +131,7 @@ def _seal_anew(connection: sqlite3.Connection, old: Keyring, new: Keyring, by: s
         for kind, name, sealed in connection.execute("SELECT kind, id, sealed FROM accounts").fetchall():
             values = (anew(sealed, about(kind, name)), kind, name)
             connection.execute("UPDATE accounts SET sealed = ? WHERE kind = ? AND id = ?", values)
+        outbox.seal_anew(connection, old, new)
         put_note(connection, _IDENTITIES, base64.b64encode(new.seal(old.identities, _IDENTITIES)).decode())
         put_note(connection, "key_check", new.check)
         add_audit(connection, AuditNote(by, "rotate-key", "store", ""), time.time())

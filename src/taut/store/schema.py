@@ -72,7 +72,19 @@ _ACCOUNTS = (
     "ALTER TABLE audit ADD COLUMN source TEXT NOT NULL DEFAULT ''",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _PINS, _HOLDERS, _ACCOUNTS)
+_OUTBOX = (
+    # What is to be told to others (`store.outbox`). AUTOINCREMENT: the order of ids is the order in which messages were written.
+    """CREATE TABLE outbox (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, channel TEXT NOT NULL, key TEXT NOT NULL, name TEXT NOT NULL,
+        sealed BLOB NOT NULL, worth INTEGER NOT NULL, at REAL NOT NULL, due REAL NOT NULL,
+        tries INTEGER NOT NULL DEFAULT 0, said TEXT NOT NULL DEFAULT ''
+    )""",
+    "CREATE UNIQUE INDEX outbox_name ON outbox (channel, name)",
+    "CREATE INDEX outbox_turn ON outbox (channel, key, id)",
+    "CREATE TABLE alerts (key TEXT PRIMARY KEY, sealed BLOB NOT NULL) WITHOUT ROWID",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _PINS, _HOLDERS, _ACCOUNTS, _OUTBOX)
 """The statements that lead from version n to n + 1."""
 
 

@@ -18,11 +18,12 @@ from taut.model.operation import Approval, AuditEntry, HistoryEntry, Operation, 
 from taut.model.plan import InventoryItem
 from taut.model.record import AppRecord
 from taut.model.refs import AppKey, ObjectRef
-from taut.store import accounts, journal, operations, pins
+from taut.store import accounts, journal, operations, outbox, pins
 from taut.store.blobs import DEFAULT_LIMIT, BlobCache
 from taut.store.files import close_database
 from taut.store.keys import Keyring
 from taut.store.lock import StoreLock
+from taut.store.outbox import Post
 from taut.store.records import AuditNote, DriftEnd, Event, EventNote, Mark
 from taut.store.rotation import key_file_of, open_sealed
 from taut.store.writer import Writer
@@ -116,9 +117,11 @@ class Store:
         event: EventNote | None = None,
         *,
         taken_from: Mapping[ObjectRef, AppKey] | None = None,
+        posts: Sequence[Post] = (),
     ) -> int:
         """Write an operation ahead, in one transaction: itself, its steps, its sealed manifests (by step number), the union
-        of the inventory with `intended` (new items become pending, known ones stay), and what is said of it. Its id comes out.
+        of the inventory with `intended` (new items become pending, known ones stay), what is said of it, and what is to be told
+        to others. Its id comes out.
         Objects of `taken_from` leave the inventory of the application that gives them up.
 
         Raises StoreError when the application has a running operation, or another one's inventory holds an intended object.
@@ -129,6 +132,7 @@ class Store:
             operations.add_intended(connection, str(operation.app), intended, taken_from or {})
             _audit(connection, audit)
             _events(connection, operation.app, (event,) if event else ())
+            outbox.post(connection, posts, self._keyring, time.time())
             return number
 
         return await self.run(work, durable=True)
@@ -167,10 +171,11 @@ class Store:
         audit: AuditNote | None = None,
         drift: DriftEnd | None = None,
         events: Sequence[EventNote] = (),
+        posts: Sequence[Post] = (),
     ) -> None:
         """End an operation, in one transaction: its last state, its history entry (under the operation's id), the application's
-        record, the approvals it used up (plan hashes), what became of drift, and what is said of it. Its steps and manifests
-        are let go of."""
+        record, the approvals it used up (plan hashes), what became of drift, what is said of it, and what is to be told to
+        others. Its steps and manifests are let go of."""
 
         def work(connection: sqlite3.Connection) -> None:
             operations.end_operation(connection, operation)
@@ -183,6 +188,7 @@ class Store:
                 journal.settle_drift(connection, drift.ids, drift.outcome, drift.at, drift.reason)
             _audit(connection, audit)
             _events(connection, operation.app, events)
+            outbox.post(connection, posts, self._keyring, time.time())
 
         used = tuple(approvals_used)
         await self.run(work, durable=True)
@@ -228,15 +234,32 @@ class Store:
         """The newest finished operations, newest first."""
         return await self.run(partial(journal.history, app=str(app), limit=limit))
 
-    async def add_drift(self, records: Sequence[DriftRecord]) -> list[DriftRecord]:
-        """Store drift records; they come back with their ids."""
-        return await self.run(partial(journal.add_drift, records=records))
+    async def add_drift(
+        self, records: Sequence[DriftRecord], posts_of: Callable[[Sequence[DriftRecord]], Sequence[Post]] | None = None
+    ) -> list[DriftRecord]:
+        """Store drift records, and in the same transaction what is to be told of them; they come back with their ids."""
+
+        def work(connection: sqlite3.Connection) -> list[DriftRecord]:
+            added = journal.add_drift(connection, records)
+            outbox.post(connection, posts_of(added) if posts_of is not None else (), self._keyring, time.time())
+            return added
+
+        return await self.run(work)
 
     async def settle_drift(
-        self, ids: Sequence[int], outcome: DriftOutcome, healed_at: float = 0.0, reason: str = ""
+        self,
+        ids: Sequence[int],
+        outcome: DriftOutcome,
+        healed_at: float = 0.0,
+        reason: str = "",
+        posts: Sequence[Post] = (),
     ) -> None:
-        """Say what became of drifts."""
-        work = partial(journal.settle_drift, ids=ids, outcome=outcome, healed_at=healed_at, reason=reason)
+        """Say what became of drifts, and write down in the same transaction what is to be told of that."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            journal.settle_drift(connection, ids, outcome, healed_at, reason)
+            outbox.post(connection, posts, self._keyring, time.time())
+
         await self.run(work)
 
     async def drift(
@@ -288,6 +311,52 @@ class Store:
     async def verify_audit(self) -> int | None:
         """The number of the first audit entry that is missing or was changed; None when the chain is whole."""
         return await self.run(journal.verify_audit)
+
+    # What is to be told to others
+
+    async def post(
+        self, posts: Sequence[Post], alerts: Mapping[str, bytes | None] | None = None, *, done: Sequence[int] = ()
+    ) -> None:
+        """Write messages into the outbox; in the same transaction remember or forget (None) alerts, and forget the messages that led to it."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            outbox.sent(connection, done)
+            outbox.put_alerts(connection, (alerts or {}).items(), self._keyring)
+            outbox.post(connection, posts, self._keyring, time.time())
+
+        await self.run(work, durable=True)
+
+    async def waiting(self, channel: str, limit: int = 1000) -> list[outbox.Waiting]:
+        """The oldest messages of a channel, in order."""
+        return await self.run(partial(outbox.waiting, channel=channel, keyring=self._keyring, limit=limit))
+
+    async def outbox_heads(self, channel: str) -> list[outbox.Waiting]:
+        """Of each key of a channel the message whose turn it is."""
+        return await self.run(partial(outbox.heads, channel=channel, keyring=self._keyring))
+
+    async def sent(self, ids: Sequence[int]) -> None:
+        """Forget messages that have arrived, or never will."""
+        await self.run(partial(outbox.sent, ids=ids))
+
+    async def put_off(self, number: int, due: float, said: str) -> None:
+        """Note that a message could not be sent, why, and when it is tried again."""
+        await self.run(partial(outbox.put_off, number=number, due=due, said=said))
+
+    async def trim_outbox(self, channel: str, most: int) -> int:
+        """Let go of what is too much in a channel; how many messages that were."""
+        return await self.run(partial(outbox.trim, channel=channel, most=most))
+
+    async def outbox_counts(self) -> dict[str, int]:
+        """How many messages wait in each channel."""
+        return await self.run(outbox.counts)
+
+    async def queued(self, channels: Sequence[str], limit: int = 200) -> list[outbox.Queued]:
+        """What waits in these channels, the oldest first."""
+        return await self.run(partial(outbox.queued, channels=channels, limit=limit))
+
+    async def open_alerts(self) -> dict[str, bytes]:
+        """The alerts that are open, by their keys."""
+        return await self.run(partial(outbox.open_alerts, keyring=self._keyring))
 
     # What taut notes for itself
 

@@ -24,6 +24,7 @@ from taut.model.errors import BadInput
 from taut.model.operation import HistoryEntry
 from taut.model.refs import AppKey
 from taut.model.status import AppStatus
+from taut.notify.service import Alerting, notifying
 
 CLUSTER = "local"
 DEADLINE = 40.0
@@ -98,6 +99,8 @@ class Taut:
     namespace: str
     folder: Path
     options: dict[str, Any] = field(default_factory=dict)
+    alerting: Alerting | None = None
+    """Who tells people, while it runs."""
     _controller: Controller | None = None
 
     @property
@@ -268,7 +271,7 @@ class Taut:
         """Run the controller; again after it ended, with the same store, unless the test removes it."""
         file = self.folder / "taut.yaml"
         file.write_text(dump(self._config()))
-        async with running(load_config(file)) as controller:
+        async with running(load_config(file)) as controller, notifying(controller) as self.alerting:
             self._controller = controller
             await controller.start()
             try:

@@ -27,6 +27,7 @@ from taut.clients.kubernetes.client import KubernetesClient
 from taut.controller.run import running
 from taut.dialects.config import load_config
 from taut.model.refs import parse_app_key
+from taut.notify.service import notifying
 from taut.sources.mirror import Mirror
 from taut.store import writer
 from taut.store.blobs import BlobCache
@@ -42,7 +43,7 @@ class Order:
     It runs the taut of `config` until `app` is what the commit `goal` says, or is `gone`. With `push` (path of a repository) it first waits until
     the application is what the branch says, counts from there on, and moves the branch to `goal`.
     It kills itself `before` or after write number `number`, or the first one that is called `at`, or else the first one that no line of
-    the file `seen` names yet.
+    the file `seen` names yet. With `stay` it goes on when the goal is reached: what it is killed at comes later.
     Every counted write is a line of `log`.
     """
 
@@ -57,6 +58,7 @@ class Order:
     at: str = ""
     before: bool = False
     seen: str = ""
+    stay: bool = False
 
     def line(self) -> bytes:
         """The order as it is sent."""
@@ -86,7 +88,7 @@ class Killer:
 
     def _is_new(self, what: str) -> bool:
         if self._order.at:
-            return what == self._order.at
+            return what == self._order.at or self._order.at in what.removeprefix("store ").split(" + ")
         return bool(self._order.seen) and what not in self._seen
 
     def end(self, what: str) -> None:
@@ -187,7 +189,7 @@ async def carry_out(order: Order, killer: Killer) -> None:
     """Run taut until the goal is reached."""
     key = parse_app_key(order.app)
     assert key is not None
-    async with running(load_config(Path(order.config))) as controller:
+    async with running(load_config(Path(order.config))) as controller, notifying(controller):
         await controller.start()
 
         def reached(commit: str, *, gone: bool = False) -> Callable[[], bool]:
@@ -217,6 +219,8 @@ async def carry_out(order: Order, killer: Killer) -> None:
             controller.watch.poke()
         await until(reached(order.goal, gone=order.gone))
         await until(lambda: controller.queue.idle)
+        if order.stay:
+            await asyncio.sleep(DEADLINE)
         killer.armed = False
         await controller.close()
 

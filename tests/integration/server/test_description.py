@@ -92,7 +92,7 @@ def test_whatever_is_sent_no_answer_is_a_fault(server: Running, role: str) -> No
 READS = ["applications/prod/shop/web", "applications/prod/shop/web:tree", "applications/prod/shop/web:plan", "applications/prod/shop/web:history",
          "applications/prod/shop/web:drift", "applications/prod/shop/web:events"]  # fmt: skip
 WRITES = ["sync", "abort", "approve", "suspend", "resume", "restart"]
-BODIES = {"approve": {"plan": "x"}}
+BODIES = {"approve": {"plan": "x"}, "test": {"name": "ops"}}
 TABLE: list[tuple[str, str, dict[str, int]]] = [
     *(("GET", p, {"": 401, "role:read": 200, "role:other": 404, "role:admin": 200}) for p in READS),
     *(
@@ -111,6 +111,8 @@ TABLE: list[tuple[str, str, dict[str, int]]] = [
     ("DELETE", "tokens/none", {"": 401, "role:read": 403, "role:other": 403, "role:admin": 400}),
     ("GET", "sessions", {"": 401, "role:read": 403, "role:other": 403, "role:admin": 200}),
     ("DELETE", "sessions/none", {"": 401, "role:read": 403, "role:other": 403, "role:admin": 200}),
+    ("GET", "alerts", {"": 401, "role:read": 403, "role:other": 403, "role:admin": 200}),
+    ("POST", "alerts:test", {"": 401, "role:read": 403, "role:other": 403, "role:admin": 200}),
     ("GET", "me", {"": 401, "role:read": 200, "role:other": 200, "role:admin": 200}),
     ("GET", "can-i?action=get&resource=audit", {"": 401, "role:read": 200, "role:other": 200, "role:admin": 200}),
 ]

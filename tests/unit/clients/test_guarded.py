@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from taut.clients.guarded import GuardedResolver, address_of, forbidden, is_local
-from taut.secrets.external.kinds import allowed
+from taut.clients.guarded import GuardedResolver, address_of, allowed, forbidden, is_local
 
 
 @pytest.mark.parametrize(

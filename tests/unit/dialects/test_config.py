@@ -3,11 +3,7 @@ from pathlib import Path
 import pytest
 
 from taut.dialects.admission_config import AdmissionConfig, AdmissionServiceConfig, FailurePolicy
-from taut.dialects.config import (
-    Config,
-    load_config,
-    read_config,
-)
+from taut.dialects.config import Config, load_config, read_config
 from taut.model.errors import BadInput
 
 FULL = """

@@ -62,4 +62,4 @@ def test_the_examples_are_good(kind: str, text: str):
         return
     found = parse(load_documents(data), root="r", file="f.yaml", data=data)
     assert not found.problems
-    assert len(found.applications) + len(found.projects) == 1
+    assert len([*found.applications, *found.projects, *found.alert_rules, *found.alert_receivers]) == 1
