@@ -135,6 +135,7 @@ class MemoryBackend:
     calls: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     not_ready: str = ""
     root_problems: tuple[Problem, ...] = ()
+    known_roots: tuple[RootView, ...] | None = None
     listeners: set[asyncio.Queue[AppStatus | Gone]] = field(default_factory=set[asyncio.Queue[AppStatus | Gone]])
     after_sync: Callable[[AppStatus], AppStatus] = field(default=lambda s: s)
     requests: int = 0
@@ -163,6 +164,8 @@ class MemoryBackend:
         return self.apps.get(key)
 
     def roots(self) -> Sequence[RootView]:
+        if self.known_roots is not None:
+            return self.known_roots
         return [
             RootView(
                 name="prod",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -14,20 +14,20 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from taut.model.errors import BadInput, TargetError, TautError, Where
-from taut.model.refs import AppKey, parse_app_key
 from taut.model.status import AppStatus
 from taut.server import metrics
-from taut.server.access.asking import demand, may
+from taut.server.access.asking import demand
 from taut.server.access.principal import Action, Resource, Rights, Target
 from taut.server.access.rules import read_rules
 from taut.server.auth import TokenRequired
 from taut.server.backend import Backend
 from taut.server.counting import CountRequests
 from taut.server.hooks import Verify, receive_hook
-from taut.server.names import resolve
+from taut.server.page import mounting
 from taut.server.problems import CatchBugs, on_http_error, on_taut_error
 from taut.server.selector import parse_selector
-from taut.server.views import AuditView, Details, DriftView, EventView, HistoryView, RootView, Said, SyncRequest, View
+from taut.server.sight import Sight
+from taut.server.views import AuditView, Details, DriftView, EventView, HistoryView, Said, SyncRequest, View
 from taut.server.watch import stream
 
 _BODY_LIMIT = 256 * 1024
@@ -66,12 +66,14 @@ def make_app(
     backend: Backend, token: str, verify_hook: Verify | None = None, rights: Rights | None = None
 ) -> Starlette:
     """The ASGI application. `rights` tells who may do what (None: the administrator everything). `verify_hook(headers, body)` tells whether a webhook is genuine; None: there is no webhook."""
-    api = Api(backend, verify_hook)
+    sight = Sight(backend)
+    api = Api(backend, sight, verify_hook)
     return Starlette(
-        routes=api.routes(),
+        routes=[*api.routes(), *mounting.routes(backend, sight)],
         middleware=[
             Middleware(CountRequests, counts=api.requests),
-            Middleware(CatchBugs),
+            Middleware(CatchBugs, show=mounting.show),
+            *mounting.before(token),
             Middleware(TokenRequired, token=token, rights=rights or read_rules("")),
         ],
         exception_handlers={TautError: on_taut_error, HTTPException: on_http_error},
@@ -81,8 +83,9 @@ def make_app(
 class Api:
     """The handlers."""
 
-    def __init__(self, backend: Backend, verify_hook: Verify | None) -> None:
+    def __init__(self, backend: Backend, sight: Sight, verify_hook: Verify | None) -> None:
         self._backend = backend
+        self._sight = sight
         self._verify_hook = verify_hook
         self.requests: dict[tuple[str, int], int] = {}
 
@@ -126,7 +129,7 @@ class Api:
 
     async def get(self, request: Request) -> Response:
         """One application with its objects."""
-        key, _ = self._app(request)
+        key, _ = self._sight.app(request)
         status = self._backend.status(key)
         if status is None:
             raise TautError(f"{key} was removed just now")
@@ -139,33 +142,33 @@ class Api:
 
     async def roots(self, request: Request) -> Response:
         """Where applications are declared."""
-        return _json(self._roots(request))
+        return _json(self._sight.roots(request))
 
     async def tree(self, request: Request) -> Response:
         """The objects down to Pods."""
-        return _json(await self._backend.tree(self._app(request)[0]))
+        return _json(await self._backend.tree(self._sight.app(request)[0]))
 
     async def plan(self, request: Request) -> Response:
         """What a sync would do."""
-        return _json(await self._backend.plan(self._app(request)[0]))
+        return _json(await self._backend.plan(self._sight.app(request)[0]))
 
     async def history(self, request: Request) -> Response:
         """Finished operations."""
-        entries = await self._backend.history(self._app(request)[0], _limit(request, 50))
+        entries = await self._backend.history(self._sight.app(request)[0], _limit(request, 50))
         return _json([HistoryView.of(entry) for entry in entries])
 
     async def drift(self, request: Request) -> Response:
         """Drift records of one application, or of all."""
-        key = self._app(request)[0] if "name" in request.path_params else None
+        key = self._sight.app(request)[0] if "name" in request.path_params else None
         open_only = request.query_params.get("open", "") in ("1", "true")
         records = await self._backend.drift(key, open_only=open_only, limit=_limit(request, 200))
-        return _json([DriftView.of(r) for r in records if key is not None or self._sees_key(request, str(r.app))])
+        return _json([DriftView.of(r) for r in records if key is not None or self._sight.sees_key(request, str(r.app))])
 
     async def events(self, request: Request) -> Response:
         """The timeline of one application, or of all."""
-        key = self._app(request)[0] if "name" in request.path_params else None
+        key = self._sight.app(request)[0] if "name" in request.path_params else None
         events = await self._backend.events(key, _limit(request, 200))
-        return _json([EventView.of(e) for e in events if key is not None or self._sees_key(request, e.app)])
+        return _json([EventView.of(e) for e in events if key is not None or self._sight.sees_key(request, e.app)])
 
     async def orphans(self, request: Request) -> Response:
         """Objects that nobody declares."""
@@ -180,7 +183,7 @@ class Api:
 
     async def watch(self, request: Request) -> Response:
         """Statuses as they change, as server-sent events."""
-        body = stream(self._backend, self._wanted(request), lambda: self._roots(request))
+        body = stream(self._backend, self._wanted(request), lambda: self._sight.roots(request))
         return StreamingResponse(
             body, media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         )
@@ -190,42 +193,42 @@ class Api:
     async def sync(self, request: Request) -> Response:
         """Ask for a sync."""
         wish = await _body(request, SyncRequest)
-        key, by = self._app(request, Action.GET if wish.dry_run else Action.SYNC)
+        key, by = self._sight.app(request, Action.GET if wish.dry_run else Action.SYNC)
         return _json(await self._backend.sync(key, msgspec.structs.replace(wish, by=by)), 202)
 
     async def refresh(self, request: Request) -> Response:
         """Look at sources again."""
         wish = await _body(request, RefreshRequest)
-        key = self._key(request, wish.name) if wish.name else None
-        demand(request, Action.SYNC, self._target(key) if key else Target(Resource.APPLICATIONS, ("*/*",)))
+        key = self._sight.key(request, wish.name) if wish.name else None
+        demand(request, Action.SYNC, self._sight.target(key) if key else Target(Resource.APPLICATIONS, ("*/*",)))
         return _said(await self._backend.refresh(wish.root or None, key), 202)
 
     async def abort(self, request: Request) -> Response:
         """Stop the running operation."""
-        key, by = self._app(request, Action.SYNC)
+        key, by = self._sight.app(request, Action.SYNC)
         return _said(await self._backend.abort(key, by))
 
     async def approve(self, request: Request) -> Response:
         """Let a plan pass."""
         wish = await _body(request, ApproveRequest)
-        key, by = self._app(request, Action.APPROVE)
+        key, by = self._sight.app(request, Action.APPROVE)
         return _said(await self._backend.approve(key, wish.plan, by, wish.reason))
 
     async def suspend(self, request: Request) -> Response:
         """Leave an application alone."""
         wish = await _body(request, SuspendRequest)
-        key, by = self._app(request, Action.SUSPEND)
+        key, by = self._sight.app(request, Action.SUSPEND)
         return _said(await self._backend.suspend(key, by, wish.reason))
 
     async def resume(self, request: Request) -> Response:
         """Look after it again."""
-        key, by = self._app(request, Action.SUSPEND)
+        key, by = self._sight.app(request, Action.SUSPEND)
         return _said(await self._backend.resume(key, by))
 
     async def restart(self, request: Request) -> Response:
         """Restart workloads."""
         wish = await _body(request, RestartRequest)
-        key, by = self._app(request, Action.RESTART)
+        key, by = self._sight.app(request, Action.RESTART)
         return _said(await self._backend.restart(key, wish.object, by))
 
     # The machine room
@@ -253,44 +256,10 @@ class Api:
         """Somebody pushed."""
         return await receive_hook(request, self._backend, self._verify_hook)
 
-    def _app(self, request: Request, action: Action = Action.GET) -> tuple[AppKey, str]:
-        """The application that the address means, and the name of who asks; they may do this. Raises UnknownName also for what they may not see."""
-        key = self._key(request, request.path_params["name"])
-        return key, demand(request, action, self._target(key)).name
-
-    def _key(self, request: Request, name: str) -> AppKey:
-        keys = self._backend.keys()
-        exact = parse_app_key(name)
-        if exact is not None and exact in keys and may(request, Action.GET, self._target(exact)):
-            return exact
-        return resolve(name, [key for key in keys if may(request, Action.GET, self._target(key))])
-
-    def _target(self, key: AppKey) -> Target:
-        status = self._backend.status(key)
-        return Target.app(key, status.project if status is not None else "")
-
     def _wanted(self, request: Request) -> Callable[[AppStatus], bool]:
         """What `root` and `selector` ask for, as far as who asks may see it."""
         root, match = request.query_params.get("root"), parse_selector(request.query_params.get("selector", ""))
-        return lambda s: (root is None or s.root == root) and match(s.labels) and self._sees(request, s)
-
-    def _roots(self, request: Request) -> Sequence[RootView]:
-        found = self._backend.roots()
-        return [r for r in found if may(request, Action.GET, Target.named(Resource.REPOSITORIES, r.git))]
-
-    def _sees(self, request: Request, status: AppStatus) -> bool:
-        key = AppKey(status.root, status.namespace, status.name)
-        return may(request, Action.GET, Target.app(key, status.project))
-
-    def _sees_key(self, request: Request, text: str) -> bool:
-        """Whether who asks may see what is told of an application; of one that is gone, or of none, only who may see them all."""
-        key = parse_app_key(text)
-        known = key is not None and self._backend.status(key) is not None
-        return may(
-            request,
-            Action.GET,
-            self._target(key) if key is not None and known else Target(Resource.APPLICATIONS, ("*/*",)),
-        )
+        return lambda s: (root is None or s.root == root) and match(s.labels) and self._sight.sees(request, s)
 
 
 def _json(value: Any, status: int = 200) -> Response:

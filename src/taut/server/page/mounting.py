@@ -1,0 +1,97 @@
+"""The page's routes, and what stands before them: strict headers, compression, the entrance."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import wraps
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from taut.model.errors import TautError
+from taut.server.backend import Backend
+from taut.server.page.addresses import ours
+from taut.server.page.compressing import Compressed
+from taut.server.page.door import Door
+from taut.server.page.entrance import Doorkeeper, Entrance, check_csrf, form_of, inner_address
+from taut.server.page.fleet_page import FleetPage, Rows
+from taut.server.page.headers import StrictHeaders
+from taut.server.page.live import Hub, Live
+from taut.server.page.rendering import error_page, show_error
+from taut.server.page.shell import THEME, Frame
+from taut.server.page.static_files import static, static_address
+from taut.server.sight import Sight
+from taut.server.views import ErrorView
+
+type Handler = Callable[[Request], Awaitable[Response]]
+
+
+def routes(backend: Backend, sight: Sight) -> list[Route]:
+    """Every address of the page for which one has to be let in."""
+    frame = Frame(backend, sight)
+    rows = Rows()
+    hub = Hub(backend)
+    fleet, live = FleetPage(frame, rows, lambda: hub.place), Live(frame, rows, hub)
+    return [
+        Route("/", _shown(fleet.show)),
+        Route("/live", _shown(live.stream)),
+        Route("/theme", _shown(_theme), methods=["POST"]),
+        Route("/favicon.ico", _icon),
+    ]
+
+
+def before(token: str) -> Sequence[Middleware]:
+    """What a request passes on its way to them, the first outermost."""
+    keeper = Doorkeeper(token)
+    door = Door(keeper)
+    front = Starlette(
+        routes=[
+            Route("/sign-in", _shown(door.ask)),
+            Route("/sign-in", _shown(door.open), methods=["POST"]),
+            Route("/sign-out", _shown(door.leave), methods=["POST"]),
+            Route("/static/{name}", static),
+        ]
+    )
+    return [
+        Middleware(StrictHeaders, ours=ours),
+        Middleware(Compressed, ours=ours),
+        Middleware(Entrance, keeper=keeper, ours=ours, front=front),
+    ]
+
+
+def show(path: str, error: ErrorView, status: int = 500) -> Response | None:
+    """An error at one of the page's addresses, for people; None for the API's."""
+    return show_error(error, status) if ours(path) else None
+
+
+async def _theme(request: Request) -> Response:
+    """As the system, dark, light, and as the system again."""
+    form = await form_of(request)
+    check_csrf(request, form)
+    made = RedirectResponse(inner_address(form.get("back", "/")), 303)
+    following = {"": "dark", "dark": "light"}.get(request.cookies.get(THEME, ""), "")
+    if following:
+        made.set_cookie(THEME, following, max_age=365 * 86400, httponly=True, samesite="strict")
+    else:
+        made.delete_cookie(THEME)
+    return made
+
+
+async def _icon(_: Request) -> Response:
+    return RedirectResponse(static_address("icon.svg"), 301)
+
+
+def _shown(handler: Handler) -> Handler:
+    """Tell errors as a page."""
+
+    @wraps(handler)
+    async def shown(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except TautError as error:
+            return error_page(error)
+
+    return shown

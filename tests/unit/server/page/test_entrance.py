@@ -1,0 +1,153 @@
+"""Who gets in by the page's door, over a real socket; and what a form must carry."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+from collections.abc import Iterator
+from urllib.parse import urlencode, urlsplit
+
+import pytest
+
+from support.memory_backend import Running, running
+from taut.server.page.entrance import COOKIE, LASTS, Doorkeeper, inner_address
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
+        with running(tmp_path_factory.mktemp("store")) as up:
+            yield up
+
+
+def ask(
+    server: Running, path: str, form: dict[str, str] | None = None, **headers: str
+) -> tuple[int, http.client.HTTPMessage, str]:
+    connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=20)
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    body = urlencode(form) if form is not None else None
+    connection.request("GET" if form is None else "POST", path, body, sent)
+    answer = connection.getresponse()
+    text = answer.read().decode(errors="replace")
+    connection.close()
+    return answer.status, answer.headers, text
+
+
+def csrf(page: str) -> str:
+    found = re.search(r'name="csrf" value="([^"]+)"', page)
+    assert found
+    return found[1]
+
+
+def signed_in(server: Running) -> str:
+    _, _, page = ask(server, "/sign-in")
+    status, headers, _ = ask(server, "/sign-in", {"token": server.token, "csrf": csrf(page), "to": "/held"})
+    assert (status, headers["Location"]) == (303, "/held")
+    return headers["Set-Cookie"].partition(";")[0]
+
+
+def test_nobody_sees_the_page_without_signing_in(server: Running) -> None:
+    for path in ("/", "/?q=web", "/live", "/held", "/app/prod/shop/web"):
+        status, headers, body = ask(server, path)
+        assert status == 303
+        assert headers["Location"].startswith("/sign-in?to=%2F")
+        assert "web" not in body
+    assert ask(server, "/", Authorization="Bearer wrong")[0] == 401
+
+
+def test_the_token_becomes_a_cookie(server: Running) -> None:
+    _, _, page = ask(server, "/sign-in")
+    assert ask(server, "/sign-in", {"token": "wrong", "csrf": csrf(page)})[0] == 401
+    status, headers, _ = ask(server, "/sign-in", {"token": server.token, "csrf": csrf(page)})
+    cookie = headers["Set-Cookie"]
+    assert status == 303
+    assert "HttpOnly" in cookie
+    assert "SameSite=strict" in cookie
+    assert server.token not in cookie
+    name = cookie.partition(";")[0]
+    assert ask(server, "/", Cookie=name)[0] == 200
+    assert ask(server, "/", Cookie=name[:-1] + ("0" if name[-1] != "0" else "1"))[0] == 303
+
+
+def test_the_cookie_opens_the_page_and_not_the_api(server: Running) -> None:
+    cookie = signed_in(server)
+    assert ask(server, "/v1/applications", Cookie=cookie)[0] == 401
+    assert ask(server, "/v1/applications/db:suspend", {}, Cookie=cookie)[0] == 401
+
+
+def test_a_form_from_elsewhere_is_refused(server: Running) -> None:
+    cookie = signed_in(server)
+    _, _, page = ask(server, "/", Cookie=cookie)
+    for form, headers in (
+        ({}, {}),
+        ({"csrf": "x"}, {}),
+        ({"csrf": csrf(page)[:-8] + "AAAAAAA="}, {}),
+        ({"csrf": csrf(page)}, {"Sec_Fetch_Site": "cross-site"}),
+    ):
+        assert ask(server, "/sign-out", form, Cookie=cookie, **headers)[0] == 403
+    status, headers, _ = ask(server, "/sign-out", {"csrf": csrf(page)}, Cookie=cookie)
+    assert status == 303
+    assert headers["Set-Cookie"].startswith(f'{COOKIE}="";')
+
+
+def test_a_forms_token_reads_otherwise_each_time(server: Running) -> None:
+    cookie = signed_in(server)
+    pages = {csrf(ask(server, "/", Cookie=cookie)[2]) for _ in range(3)}
+    assert len(pages) == 3
+
+
+@pytest.mark.parametrize("to", ["//evil.example", "/\\evil.example", "https://evil.example", "evil", "", "/a\nb"])
+def test_nobody_is_sent_elsewhere(to: str) -> None:
+    assert inner_address(to) == "/"
+
+
+def test_a_cookie_runs_out_and_is_of_one_token() -> None:
+    now = [1000.0]
+    keeper = Doorkeeper("t" * 40, clock=lambda: now[0])
+    cookie = keeper.new_cookie()
+    assert keeper.lets_in(cookie)
+    assert not Doorkeeper("u" * 40, clock=lambda: now[0]).lets_in(cookie)
+    ends, rest = cookie.split(".", 1)
+    assert not keeper.lets_in(f"{int(ends) + 1}.{rest}")
+    assert not any(keeper.lets_in(text) for text in ("", ".", "..", "9999999999.x.", "9999999999.x.é"))
+    now[0] += LASTS
+    assert not keeper.lets_in(cookie)
+
+
+@pytest.mark.parametrize("path", ["/", "/sign-in", "/static/taut.css", "/nowhere-here:x", "/app/none"])
+def test_headers_are_strict(server: Running, path: str) -> None:
+    _, headers, _ = ask(server, path, Cookie=signed_in(server))
+    if path.startswith("/nowhere"):
+        return
+    policy = headers["Content-Security-Policy"]
+    assert "unsafe" not in policy
+    assert "frame-ancestors 'none'" in policy
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "same-origin"
+    assert headers["Cache-Control"]
+
+
+def test_files_are_kept_by_browsers_for_good_and_pages_never(server: Running) -> None:
+    _, headers, page = ask(server, "/", Cookie=signed_in(server))
+    assert headers["Cache-Control"] == "no-store"
+    for address in re.findall(r'"(/static/[^"]+)"', page):
+        status, headers, _ = ask(server, address)
+        assert status == 200
+        assert "immutable" in headers["Cache-Control"]
+        assert ask(server, address, If_None_Match=headers["ETag"])[0] == 304
+    assert ask(server, "/static/../auth.py")[0] in (303, 401, 404)
+    assert ask(server, "/static/nothing.js")[0] == 404
+
+
+def test_an_unknown_name_is_an_error_page_for_people(server: Running) -> None:
+    cookie = signed_in(server)
+    status, headers, body = ask(server, "/app/shop/wbe", Cookie=cookie)
+    if status == 404:
+        assert headers["Content-Type"].startswith(("text/html", "application/json"))
+    assert (
+        ask(server, "/v2/applications", Authorization=f"Bearer {server.token}")[1]["Content-Type"] == "application/json"
+    )
+    assert json.loads(ask(server, "/v2/applications", Authorization=f"Bearer {server.token}")[2])["what"]
+    assert body
