@@ -13,8 +13,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
-from support import shop
 from support.memory_backend import MemoryBackend, Running, running
+from support.shop_backend import shop_backend
 
 SHIFTS = """
 window.shifts = [];
@@ -93,7 +93,7 @@ def visiting(browser: Browser, url: str, token: str, **options: Any) -> Iterator
 def site(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
     """The page of a shop in every state."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    with running(tmp_path, shop.shop(time.time())) as up:
+    with running(tmp_path, shop_backend(time.time())) as up:
         yield up
 
 

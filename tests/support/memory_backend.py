@@ -16,14 +16,27 @@ from typing import Any
 import msgspec
 
 from taut.model.drift import DriftOutcome, DriftRecord
-from taut.model.errors import TautError
+from taut.model.errors import BadInput, TautError
 from taut.model.health import HealthStatus
 from taut.model.operation import AuditEntry, HistoryEntry
 from taut.model.plan import Action, Change, FieldChange, Hold, HoldKind, Phase, Plan
 from taut.model.refs import AppKey, ObjectRef
 from taut.model.status import AppStatus, HeldFor, ObjectStatus, Problem, SyncStatus
 from taut.server.serve import Serving, serving
-from taut.server.views import Gone, Metric, Orphan, PlanView, RootView, Sample, SyncAnswer, SyncRequest, TreeNode
+from taut.server.views import (
+    Gone,
+    ImageView,
+    LogView,
+    Metric,
+    OperationView,
+    Orphan,
+    PlanView,
+    RootView,
+    Sample,
+    SyncAnswer,
+    SyncRequest,
+    TreeNode,
+)
 from taut.store.records import Event
 
 WEB = AppKey("prod", "shop", "web")
@@ -203,6 +216,18 @@ class MemoryBackend:
 
     async def plan(self, key: AppKey) -> PlanView:
         return PlanView.of(self.plans.get(key) or plan(key))
+
+    def operation(self, key: AppKey) -> OperationView | None:
+        return None
+
+    def images(self, key: AppKey) -> Sequence[ImageView]:
+        return [ImageView(object="Deployment web", container="web", image="registry.example.com/shop/web:1.2")]
+
+    async def logs(self, key: AppKey, namespace: str, pod: str, container: str, lines: int) -> LogView:
+        self.calls.append(("logs", key, namespace, pod, container, lines))
+        if pod != "web-1-a":
+            raise BadInput(f"{key.name} has no Pod {namespace}/{pod}")
+        return LogView(container="web", containers=("web",), lines=("2026-01-02T03:04:05Z started",))
 
     async def sync(self, key: AppKey, request: SyncRequest) -> SyncAnswer:
         self.calls.append(("sync", key, request))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import wraps
 
 from starlette.applications import Starlette
@@ -13,7 +13,9 @@ from starlette.routing import Route
 
 from taut.model.errors import TautError
 from taut.server.backend import Backend
+from taut.server.page.actions import Actions
 from taut.server.page.addresses import ours
+from taut.server.page.application import ApplicationPages
 from taut.server.page.compressing import Compressed
 from taut.server.page.door import Door
 from taut.server.page.entrance import Doorkeeper, Entrance, check_csrf, form_of, inner_address
@@ -23,8 +25,12 @@ from taut.server.page.live import Hub, Live
 from taut.server.page.rendering import error_page, show_error
 from taut.server.page.shell import THEME, Frame
 from taut.server.page.static_files import static, static_address
+from taut.server.page.verbs import VERBS
+from taut.server.page.wide_pages import WidePages
 from taut.server.sight import Sight
 from taut.server.views import ErrorView
+
+_APP = "/app/{name:path}"
 
 type Handler = Callable[[Request], Awaitable[Response]]
 
@@ -35,9 +41,27 @@ def routes(backend: Backend, sight: Sight) -> list[Route]:
     rows = Rows()
     hub = Hub(backend)
     fleet, live = FleetPage(frame, rows, lambda: hub.place), Live(frame, rows, hub)
+    app, acting, wide = ApplicationPages(frame), Actions(frame), WidePages(frame)
+    parts: Mapping[str, Handler] = {
+        "now": app.now,
+        "history": app.history,
+        "compare": app.compare,
+        "drift": app.drift,
+        "events": app.events,
+        "object": app.object,
+        "logs": app.logs,
+    }
     return [
         Route("/", _shown(fleet.show)),
         Route("/live", _shown(live.stream)),
+        Route("/held", _shown(wide.held)),
+        Route("/drift", _shown(wide.drift)),
+        Route("/environments", _shown(wide.environments)),
+        Route("/environments/{name:path}", _shown(wide.environment)),
+        *(Route(f"{_APP}:{part}", _shown(handler)) for part, handler in parts.items()),
+        *(Route(f"{_APP}:{verb}", _shown(_of(verb, acting.ask))) for verb in VERBS),
+        *(Route(f"{_APP}:{verb}", _shown(_of(verb, acting.do)), methods=["POST"]) for verb in VERBS),
+        Route(_APP, _shown(app.overview)),
         Route("/theme", _shown(_theme), methods=["POST"]),
         Route("/favicon.ico", _icon),
     ]
@@ -65,6 +89,17 @@ def before(token: str) -> Sequence[Middleware]:
 def show(path: str, error: ErrorView, status: int = 500) -> Response | None:
     """An error at one of the page's addresses, for people; None for the API's."""
     return show_error(error, status) if ours(path) else None
+
+
+def _of(verb: str, handler: Handler) -> Handler:
+    """A handler that is told which verb its address has."""
+
+    @wraps(handler)
+    async def told(request: Request) -> Response:
+        request.path_params["verb"] = verb
+        return await handler(request)
+
+    return told
 
 
 async def _theme(request: Request) -> Response:

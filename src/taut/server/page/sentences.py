@@ -175,7 +175,7 @@ def _sentence(text: str) -> str:
     text = text.strip()
     if not text:
         return ""
-    return _capital(text) + ("" if text.endswith((".", "…", ":")) else ".")
+    return _capital(text) + ("" if text.endswith((".", "…", ":", "?")) else ".")
 
 
 def _capital(text: str) -> str:

@@ -18,6 +18,7 @@ from taut.server.page.addresses import with_query
 from taut.server.page.entrance import csrf_of
 from taut.server.page.facts import Facts, Remembered
 from taut.server.page.rendering import page
+from taut.server.page.times import moment
 from taut.server.sight import Sight
 from taut.server.views import RootView
 
@@ -104,7 +105,8 @@ class Frame:
 
     def answer(self, request: Request, template: str, fleet: Sequence[Facts] | None = None, **values: Any) -> Response:
         """A whole page. What was said of the last action is told once."""
-        made = page(template, {"shell": self.shell(request, fleet), **values})
+        now = self.now()
+        made = page(template, {"shell": self.shell(request, fleet), "at": lambda text: moment(text, now), **values})
         if SAID in request.cookies:
             made.delete_cookie(SAID)
         return made
