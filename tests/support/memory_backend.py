@@ -36,7 +36,20 @@ from taut.server.alert_views import (
     QueuedView,
 )
 from taut.server.serve import Serving, serving
-from taut.server.views import Gone, Metric, Orphan, PlanView, RootView, Sample, SyncAnswer, SyncRequest, TreeNode
+from taut.server.views import (
+    Gone,
+    ImageView,
+    LogView,
+    Metric,
+    OperationView,
+    Orphan,
+    PlanView,
+    RootView,
+    Sample,
+    SyncAnswer,
+    SyncRequest,
+    TreeNode,
+)
 from taut.store.records import Event
 
 WEB = AppKey("prod", "shop", "web")
@@ -164,6 +177,7 @@ class MemoryBackend:
     calls: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     not_ready: str = ""
     root_problems: tuple[Problem, ...] = ()
+    known_roots: tuple[RootView, ...] | None = None
     listeners: set[asyncio.Queue[AppStatus | Gone]] = field(default_factory=set[asyncio.Queue[AppStatus | Gone]])
     after_sync: Callable[[AppStatus], AppStatus] = field(default=lambda s: s)
     requests: int = 0
@@ -193,6 +207,8 @@ class MemoryBackend:
         return self.apps.get(key)
 
     def roots(self) -> Sequence[RootView]:
+        if self.known_roots is not None:
+            return self.known_roots
         return [
             RootView(
                 name="prod",
@@ -230,6 +246,18 @@ class MemoryBackend:
 
     async def plan(self, key: AppKey) -> PlanView:
         return PlanView.of(self.plans.get(key) or plan(key))
+
+    def operation(self, key: AppKey) -> OperationView | None:
+        return None
+
+    def images(self, key: AppKey) -> Sequence[ImageView]:
+        return [ImageView(object="Deployment web", container="web", image="registry.example.com/shop/web:1.2")]
+
+    async def logs(self, key: AppKey, namespace: str, pod: str, container: str, lines: int) -> LogView:
+        self.calls.append(("logs", key, namespace, pod, container, lines))
+        if pod != "web-1-a":
+            raise BadInput(f"{key.name} has no Pod {namespace}/{pod}")
+        return LogView(container="web", containers=("web",), lines=("2026-01-02T03:04:05Z started",))
 
     async def sync(self, key: AppKey, request: SyncRequest) -> SyncAnswer:
         self.calls.append(("sync", key, request))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from taut.model.health import HealthStatus
+from taut.model.shown import Shown, shown_health, shown_of
 from taut.model.status import AppStatus, SyncStatus
 
 
@@ -33,37 +34,18 @@ SUSPENDED = State("Suspended", "⊘", "default", 8)
 HEALTHY = State("Healthy", "✓", "dim", 9)
 STATES = (FAILED, DEGRADED, MISSING, HELD, DRIFTED, UNKNOWN, DEPLOYING, BEHIND, SUSPENDED, HEALTHY)
 
-_BY_HEALTH = {
-    HealthStatus.HEALTHY: HEALTHY,
-    HealthStatus.SUSPENDED: SUSPENDED,
-    HealthStatus.PROGRESSING: DEPLOYING,
-    HealthStatus.MISSING: MISSING,
-    HealthStatus.DEGRADED: DEGRADED,
-    HealthStatus.UNKNOWN: UNKNOWN,
-}
+_BY_WORD = {Shown(state.word): state for state in STATES}
 _SYNC = {SyncStatus.SYNCED: "in sync", SyncStatus.OUT_OF_SYNC: "behind", SyncStatus.UNKNOWN: "unknown"}
 
 
 def state_of(status: AppStatus) -> State:
-    """The one state that an application is shown in: the first that applies, what needs someone before what does not."""
-    working = status.operation == "Running" or status.health is HealthStatus.PROGRESSING
-    cases = (
-        (bool(status.problems) or status.operation == "Failed", FAILED),
-        (status.health is HealthStatus.DEGRADED, DEGRADED),
-        (bool(status.held_for), HELD),
-        (status.drift > 0 or status.contested, DRIFTED),
-        (working, DEPLOYING),
-        (status.suspended or status.health is HealthStatus.SUSPENDED, SUSPENDED),
-        (status.health is HealthStatus.MISSING and bool(status.last_sync), MISSING),
-        (status.sync is SyncStatus.UNKNOWN or status.health is HealthStatus.UNKNOWN, UNKNOWN),
-        (status.sync is SyncStatus.OUT_OF_SYNC, BEHIND),
-    )
-    return next((state for applies, state in cases if applies), _BY_HEALTH[status.health])
+    """The one state that an application is shown in."""
+    return _BY_WORD[shown_of(status)]
 
 
 def health_state(health: HealthStatus | None) -> State:
     """How an object's health is shown; an object without one is shown as healthy."""
-    return _BY_HEALTH[health or HealthStatus.HEALTHY]
+    return _BY_WORD[shown_health(health)]
 
 
 def sync_word(sync: SyncStatus | None) -> str:

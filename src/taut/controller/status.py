@@ -12,9 +12,12 @@ from taut.model.plan import Action, InventoryItem
 from taut.model.refs import ObjectRef
 from taut.model.status import AppStatus, HeldFor, ObjectStatus, Problem, SyncStatus
 from taut.model.times import rfc3339
-from taut.model.visible import clean
+from taut.model.visible import clean, one_line
 
 type Look = Callable[[ObjectRef], LiveObject | None]
+
+_SUBJECT = 100
+"""Longer first lines of commit messages are cut: they are kept for each application."""
 
 
 def problem_of(error: TautError, stage: str) -> Problem:
@@ -136,6 +139,8 @@ def status_of(state: AppState, look: Look) -> AppStatus:
         plan_hash=state.plan.hash if state.plan is not None else "",
         revision=state.record.revision,
         desired_revision=desired.revision.label if desired else "",
+        author=clean(desired.revision.author) if desired else "",
+        commit_message=one_line(desired.revision.message.partition("\n")[0])[:_SUBJECT] if desired else "",
         message=clean(sentence(state, health)),
         problems=state.all_problems,
         warnings=tuple(map(clean, state.warnings)),
@@ -143,6 +148,7 @@ def status_of(state: AppState, look: Look) -> AppStatus:
         objects=len(state.items),
         out_of_sync=len(state.out_of_sync),
         drift=len(state.drift),
+        drift_since=rfc3339(min((r.noticed_at for r in state.drift.values()), default=0.0)),
         suspended=state.suspended,
         contested=bool(state.contention),
         source_url=first.url if first else "",

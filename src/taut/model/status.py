@@ -74,6 +74,10 @@ class AppStatus(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     revision: str = ""
     """The revision last synced completely."""
     desired_revision: str = ""
+    author: str = ""
+    """Of the desired revision; empty where the source has none."""
+    commit_message: str = ""
+    """The first line of what the desired revision's author wrote."""
     message: str = ""
     """One sentence: what, why, what taut does next."""
     problems: tuple[Problem, ...] = ()
@@ -83,6 +87,8 @@ class AppStatus(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     out_of_sync: int = 0
     drift: int = 0
     """Open drift records."""
+    drift_since: str = ""
+    """When the oldest of them was noticed."""
     suspended: bool = False
     contested: bool = False
     source_url: str = ""

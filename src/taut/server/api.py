@@ -13,11 +13,10 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from taut.model.errors import TargetError, TautError
-from taut.model.refs import AppKey, parse_app_key
 from taut.model.status import AppStatus
 from taut.server import metrics
 from taut.server.access.api import AccessApi
-from taut.server.access.asking import demand, may
+from taut.server.access.asking import demand
 from taut.server.access.door import Door
 from taut.server.access.gate import Gate
 from taut.server.access.principal import Action, Resource, Target
@@ -30,11 +29,12 @@ from taut.server.caching import ETags, Idempotency
 from taut.server.counting import CountRequests
 from taut.server.endpoints import Endpoint, Parameter, limit, limit_of
 from taut.server.hooks import Verify, receive_hook
-from taut.server.names import resolve
 from taut.server.openapi import describe
+from taut.server.page import mounting
 from taut.server.paging import PAGING, paged
 from taut.server.problems import CatchBugs, on_http_error, on_taut_error
 from taut.server.selector import parse_selector
+from taut.server.sight import Sight
 from taut.server.views import (
     AuditView,
     Details,
@@ -88,16 +88,24 @@ def make_app(
 
     `url` is the address at which browsers reach taut (empty: the one that each names), `longest` (seconds) how long they stay signed in.
     """
-    api = Api(backend, verify_hook)
+    sight = Sight(backend)
+    api = Api(backend, sight, verify_hook)
     throttle = Throttle()
     sign_in = SignIn(gate, throttle, backend.note_audit, url=url, longest=longest)
     endpoints = [*AccessApi(gate, backend.note_audit).endpoints(), *api.endpoints()]
     hook = Route("/hooks/git", api.hook, methods=["POST"])
     return Starlette(
-        routes=[*sign_in.routes(), *(e.route() for e in endpoints), hook, description_route(endpoints)],
+        routes=[
+            *sign_in.routes(),
+            *(e.route() for e in endpoints),
+            hook,
+            description_route(endpoints),
+            *mounting.routes(backend, sight, tuple(gate.providers)),
+        ],
         middleware=[
             Middleware(CountRequests, counts=api.requests),
-            Middleware(CatchBugs),
+            Middleware(CatchBugs, show=mounting.show),
+            *mounting.before(),
             Middleware(Door, gate=gate, throttle=throttle),
             Middleware(Idempotency),
             Middleware(ETags),
@@ -118,8 +126,9 @@ def description_route(endpoints: Sequence[Endpoint]) -> Route:
 class Api:
     """The handlers."""
 
-    def __init__(self, backend: Backend, verify_hook: Verify | None) -> None:
+    def __init__(self, backend: Backend, sight: Sight, verify_hook: Verify | None) -> None:
         self._backend = backend
+        self._sight = sight
         self._verify_hook = verify_hook
         self.requests: dict[tuple[str, int], int] = {}
 
@@ -170,7 +179,7 @@ class Api:
 
     async def get(self, request: Request) -> Response:
         """One application with its objects."""
-        key, _ = self._app(request)
+        key, _ = self._sight.app(request)
         status = self._backend.status(key)
         if status is None:
             raise TautError(f"{key} was removed just now")
@@ -183,33 +192,35 @@ class Api:
 
     async def roots(self, request: Request) -> Response:
         """Where applications are declared."""
-        return json_answer(self._roots(request))
+        return json_answer(self._sight.roots(request))
 
     async def tree(self, request: Request) -> Response:
         """The objects down to Pods."""
-        return json_answer(await self._backend.tree(self._app(request)[0]))
+        return json_answer(await self._backend.tree(self._sight.app(request)[0]))
 
     async def plan(self, request: Request) -> Response:
         """What a sync would do."""
-        return json_answer(await self._backend.plan(self._app(request)[0]))
+        return json_answer(await self._backend.plan(self._sight.app(request)[0]))
 
     async def history(self, request: Request) -> Response:
         """Finished operations."""
-        entries = await self._backend.history(self._app(request)[0], limit_of(request, 50))
+        entries = await self._backend.history(self._sight.app(request)[0], limit_of(request, 50))
         return json_answer([HistoryView.of(entry) for entry in entries])
 
     async def drift(self, request: Request) -> Response:
         """Drift records of one application, or of all."""
-        key = self._app(request)[0] if "name" in request.path_params else None
+        key = self._sight.app(request)[0] if "name" in request.path_params else None
         open_only = request.query_params.get("open", "") in ("1", "true")
         records = await self._backend.drift(key, open_only=open_only, limit=limit_of(request, 200))
-        return json_answer([DriftView.of(r) for r in records if key is not None or self._sees_key(request, str(r.app))])
+        return json_answer(
+            [DriftView.of(r) for r in records if key is not None or self._sight.sees_key(request, str(r.app))]
+        )
 
     async def events(self, request: Request) -> Response:
         """The timeline of one application, or of all."""
-        key = self._app(request)[0] if "name" in request.path_params else None
+        key = self._sight.app(request)[0] if "name" in request.path_params else None
         events = await self._backend.events(key, limit_of(request, 200))
-        return json_answer([EventView.of(e) for e in events if key is not None or self._sees_key(request, e.app)])
+        return json_answer([EventView.of(e) for e in events if key is not None or self._sight.sees_key(request, e.app)])
 
     async def orphans(self, request: Request) -> Response:
         """Objects that nobody declares."""
@@ -226,12 +237,12 @@ class Api:
         """Rules, receivers, open alerts of applications that who asks may see, and what waits."""
         demand(request, Action.GET, Target(Resource.ALERTS))
         found = await self._backend.alerts(limit_of(request, 200))
-        seen = tuple(a for a in found.open if self._sees_key(request, a.application))
+        seen = tuple(a for a in found.open if self._sight.sees_key(request, a.application))
         return json_answer(msgspec.structs.replace(found, open=seen))
 
     async def watch(self, request: Request) -> Response:
         """Statuses as they change, as server-sent events."""
-        body = stream(self._backend, self._wanted(request), lambda: self._roots(request))
+        body = stream(self._backend, self._wanted(request), lambda: self._sight.roots(request))
         return StreamingResponse(
             body, media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         )
@@ -241,42 +252,42 @@ class Api:
     async def sync(self, request: Request) -> Response:
         """Ask for a sync."""
         wish = await read_body(request, SyncRequest)
-        key, by = self._app(request, Action.GET if wish.dry_run else Action.SYNC)
+        key, by = self._sight.app(request, Action.GET if wish.dry_run else Action.SYNC)
         return json_answer(await self._backend.sync(key, msgspec.structs.replace(wish, by=by)), 202)
 
     async def refresh(self, request: Request) -> Response:
         """Look at sources again."""
         wish = await read_body(request, RefreshRequest)
-        key = self._key(request, wish.name) if wish.name else None
-        demand(request, Action.SYNC, self._target(key) if key else Target(Resource.APPLICATIONS, ("*/*",)))
+        key = self._sight.key(request, wish.name) if wish.name else None
+        demand(request, Action.SYNC, self._sight.target(key) if key else Target(Resource.APPLICATIONS, ("*/*",)))
         return _said(await self._backend.refresh(wish.root or None, key), 202)
 
     async def abort(self, request: Request) -> Response:
         """Stop the running operation."""
-        key, by = self._app(request, Action.SYNC)
+        key, by = self._sight.app(request, Action.SYNC)
         return _said(await self._backend.abort(key, by))
 
     async def approve(self, request: Request) -> Response:
         """Let a plan pass."""
         wish = await read_body(request, ApproveRequest)
-        key, by = self._app(request, Action.APPROVE)
+        key, by = self._sight.app(request, Action.APPROVE)
         return _said(await self._backend.approve(key, wish.plan, by, wish.reason))
 
     async def suspend(self, request: Request) -> Response:
         """Leave an application alone."""
         wish = await read_body(request, SuspendRequest)
-        key, by = self._app(request, Action.SUSPEND)
+        key, by = self._sight.app(request, Action.SUSPEND)
         return _said(await self._backend.suspend(key, by, wish.reason))
 
     async def resume(self, request: Request) -> Response:
         """Look after it again."""
-        key, by = self._app(request, Action.SUSPEND)
+        key, by = self._sight.app(request, Action.SUSPEND)
         return _said(await self._backend.resume(key, by))
 
     async def restart(self, request: Request) -> Response:
         """Restart workloads."""
         wish = await read_body(request, RestartRequest)
-        key, by = self._app(request, Action.RESTART)
+        key, by = self._sight.app(request, Action.RESTART)
         return _said(await self._backend.restart(key, wish.object, by))
 
     async def test_alert(self, request: Request) -> Response:
@@ -284,7 +295,7 @@ class Api:
         wish = await read_body(request, AlertTest)
         action = Action.CREATE if wish.send else Action.GET
         who = demand(request, action, Target.named(Resource.ALERTS, wish.name))
-        key = self._key(request, wish.application) if wish.application else None
+        key = self._sight.key(request, wish.application) if wish.application else None
         return json_answer(await self._backend.test_alert(wish.name, key, who.name, send=wish.send))
 
     # The machine room
@@ -312,44 +323,10 @@ class Api:
         """Somebody pushed."""
         return await receive_hook(request, self._backend, self._verify_hook)
 
-    def _app(self, request: Request, action: Action = Action.GET) -> tuple[AppKey, str]:
-        """The application that the address means, and the name of who asks; they may do this. Raises UnknownName also for what they may not see."""
-        key = self._key(request, request.path_params["name"])
-        return key, demand(request, action, self._target(key)).name
-
-    def _key(self, request: Request, name: str) -> AppKey:
-        keys = self._backend.keys()
-        exact = parse_app_key(name)
-        if exact is not None and exact in keys and may(request, Action.GET, self._target(exact)):
-            return exact
-        return resolve(name, [key for key in keys if may(request, Action.GET, self._target(key))])
-
-    def _target(self, key: AppKey) -> Target:
-        status = self._backend.status(key)
-        return Target.app(key, status.project if status is not None else "")
-
     def _wanted(self, request: Request) -> Callable[[AppStatus], bool]:
         """What `root` and `selector` ask for, as far as who asks may see it."""
         root, match = request.query_params.get("root"), parse_selector(request.query_params.get("selector", ""))
-        return lambda s: (root is None or s.root == root) and match(s.labels) and self._sees(request, s)
-
-    def _roots(self, request: Request) -> Sequence[RootView]:
-        found = self._backend.roots()
-        return [r for r in found if may(request, Action.GET, Target.named(Resource.REPOSITORIES, r.git))]
-
-    def _sees(self, request: Request, status: AppStatus) -> bool:
-        key = AppKey(status.root, status.namespace, status.name)
-        return may(request, Action.GET, Target.app(key, status.project))
-
-    def _sees_key(self, request: Request, text: str) -> bool:
-        """Whether who asks may see what is told of an application; of one that is gone, or of none, only who may see them all."""
-        key = parse_app_key(text)
-        known = key is not None and self._backend.status(key) is not None
-        return may(
-            request,
-            Action.GET,
-            self._target(key) if key is not None and known else Target(Resource.APPLICATIONS, ("*/*",)),
-        )
+        return lambda s: (root is None or s.root == root) and match(s.labels) and self._sight.sees(request, s)
 
 
 def _said(sentence: str, status: int = 200) -> Response:

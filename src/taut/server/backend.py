@@ -10,7 +10,19 @@ from taut.model.operation import AuditEntry, HistoryEntry
 from taut.model.refs import AppKey
 from taut.model.status import AppStatus, ObjectStatus
 from taut.server.alert_views import AlertsView, AlertTestAnswer
-from taut.server.views import Gone, Metric, Orphan, PlanView, RootView, SyncAnswer, SyncRequest, TreeNode
+from taut.server.views import (
+    Gone,
+    ImageView,
+    LogView,
+    Metric,
+    OperationView,
+    Orphan,
+    PlanView,
+    RootView,
+    SyncAnswer,
+    SyncRequest,
+    TreeNode,
+)
 from taut.store.records import Event
 
 
@@ -54,6 +66,18 @@ class Backend(Protocol):
 
     async def plan(self, key: AppKey) -> PlanView:
         """What a sync would do now."""
+        ...
+
+    def operation(self, key: AppKey) -> OperationView | None:
+        """The operation that runs, from memory; None when none does."""
+        ...
+
+    def images(self, key: AppKey) -> Sequence[ImageView]:
+        """The images that Git wants to run, from memory; none while it is not known what Git wants."""
+        ...
+
+    async def logs(self, key: AppKey, namespace: str, pod: str, container: str, lines: int) -> LogView:
+        """The last lines of a Pod of the application (an empty container: its first). Raises BadInput when the application has no such Pod."""
         ...
 
     async def sync(self, key: AppKey, request: SyncRequest) -> SyncAnswer:

@@ -25,8 +25,22 @@ from taut.notify.service import Alerting, notifying
 from taut.planning.guard import holds_after
 from taut.planning.ownership import owner_app
 from taut.server.alert_views import AlertsView, AlertTestAnswer, alert_metrics, alerts_view, tested
+from taut.server.looking import operation_view, pod_log, wanted_images
 from taut.server.serve import Serving, serving
-from taut.server.views import Gone, Metric, Orphan, PlanView, RootView, Sample, SyncAnswer, SyncRequest, TreeNode
+from taut.server.views import (
+    Gone,
+    ImageView,
+    LogView,
+    Metric,
+    OperationView,
+    Orphan,
+    PlanView,
+    RootView,
+    Sample,
+    SyncAnswer,
+    SyncRequest,
+    TreeNode,
+)
 from taut.store.records import Event
 from taut.targets.kubernetes.made import made_by_cluster
 from taut.targets.kubernetes.reads import TreeNode as LiveTree
@@ -120,6 +134,26 @@ class ControllerBackend:
         planned = await self._c.planned(key)
         holds = holds_after(planned.plan, state.approvals)
         return PlanView.of(replace(planned.plan, holds=holds))
+
+    def operation(self, key: AppKey) -> OperationView | None:
+        """The operation that runs, from memory; None when none does."""
+        run = self._c.state(key).run
+        return operation_view(run, self._c.clock()) if run is not None else None
+
+    def images(self, key: AppKey) -> Sequence[ImageView]:
+        """The images that Git wants to run, from memory; none while it is not known what Git wants."""
+        desired = self._c.state(key).desired
+        return wanted_images(desired.objects) if desired is not None else ()
+
+    async def logs(self, key: AppKey, namespace: str, pod: str, container: str, lines: int) -> LogView:
+        """The last lines of a Pod of the application (an empty container: its first). Raises BadInput when the application has no such Pod."""
+        cluster = self._c.fleet.cluster_of(self._c.state(key))
+        ref = ObjectRef(cluster.name, "", "Pod", namespace, pod)
+        if all(node.id != ref.id for node in await self.tree(key)):
+            raise BadInput(
+                f"{key.name} has no Pod {namespace}/{pod}", advice="it may have been replaced; look at the objects"
+            )
+        return await pod_log(cluster, ref, container, lines)
 
     async def sync(self, key: AppKey, request: SyncRequest) -> SyncAnswer:
         """Ask for a sync, or for the plan of one (`dry_run`). Returns at once."""

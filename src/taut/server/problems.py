@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Callable
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -40,20 +41,30 @@ async def on_taut_error(_: Request, error: Exception) -> Response:
     """An error that says itself what is wrong."""
     if not isinstance(error, TautError):
         raise error
-    status = next(code for kind, code in _STATUS if isinstance(error, kind))
-    return answer(ErrorView(what=error.what, where=str(error.where), advice=error.advice, code=error.code), status)
+    view = ErrorView(what=error.what, where=str(error.where), advice=error.advice, code=error.code)
+    return answer(view, status_code(error))
+
+
+def status_code(error: TautError) -> int:
+    """The HTTP status that goes with an error."""
+    return next(code for kind, code in _STATUS if isinstance(error, kind))
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:
     """An address or a method that is not there."""
     if not isinstance(error, HTTPException):
         raise error
-    words = {404: "There is nothing at this address", 405: "This address does not take that method"}
-    what = words.get(error.status_code, str(error.detail))
+    what = http_words(error)
     advice = "the client may be of another version; compare `taut version`"
     return answer(
         ErrorView(what=what, where=request.url.path, advice=advice), error.status_code, dict(error.headers or {})
     )
+
+
+def http_words(error: HTTPException) -> str:
+    """What such an error says to people."""
+    words = {404: "There is nothing at this address", 405: "This address does not take that method"}
+    return words.get(error.status_code, str(error.detail))
 
 
 class CatchBugs:
@@ -63,11 +74,14 @@ class CatchBugs:
     error is raised again after it, and uvicorn then logs all of it.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(
+        self, app: ASGIApp, show: Callable[[str, ErrorView], Response | None] = lambda _path, _error: None
+    ) -> None:
         self._app = app
+        self._show = show
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
+        """Pass a request on. `show` may answer in its own way, by the path and the error."""
         started = False
 
         async def noting(message: Message) -> None:
@@ -80,7 +94,8 @@ class CatchBugs:
         except Exception as error:  # noqa: BLE001 (this is the outermost place: whatever comes here would be logged with its text)
             place = _log(error, scope)
             if not started:
-                await answer(_bug(error, place), 500)(scope, receive, send)
+                bug = _bug(error, place)
+                await (self._show(place, bug) or answer(bug, 500))(scope, receive, send)
 
 
 def _log(error: Exception, scope: Scope) -> str:

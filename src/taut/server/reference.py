@@ -18,7 +18,7 @@ FILE = "reference/openapi.json"
 def content() -> str:
     """The file's content. The handlers are not called: nothing is behind them."""
     nothing: Any = None
-    endpoints = [*AccessApi(nothing, nothing).endpoints(), *Api(nothing, None).endpoints()]
+    endpoints = [*AccessApi(nothing, nothing).endpoints(), *Api(nothing, nothing, None).endpoints()]
     return msgspec.json.format(msgspec.json.encode(describe(endpoints)), indent=1).decode() + "\n"
 
 

@@ -12,7 +12,7 @@ import msgspec
 
 from taut.model.drift import DriftRecord
 from taut.model.health import HealthStatus
-from taut.model.operation import AuditEntry, HistoryEntry
+from taut.model.operation import AuditEntry, HistoryEntry, Step, StepState
 from taut.model.plan import Action, Change, FieldChange, Plan
 from taut.model.refs import ObjectRef
 from taut.model.status import AppStatus, HeldFor, ObjectStatus, Problem, SyncStatus
@@ -246,6 +246,63 @@ class HistoryView(View, frozen=True):
             changes=entry.changes,
             message=entry.message,
         )
+
+
+class StepView(View, frozen=True):
+    """One change of an operation that runs. Steps of one `group` are sent together; `state` is todo, sent, done or failed."""
+
+    object: ObjectView
+    action: Action
+    phase: str
+    wave: int
+    group: int
+    state: StepState
+    hook: bool = False
+    message: str = ""
+
+    @classmethod
+    def of(cls, step: Step) -> StepView:
+        """From the operation's step."""
+        return cls(
+            object=ObjectView.of(step.ref),
+            action=step.action,
+            phase=step.phase.value,
+            wave=step.wave,
+            group=step.group,
+            state=step.state,
+            hook=step.hook,
+            message=step.message,
+        )
+
+
+class OperationView(View, frozen=True):
+    """The operation that runs. `waiting` says what for, `remaining` how many seconds it may still take."""
+
+    id: int
+    kind: str
+    revision: str
+    initiated_by: str
+    started: str
+    waiting: str
+    remaining: float
+    attempt: int
+    steps: tuple[StepView, ...] = ()
+
+
+class ImageView(View, frozen=True):
+    """An image that an application's desired objects name."""
+
+    object: str
+    container: str
+    image: str
+
+
+class LogView(View, frozen=True):
+    """The last lines of one container's log. `containers` are all that the Pod has; each line begins with its time (RFC 3339)."""
+
+    container: str
+    containers: tuple[str, ...]
+    lines: tuple[str, ...]
 
 
 class DriftView(View, frozen=True):

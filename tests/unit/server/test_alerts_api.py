@@ -11,25 +11,13 @@ import pytest
 from starlette.applications import Starlette
 
 from support.memory_backend import OPS_WEB, WEB, MemoryBackend
-from taut.server.access.accounts import Accounts
-from taut.server.access.gate import Gate
+from support.ruled import gate_with
 from taut.server.access.principal import Action, Principal, Resource, Target
 from taut.server.access.rules import read_rules
 from taut.server.api import make_app
-from taut.server.serve import InMemory
 
 
-class _Ruled:
-    """Rights without any rule but the built-in ones."""
-
-    book = read_rules("")
-
-    def allows(self, who: Principal, action: Action, target: Target) -> bool:
-        """As the rules say."""
-        return self.book.allows(who, action, target)
-
-
-class Only(_Ruled):
+class Only:
     """Rights that allow some things, whoever asks."""
 
     def __init__(self, *allowed: tuple[Resource, Action]) -> None:
@@ -102,8 +90,7 @@ def dumped(value: Any) -> bytes:
 
 
 def client(rights: Any, token: str = "token") -> Client:
-    accounts = Accounts(InMemory(), idle=60, longest=60)
-    return Client(make_app(MemoryBackend(), Gate("token", rights, accounts, {})), token)
+    return Client(make_app(MemoryBackend(), gate_with(rights, "token")), token)
 
 
 SEES = (Resource.ALERTS, Action.GET)
@@ -113,7 +100,7 @@ APPS = (Resource.APPLICATIONS, Action.GET)
 def test_open_alerts_are_those_of_applications_that_one_may_see() -> None:
     some = client(Only(SEES, APPS)).get("/v1/alerts").json()
     assert [a["application"] for a in some["open"]] == [str(WEB)]
-    every = client(_Ruled()).get("/v1/alerts").json()
+    every = client(read_rules("")).get("/v1/alerts").json()
     assert [a["application"] for a in every["open"]] == [str(WEB), str(OPS_WEB)]
 
 
@@ -135,7 +122,7 @@ def test_who_may_look_may_not_send(rights: Only, send: bool, status: int) -> Non
 
 def test_without_rights_nothing_is_told() -> None:
     assert client(Only(APPS)).get("/v1/alerts").status_code == 403
-    nobody = client(_Ruled(), "")
+    nobody = client(read_rules(""), "")
     assert nobody.get("/v1/alerts").status_code == 401
     assert nobody.post("/v1/alerts:test", json={"name": "ops"}).status_code == 401
 

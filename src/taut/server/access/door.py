@@ -46,7 +46,7 @@ class Door:
         if isinstance(who, Response):
             await who(scope, receive, send)
             return
-        admit(scope.setdefault("state", {}), who, self._gate.rights)
+        admit(scope.setdefault("state", {}), who, self._gate.rights.current)
         told = ASKED_FROM.set(f"{address_of(request)} ({who.how})" if who.how else address_of(request))
         try:
             await self._app(scope, receive, send)

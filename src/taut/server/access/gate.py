@@ -16,7 +16,7 @@ from taut.clients.credentials import Stamp, stamp
 from taut.model.errors import BadInput, TautError, Where
 from taut.server.access.accounts import Accounts, Session
 from taut.server.access.oidc import Person, Provider, RefusedError
-from taut.server.access.principal import Action, Principal, Target
+from taut.server.access.principal import Principal
 from taut.server.access.rules import ADMIN, RuleBook, read_rules
 
 log = logging.getLogger("taut.access")
@@ -38,10 +38,11 @@ class FileRights:
         self._looked = time.monotonic()
         self.book = self._read()
 
-    def allows(self, who: Principal, action: Action, target: Target) -> bool:
-        """Whether somebody may do this."""
+    @property
+    def current(self) -> RuleBook:
+        """The rules that hold now."""
         self._look()
-        return self.book.allows(who, action, target)
+        return self.book
 
     def _look(self) -> None:
         now = time.monotonic()

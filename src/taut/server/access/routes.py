@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -20,6 +20,7 @@ from taut.server.access.throttle import Throttle
 
 _FLOW_COOKIE, _FLOW_PATH = "taut-sign-in", "/auth"
 _FORM_LIMIT = 16 * 1024
+_REFUSED, _TOLD_SECONDS = "taut-refused", 10
 
 type Audit = Callable[[str, str, str, str], Awaitable[object]]
 """Writes down who did what to whom, with a detail."""
@@ -51,7 +52,7 @@ class SignIn:
         try:
             url, browser = await provider.begin(self._redirect(request, provider), back)
         except SignInError as error:
-            return refused(error.what)
+            return refused(request, error.what)
         response = RedirectResponse(url, 303)
         cookies.put(request, response, _FLOW_COOKIE, browser, seconds=int(FLOW_SECONDS), path=_FLOW_PATH)
         return response
@@ -67,7 +68,7 @@ class SignIn:
         except SignInError as error:
             self._throttle.failed(address_of(request))
             await self._audit("somebody", "sign-in-refused", provider.config.name, error.what)
-            response = refused(error.what)
+            response = refused(request, error.what)
             cookies.take(request, response, _FLOW_COOKIE, path=_FLOW_PATH)
             return response
         ends = renew_at(person, self._gate.now)
@@ -84,13 +85,13 @@ class SignIn:
         wait = self._throttle.wait(address)
         form = await read_form(request)
         if not cookies.is_from_here(request):
-            return refused("this was not asked for by a page of taut")
+            return refused(request, "this was not asked for by a page of taut")
         if not self._gate.is_administrator(form.get("token", "").strip()):
             if wait:
                 return too_many(wait)
             self._throttle.failed(address)
             await self._audit("somebody", "sign-in-refused", "token", "")
-            return refused("this is not the administrator's token")
+            return refused(request, "this is not the administrator's token")
         secret, session = await self._gate.accounts.open("admin", provider="", roles=[ADMIN])
         return await self._opened(request, secret, session, safe_path(form.get("next", "/")))
 
@@ -134,9 +135,16 @@ def session_of(request: Request) -> tuple[Session, str] | None:
     return request.scope.get("state", {}).get("session")
 
 
-def refused(why: str) -> Response:
-    """Back to the sign-in, with the reason."""
-    return RedirectResponse(f"{SIGN_IN}?error={quote(why, safe='')}", 303)
+def refused(request: Request, why: str) -> Response:
+    """Back to the sign-in, with the reason: in a cookie, for what stands in an address anybody could have written."""
+    response = RedirectResponse(SIGN_IN, 303)
+    cookies.put(request, response, _REFUSED, quote(why), seconds=_TOLD_SECONDS, path=SIGN_IN)
+    return response
+
+
+def refusal_of(request: Request) -> str:
+    """Why a browser was sent back to the sign-in; empty where it was not."""
+    return unquote(request.cookies.get(_REFUSED, ""))[:400]
 
 
 def safe_path(text: str) -> str:

@@ -217,6 +217,10 @@ class Cluster:
         """The Kubernetes Events about an object, the latest last."""
         return await self._reader.events_of(ref)
 
+    async def log(self, ref: ObjectRef, container: str, lines: int) -> str:
+        """The last lines of a container of a Pod, each with its time before it. What programs write may hold secrets: never log it."""
+        return await self._reader.log(ref, container, lines)
+
     # Writes
 
     async def apply(

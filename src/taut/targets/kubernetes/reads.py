@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from taut.clients.kubernetes.client import JSON, PARTIAL_LIST, KubernetesClient
+from taut.clients.kubernetes.client import JSON, PARTIAL_LIST, KubernetesClient, segment
 from taut.clients.kubernetes.discovery import Discovery, collection_path, object_path
 from taut.clients.kubernetes.frames import read_body, read_meta, read_page
 from taut.model.errors import TargetError, Where
@@ -25,6 +25,7 @@ from taut.targets.kubernetes.kinds import no_such_kind
 from taut.targets.kubernetes.projection import api_version_of, live, metadata_of, shell
 
 PAGE = 500
+LOG_BYTES = 512 * 1024
 _NEVER_LISTED = frozenset({KindRef("", "Event"), KindRef("events.k8s.io", "Event"), KindRef("", "ComponentStatus")})
 CHILD_KINDS = (
     KindRef("apps", "ReplicaSet"),
@@ -122,6 +123,13 @@ class Reader:
         except (binascii.Error, ValueError) as e:
             raise TargetError("its data is no base64", where=Where(object=str(ref)), advice="write it again") from e
         return found
+
+    async def log(self, ref: ObjectRef, container: str, lines: int) -> str:
+        """The last lines of a container of a Pod, at most LOG_BYTES. Raises TargetError as any read does."""
+        query = {"container": container, "tailLines": str(lines), "timestamps": "true", "limitBytes": str(LOG_BYTES)}
+        path = f"/api/v1/namespaces/{segment(ref.namespace)}/pods/{segment(ref.name)}/log"
+        answer = await self._client.send("GET", path, query=query, accept="*/*", subject=f"log of {ref}", raw=True)
+        return bytes(answer.body or b"").decode(errors="replace")
 
     async def list_kind(self, info: KindInfo, namespace: str, *, metadata_only: bool) -> AsyncIterator[LiveObject]:
         """All objects of a kind, page by page. Raises TargetError when it may not be listed."""
