@@ -84,6 +84,7 @@ class SignIn:
         address = address_of(request)
         wait = self._throttle.wait(address)
         form = await read_form(request)
+        back = safe_path(form.get("next", "/"))
         if not cookies.is_from_here(request):
             return refused(request, "this was not asked for by a page of taut")
         if not self._gate.is_administrator(form.get("token", "").strip()):
@@ -91,9 +92,9 @@ class SignIn:
                 return too_many(wait)
             self._throttle.failed(address)
             await self._audit("somebody", "sign-in-refused", "token", "")
-            return refused(request, "this is not the administrator's token")
+            return refused(request, "this is not the administrator's token", back)
         secret, session = await self._gate.accounts.open("admin", provider="", roles=[ADMIN])
-        return await self._opened(request, secret, session, safe_path(form.get("next", "/")))
+        return await self._opened(request, secret, session, back)
 
     async def out(self, request: Request) -> Response:
         """Sign out, at the provider as well where it offers that."""
@@ -135,9 +136,9 @@ def session_of(request: Request) -> tuple[Session, str] | None:
     return request.scope.get("state", {}).get("session")
 
 
-def refused(request: Request, why: str) -> Response:
+def refused(request: Request, why: str, back: str = "/") -> Response:
     """Back to the sign-in, with the reason: in a cookie, for what stands in an address anybody could have written."""
-    response = RedirectResponse(SIGN_IN, 303)
+    response = RedirectResponse(SIGN_IN if back == "/" else f"{SIGN_IN}?next={quote(back, safe='')}", 303)
     cookies.put(request, response, _REFUSED, quote(why), seconds=_TOLD_SECONDS, path=SIGN_IN)
     return response
 
