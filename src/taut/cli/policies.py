@@ -252,8 +252,11 @@ class Waivers:
     """The waivers among policy documents, as of now."""
 
     def __init__(self, given: Iterable[Given]) -> None:
-        self._waivers, self.troubles = read_waivers(given)
+        self._waivers, troubles = read_waivers(given)
         self._now = time.time()
+        over = (w for w in self._waivers if w.until < self._now)
+        said = "it ran out: what it let pass is judged again"
+        self.troubles = (*troubles, *(Trouble("waiver", f"PolicyWaiver {w.name}", said, doubt=True) for w in over))
 
     def on(self, body: Body, verdicts: Sequence[Verdict]) -> Sequence[Verdict]:
         """The verdicts on an object; what is waived is a skip."""
