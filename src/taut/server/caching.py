@@ -88,7 +88,8 @@ class Idempotency:
             return
         body = await _whole(receive)
         what = hashlib.sha256(b"\0".join((scope["method"].encode(), scope["path"].encode(), body))).hexdigest()
-        key = (principal_in(scope).name, given)
+        who = principal_in(scope)
+        key = (f"{who.how} {who.name}", given)
         kept = self._kept.get(key)
         if key in self._running:
             refused = ErrorView(what="a request with this key is under way", advice="wait for its answer")

@@ -207,7 +207,8 @@ def test_signing_out_ends_the_session_here_and_there(served: Served) -> None:
     kept = browser.cookies.copy()
     assert browser.post(f"{served.server.url}/auth/logout", allow_redirects=False).status_code == 403
     answer = browser.post(f"{served.server.url}/auth/logout", headers=HERE, allow_redirects=False)
-    assert answer.headers["Location"].startswith(f"{served.issuer.url}/logout?")
+    assert answer.headers["Location"] == "/sign-in"
+    assert f'<a href="{served.issuer.url}/logout?' in browser.get(f"{served.server.url}/sign-in").text
     browser.cookies = kept
     assert browser.get(f"{served.server.url}/v1/me").status_code == 401
 

@@ -20,7 +20,7 @@ from taut.server.access.throttle import Throttle
 
 _FLOW_COOKIE, _FLOW_PATH = "taut-sign-in", "/auth"
 _FORM_LIMIT = 16 * 1024
-_REFUSED, _TOLD_SECONDS = "taut-refused", 10
+_REFUSED, _LEFT, _TOLD_SECONDS = "taut-refused", "taut-left", 10
 
 type Audit = Callable[[str, str, str, str], Awaitable[object]]
 """Writes down who did what to whom, with a detail."""
@@ -97,7 +97,7 @@ class SignIn:
         return await self._opened(request, secret, session, back)
 
     async def out(self, request: Request) -> Response:
-        """Sign out, at the provider as well where it offers that."""
+        """Sign out here. Where the provider offers to sign out there too, the next page has the link: forms of the page lead nowhere else."""
         found = session_of(request)
         response = RedirectResponse(SIGN_IN, 303)
         if found is not None:
@@ -107,7 +107,7 @@ class SignIn:
             provider = self._gate.providers.get(session.provider)
             elsewhere = await provider.goodbye(f"{self._base(request)}{SIGN_IN}") if provider is not None else ""
             if elsewhere:
-                response = RedirectResponse(elsewhere, 303)
+                cookies.put(request, response, _LEFT, quote(elsewhere), seconds=_TOLD_SECONDS, path=SIGN_IN)
         cookies.take(request, response, cookies.session_name(request))
         return response
 
@@ -146,6 +146,11 @@ def refused(request: Request, why: str, back: str = "/") -> Response:
 def refusal_of(request: Request) -> str:
     """Why a browser was sent back to the sign-in; empty where it was not."""
     return unquote(request.cookies.get(_REFUSED, ""))[:400]
+
+
+def farewell_of(request: Request) -> str:
+    """Where a browser that signed out here signs out at its provider as well; empty where that is not offered."""
+    return unquote(request.cookies.get(_LEFT, ""))
 
 
 def safe_path(text: str) -> str:

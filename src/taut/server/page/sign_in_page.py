@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from taut.server.access.asking import principal_of
-from taut.server.access.routes import refusal_of, safe_path
+from taut.server.access.routes import farewell_of, refusal_of, safe_path
 from taut.server.page.rendering import page
 
 
@@ -25,4 +25,6 @@ class SignInPage:
         if principal_of(request).how:
             return RedirectResponse(to, 303)
         ways = [(name, f"/auth/{name}/login?next={quote(to, safe='')}") for name in self._providers]
-        return page("sign_in.html", {"to": to, "refused": refusal_of(request), "ways": ways})
+        return page(
+            "sign_in.html", {"to": to, "refused": refusal_of(request), "left": farewell_of(request), "ways": ways}
+        )
