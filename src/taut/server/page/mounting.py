@@ -19,10 +19,11 @@ from taut.server.page.application import ApplicationPages
 from taut.server.page.compressing import Compressed
 from taut.server.page.door import Door
 from taut.server.page.entrance import Doorkeeper, Entrance, check_csrf, form_of, inner_address
-from taut.server.page.fleet_page import FleetPage, Rows
+from taut.server.page.fleet_page import FleetPage
 from taut.server.page.headers import StrictHeaders
 from taut.server.page.live import Hub, Live
 from taut.server.page.rendering import error_page, show_error
+from taut.server.page.rows import Rows
 from taut.server.page.shell import THEME, Frame
 from taut.server.page.static_files import static, static_address
 from taut.server.page.verbs import VERBS
