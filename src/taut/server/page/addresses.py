@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 _OURS = ("/app/", "/static/", "/environments/")
 _ALONE = frozenset(
-    {"/", "/held", "/drift", "/environments", "/live", "/sign-in", "/sign-out", "/theme", "/favicon.ico", "/keys"}
+    {"/", "/held", "/drift", "/environments", "/live", "/sign-in", "/sign-out", "/theme", "/favicon.ico"}
 )
 _COMMIT = re.compile(r"(?:^|[@:])([0-9a-f]{7,64})$")
 _SCP = re.compile(r"^(?:ssh://)?(?:[^@/]+@)([^:/]+)(?::\d+/|[:/])(.+)$")
