@@ -8,7 +8,7 @@ export UV_PYTHON_DOWNLOADS := never
 # Further arguments, as in `make test ARGS="-k health"`.
 ARGS ?=
 
-.PHONY: help setup setup-plane setup-tests demo test lint format conformance faults fuzz bench bench-targets bench-compare bench-profile schemas docs clean
+.PHONY: help setup setup-plane setup-tests demo test lint format conformance faults fuzz bench bench-targets bench-page bench-compare bench-profile schemas docs screenshots clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -53,6 +53,9 @@ bench: setup-plane ## Measure taut beside the floor of this machine; ARGS="--siz
 bench-targets: setup-plane ## Hold taut against its targets (about 40 minutes); FROM=FILE takes a result that is there.
 	@$(PYTHON) -m bench targets $(if $(FROM),--from $(FROM)) $(ARGS)
 
+bench-page: setup ## What the page costs at 5,000 applications.
+	@$(PYTHON) -m bench page $(ARGS)
+
 bench-compare: setup ## Two results side by side: make bench-compare OLD=FILE NEW=FILE.
 	@$(PYTHON) -m bench compare $(OLD) $(NEW)
 
@@ -66,6 +69,9 @@ schemas: setup-plane ## Keep the kinds and fields of the control plane, for chec
 
 docs: setup ## Generate the reference pages.
 	@$(PYTHON) -m docs $(ARGS)
+
+screenshots: setup-tests ## Take the pictures of the page that docs/page.md shows.
+	@PYTHONPATH=tests $(PYTHON) -m browser.pictures
 
 clean: ## Remove what was made here; the built control plane stays in the user's cache.
 	rm -rf .venv .bench .cache .pytest_cache .ruff_cache .hypothesis build dist .demo

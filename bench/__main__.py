@@ -5,6 +5,7 @@ usage: python -m bench [run] [--sets kustomize,helm] [--sizes 100,500,1000,2000]
        python -m bench compare OLD NEW
        python -m bench chart RESULT SVG              draw how one commit's cost grows
        python -m bench admission [--policies N] [--matching N] [--rate N] [--seconds N] [--json [FILE]]
+       python -m bench page [--applications N] [--json [FILE]]     what the page costs; exits with 1 when an aim is missed
        python -m bench profile SIZE                  what a cold sync spends its time on, by py-spy
 """
 
@@ -18,7 +19,7 @@ from typing import Any
 
 import orjson
 
-from bench import admission, chart, profile, published, report, targets
+from bench import admission, chart, page, profile, published, report, targets
 from bench.measure import Bench
 
 FOLDER = Path(__file__).parent.parent / ".bench"
@@ -77,6 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     asked.add_argument("--rate", type=float, default=50.0, help="questions a second")
     asked.add_argument("--seconds", type=float, default=30.0)
     asked.add_argument("--json", nargs="?", const="-", help="as JSON, into a file if one is named")
+    paged = commands.add_parser("page", help="what the page costs; exits with 1 when an aim is missed")
+    paged.add_argument("--applications", type=int, default=5000)
+    paged.add_argument("--json", nargs="?", const="-", help="as JSON, into a file if one is named")
     spied = commands.add_parser("profile", help="what a cold sync spends its time on")
     spied.add_argument("size", type=int)
     return parser
@@ -92,9 +96,20 @@ def _admission(chosen: argparse.Namespace) -> None:
         Path(chosen.json).write_bytes(admission.as_json(result) + b"\n")
 
 
+def _page(chosen: argparse.Namespace) -> int:
+    result = page.measure(chosen.applications, _say)
+    if chosen.json is None:
+        _print(page.table(result))
+    elif chosen.json == "-":
+        _print([page.as_json(result).decode()])
+    else:
+        Path(chosen.json).write_bytes(page.as_json(result) + b"\n")
+    return 0 if page.met(result) else 1
+
+
 def main(arguments: list[str]) -> int:
     """Returns the exit code: 0, or 1 when a target was missed."""
-    known = {"run", "targets", "compare", "chart", "profile", "admission", "-h", "--help"}
+    known = {"run", "targets", "compare", "chart", "profile", "admission", "page", "-h", "--help"}
     chosen = _parser().parse_args(arguments if arguments and arguments[0] in known else ["run", *arguments])
     match chosen.command:
         case "compare":
@@ -105,6 +120,8 @@ def main(arguments: list[str]) -> int:
             _print(profile.cold(FOLDER / "profile", chosen.size, _say))
         case "admission":
             _admission(chosen)
+        case "page":
+            return _page(chosen)
         case "targets":
             results = (
                 _read(chosen.source)

@@ -131,7 +131,7 @@ def statuses(now: float) -> dict[AppKey, AppStatus]:
             project=told.project,
             cluster=told.cluster,
             target_namespace=told.name,
-            revision="main@41d07aa3" if behind else f"main@{told.commit}f",
+            revision="main@41d07aaf" if behind else f"main@{told.commit}f",
             desired_revision=f"main@{told.commit}f",
             author=_AUTHORS[number % len(_AUTHORS)],
             commit_message=told.subject,

@@ -6,7 +6,6 @@ The rules are those of the Kubernetes sources (pkg/apis/*/v1/defaults.go), and o
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -320,11 +319,8 @@ def _namespace(body: _Map) -> None:
 
 
 def _secret(body: _Map) -> None:
+    """`stringData` stays where it is: in base64 its values would be others than those that are masked in what policies say."""
     _set(body, type="Opaque")
-    plain = body.pop("stringData", None)
-    if isinstance(plain, dict):
-        data = _map(body, "data")
-        data |= {k: base64.b64encode(str(v).encode()).decode() for k, v in plain.items()}
 
 
 def _storage_class(body: _Map) -> None:

@@ -18,6 +18,8 @@ from taut.server.views import RootView
 
 _PEOPLE = 64
 """For so many people is remembered what they see."""
+_ANSWERS = 50_000
+"""So many applications of each; those that are no more are forgotten with all others then."""
 
 
 class Sight:
@@ -72,6 +74,8 @@ class Sight:
             return known[1]
         key = AppKey(status.root, status.namespace, status.name)
         sees = may(request, Action.GET, Target.app(key, status.project))
+        if len(answers) >= _ANSWERS:
+            answers.clear()
         answers[status.key] = (status.project, sees)
         return sees
 

@@ -69,7 +69,7 @@ OBJECTS = {
     "claim": "{apiVersion: v1, kind: PersistentVolumeClaim, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}",
     "block": "{apiVersion: v1, kind: PersistentVolumeClaim, spec: {volumeMode: Block, accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}",
     "volume": "{apiVersion: v1, kind: PersistentVolume, spec: {capacity: {storage: 1Gi}, accessModes: [ReadWriteOnce], hostPath: {path: /x}}}",
-    "secret": "{apiVersion: v1, kind: Secret, data: {a: YQ==}, stringData: {b: c}}",
+    "secret": "{apiVersion: v1, kind: Secret, data: {a: YQ==}}",
     "typed-secret": "{apiVersion: v1, kind: Secret, type: example.com/x}",
     "config": "{apiVersion: v1, kind: ConfigMap, data: {a: b}}",
     "namespace": "{apiVersion: v1, kind: Namespace}",

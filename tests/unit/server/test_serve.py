@@ -67,3 +67,11 @@ def test_the_token_file_is_checked(tmp_path: Path) -> None:
     path.write_text("short")
     with pytest.raises(StoreError, match="no token"):
         load_token(path)
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:0", "[::1]:0"])
+def test_answers_do_not_wait_for_acknowledgements(listen: str) -> None:
+    with bind(listen) as listening, socket.create_connection(listening.getsockname()[:2]):
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from urllib.parse import quote, urlencode, urlsplit
 
 _OURS = ("/app/", "/static/", "/environments/")
-_ALONE = frozenset({"/", "/held", "/drift", "/environments", "/live", "/sign-in", "/theme", "/favicon.ico", "/keys"})
+_ALONE = frozenset({"/", "/held", "/drift", "/environments", "/live", "/sign-in", "/theme", "/favicon.ico"})
 _COMMIT = re.compile(r"(?:^|[@:])([0-9a-f]{7,64})$")
 _SCP = re.compile(r"^(?:ssh://)?(?:[^@/]+@)([^:/]+)(?::\d+/|[:/])(.+)$")
 

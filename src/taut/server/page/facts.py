@@ -12,6 +12,9 @@ from taut.model.times import unix_seconds
 _ENVIRONMENT = ("environment", "env", "app.kubernetes.io/environment")
 """The labels that may name an application's environment, the first wins."""
 
+_MOST = 50_000
+"""So many are remembered; applications that are no more are forgotten with all others then."""
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -70,6 +73,8 @@ class Remembered:
         """The facts of one."""
         known = self._known.get(status.key)
         if known is None or known.status is not status:
+            if len(self._known) >= _MOST:
+                self._known.clear()
             known = self._known[status.key] = facts_of(status)
         return known
 

@@ -6,7 +6,7 @@ import base64
 import binascii
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import msgspec
 
@@ -26,6 +26,7 @@ GROUPS: Mapping[str, str] = {
 }
 
 type Place = tuple[int | float | str, ...]
+type Placed = tuple[Place, Facts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,32 +68,28 @@ class Board:
     next: str = ""
     """The cursor of the next page; empty on the last one."""
     shown: int = 0
-    labels: Sequence[str] = field(default_factory=tuple[str, ...])
-    """The labels that a fleet can be grouped by, the most frequent first."""
 
 
 def board(fleet: Sequence[Facts], wish: Wish, now: float, page: int = PAGE) -> Board:
     """Filter, count, group, sort, and cut out one page."""
     stateless = wish.query.without("state")
-    asked = [f for f in fleet if stateless.matches(f, now)]
+    asked = [f for f in fleet if stateless.matches(f, now)] if stateless.terms else fleet
     counts = Counter(f.shown for f in asked)
     states = Query("", tuple(t for t in wish.query.terms if t.key == "state"))
     found = [f for f in asked if states.matches(f, now)] if states.terms else asked
-    grouped = grouping(wish.group)
-    place = _placing(wish.sort, grouped)
+    place = _placing(wish.sort, grouping(wish.group))
     ordered = sorted(((place(f), f) for f in found), key=lambda pair: pair[0])
     start = _start(ordered, wish.after)
     cut = ordered if wish.tiles else ordered[start : start + page]
     more = not wish.tiles and start + page < len(ordered)
     return Board(
-        groups=_groups(found, [f for _, f in cut], grouped, wish.group),
+        groups=_groups(ordered, cut, wish.group),
         counts={state: counts.get(state, 0) for state in Shown},
         total=len(found),
         known=len(fleet),
         first=start + 1,
         next=write_cursor(cut[-1][0]) if more else "",
         shown=len(cut),
-        labels=_labels(fleet),
     )
 
 
@@ -130,7 +127,7 @@ def _placing(sort: str, grouped: Callable[[Facts], tuple[int, str]]) -> Callable
             return lambda f: (*grouped(f), f.shown.rank, f.status.name, f.status.key)
 
 
-def _start(ordered: Sequence[tuple[Place, Facts]], after: Place) -> int:
+def _start(ordered: Sequence[Placed], after: Place) -> int:
     if not after:
         return 0
     try:
@@ -140,20 +137,19 @@ def _start(ordered: Sequence[tuple[Place, Facts]], after: Place) -> int:
         return 0
 
 
-def _groups(
-    found: Sequence[Facts], cut: Sequence[Facts], grouped: Callable[[Facts], tuple[int, str]], kind: str
-) -> list[Group]:
-    totals: Counter[tuple[int, str]] = Counter()
-    urgent: Counter[tuple[int, str]] = Counter()
-    for facts in found:
-        group = grouped(facts)
-        totals[group] += 1
-        urgent[group] += facts.shown.urgent
-    rows: dict[tuple[int, str], list[Facts]] = {}
-    for facts in cut:
-        rows.setdefault(grouped(facts), []).append(facts)
+def _groups(ordered: Sequence[Placed], cut: Sequence[Placed], kind: str) -> list[Group]:
+    """The groups of a page, with the totals of the whole set. A place begins with its group."""
+    totals: Counter[Place] = Counter()
+    urgent: Counter[Place] = Counter()
+    for place, facts in ordered:
+        totals[place[:2]] += 1
+        urgent[place[:2]] += facts.shown.urgent
+    rows: dict[Place, list[Facts]] = {}
+    for place, facts in cut:
+        rows.setdefault(place[:2], []).append(facts)
     return [
-        Group(group[1], totals[group], urgent[group], members, _word(kind, group[1])) for group, members in rows.items()
+        Group(str(group[1]), totals[group], urgent[group], members, _word(kind, str(group[1])))
+        for group, members in rows.items()
     ]
 
 
@@ -164,7 +160,8 @@ def _word(kind: str, title: str) -> str:
     return f"{_WORDS[name]}:{title}" if name in _WORDS else ""
 
 
-def _labels(fleet: Sequence[Facts]) -> list[str]:
+def labels_of(fleet: Sequence[Facts]) -> list[str]:
+    """The labels that a fleet can be grouped by, the most frequent first."""
     counts = Counter(label for f in fleet for label in f.status.labels)
     return [label for label, _ in counts.most_common(8)]
 

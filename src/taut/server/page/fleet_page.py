@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 
 from taut.model.shown import Shown
-from taut.server.page.addresses import short_commit, with_query
+from taut.server.page.addresses import with_query
 from taut.server.page.facts import Facts
-from taut.server.page.fleet import GROUPS, PAGE, SORTS, Board, Group, Wish, board, read_cursor, write_cursor
+from taut.server.page.fleet import GROUPS, PAGE, SORTS, Board, Group, Wish, board, labels_of, read_cursor, write_cursor
 from taut.server.page.query import read_query
-from taut.server.page.rendering import macro, page
-from taut.server.page.rope import MARKS, Mark, rope_of
+from taut.server.page.rendering import page
+from taut.server.page.rope import MARKS, Mark
+from taut.server.page.rows import Rows
 from taut.server.page.sentences import fleet_lede, row_sentence
 from taut.server.page.shell import Frame
-from taut.server.page.times import moment
 
-_KEPT_ROWS = 4000
 _QUIET_TILES = 60
 """More quiet applications than this in a group become marks without names."""
 
@@ -45,30 +42,6 @@ class Tiles:
     dots: Sequence[Tile]
 
 
-class Rows:
-    """Rows as HTML, kept for as long as the status is the same and reads the same. They are the same for everybody who may see them."""
-
-    def __init__(self) -> None:
-        self._row = macro("_row.html", "row")
-        self._kept: OrderedDict[str, tuple[Facts, str, Markup]] = OrderedDict()
-
-    def html(self, facts: Facts, now: float) -> Markup:
-        """One row."""
-        at = moment(facts.status.last_sync, now)
-        known = self._kept.get(facts.status.key)
-        if known is not None and known[0] is facts and known[1] == at.ago:
-            self._kept.move_to_end(facts.status.key)
-            return known[2]
-        revision = facts.status.desired_revision or facts.status.revision
-        made = self._row(
-            facts, MARKS[facts.shown], rope_of(facts.status), row_sentence(facts), short_commit(revision), at
-        )
-        self._kept[facts.status.key] = (facts, at.ago, made)
-        while len(self._kept) > _KEPT_ROWS:
-            self._kept.popitem(last=False)
-        return made
-
-
 class FleetPage:
     """The handler."""
 
@@ -87,11 +60,11 @@ class FleetPage:
         if request.headers.get("hx-request") == "true":
             return page("_board.html", values, headers={"HX-Replace-Url": values["address"], "Vary": "HX-Request"})
         lede = fleet_lede(whole_counts(fleet))
-        return self._frame.answer(request, "fleet.html", fleet, lede=lede, **values)
+        labels = [(f"label:{label}", f"label {label}") for label in labels_of(fleet)]
+        return self._frame.answer(request, "fleet.html", fleet, lede=lede, groups=[*GROUPS.items(), *labels], **values)
 
     def _values(self, wish: Wish, found: Board, now: float) -> Mapping[str, Any]:
         base = addressed(wish)
-        labels = [(f"label:{label}", f"label {label}") for label in found.labels]
         current = {t.text.partition(":")[2].lower() for t in wish.query.terms if t.key == "state"}
         counts = [
             {
@@ -108,7 +81,6 @@ class FleetPage:
             "board": found,
             "row": lambda facts: self._rows.html(facts, now),
             "tiles": tiles,
-            "groups": [*GROUPS.items(), *labels],
             "sorts": SORTS.items(),
             "sort_title": SORTS.get(wish.sort, ""),
             "strip": strip(found.counts),

@@ -17,9 +17,12 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from taut.model.status import AppStatus
+from taut.server.access.asking import principal_of
+from taut.server.access.principal import Principal
 from taut.server.backend import Backend
-from taut.server.page.fleet import board
-from taut.server.page.fleet_page import Rows, read_wish, whole_counts
+from taut.server.page.fleet import Wish, board
+from taut.server.page.fleet_page import read_wish, whole_counts
+from taut.server.page.rows import Rows
 from taut.server.page.sentences import fleet_lede
 from taut.server.page.shell import Frame, drift_count, held_count
 from taut.server.views import Gone
@@ -151,6 +154,7 @@ class Live:
         self._frame = frame
         self._rows = rows
         self._hub = hub
+        self._counted: tuple[str, dict[tuple[Principal, int, str], Mapping[str, object]]] = ("", {})
 
     async def stream(self, request: Request) -> Response:
         """`fleet` events for the fleet page, `app` events for the page of one application (`app=KEY`). Who missed too much to be told of it is told all."""
@@ -179,9 +183,9 @@ class Live:
         async with aclosing(self._hub.follow(since)) as news:
             async for number, changes in news:
                 if changes is None:
-                    yield _event("fleet", number, self._told(request, self._all(on_page), on_page))
+                    yield _event("fleet", number, self._told(request, number, self._all(on_page), on_page))
                 elif changes:
-                    yield _event("fleet", number, self._told(request, changes, on_page))
+                    yield _event("fleet", number, self._told(request, number, changes, on_page))
                 else:
                     yield b": alive\n\n"
 
@@ -190,7 +194,7 @@ class Live:
         known = {s.key: s for s in self._frame.backend.statuses() if s.key in on_page}
         return {key: known.get(key) or Gone(key=key) for key in sorted(on_page)}
 
-    def _told(self, request: Request, changes: Changes, on_page: set[str]) -> bytes:
+    def _told(self, request: Request, number: str, changes: Changes, on_page: set[str]) -> bytes:
         """The rows that changed, the counts of all, and how many changed that the page does not show."""
         now = self._frame.now()
         wish = read_wish(request.query_params)
@@ -208,20 +212,32 @@ class Live:
                     rows.append({"id": f"r:{key}", "html": str(self._rows.html(facts, now))})
                 else:
                     others += wish.query.matches(facts, now)
+        return msgspec.json.encode(
+            {"rows": rows, "gone": gone, "others": others, **self._counts(request, number, wish)}
+        )
+
+    def _counts(self, request: Request, number: str, wish: Wish) -> Mapping[str, object]:
+        """What a listener's page counts, worked out once for all that look at the same."""
+        if self._counted[0] != number:
+            self._counted = (number, {})
+        place = (principal_of(request), id(request.scope.get("state", {}).get("rights")), wish.query.text)
+        known = self._counted[1].get(place)
+        if known is None:
+            known = self._counted[1][place] = self._count(request, wish)
+        return known
+
+    def _count(self, request: Request, wish: Wish) -> Mapping[str, object]:
+        now = self._frame.now()
         fleet = self._frame.fleet(request)
         stateless = wish.query.without("state")
         counts = whole_counts([f for f in fleet if stateless.matches(f, now)])
         bold, rest = fleet_lede(whole_counts(fleet))
-        told = {
-            "rows": rows,
-            "gone": gone,
-            "others": others,
+        return {
             "counts": {state.value: f"{count:,}" for state, count in counts.items()}
             | {"all": f"{sum(counts.values()):,}"},
             "lede": [bold, rest],
             "nav": {"Fleet": f"{len(fleet):,}", "Held": f"{held_count(fleet):,}", "Drift": f"{drift_count(fleet):,}"},
         }
-        return msgspec.json.encode(told)
 
 
 def _event(name: str, number: str, data: bytes) -> bytes:

@@ -17,11 +17,12 @@ from taut.server.page.actions import Actions
 from taut.server.page.addresses import ours
 from taut.server.page.application import ApplicationPages
 from taut.server.page.compressing import Compressed
-from taut.server.page.fleet_page import FleetPage, Rows
+from taut.server.page.fleet_page import FleetPage
 from taut.server.page.forms import check_csrf, form_of
 from taut.server.page.headers import StrictHeaders
 from taut.server.page.live import Hub, Live
 from taut.server.page.rendering import error_page, show_error
+from taut.server.page.rows import Rows
 from taut.server.page.shell import THEME, Frame
 from taut.server.page.sign_in_page import SignInPage
 from taut.server.page.static_files import static, static_address

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 from starlette.responses import HTMLResponse, Response
 
 from taut.model.errors import TautError
@@ -62,15 +60,6 @@ _ENVIRONMENT = _environment()
 def render(template: str, **values: Any) -> str:
     """A template as text. Raises jinja2's UndefinedError for a name that is not given."""
     return _ENVIRONMENT.get_template(template).render(**values)
-
-
-def macro(template: str, name: str) -> Any:
-    """A template's macro, as a function whose answer is safe HTML."""
-    return partial(_call, getattr(_ENVIRONMENT.get_template(template).module, name))
-
-
-def _call(function: Any, *arguments: Any) -> Markup:
-    return Markup(function(*arguments))  # noqa: S704 (a macro of ours: what it is given was escaped in it)
 
 
 def page(

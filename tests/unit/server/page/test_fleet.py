@@ -7,13 +7,17 @@ import time
 import pytest
 
 from support import shop
+from support.memory_backend import WEB, status
+from taut.model.health import HealthStatus
 from taut.model.shown import Shown
 from taut.server.page.facts import Facts, facts_of
 from taut.server.page.fleet import Board, Wish, board, read_cursor, write_cursor
 from taut.server.page.fleet_page import addressed, read_wish, strip, tiles, whole_counts
 from taut.server.page.query import read_query
 from taut.server.page.rope import MARKS, rope_of
+from taut.server.page.rows import Rows, row
 from taut.server.page.sentences import fleet_lede, row_sentence
+from taut.server.page.times import moment
 
 NOW = 1_790_000_000.0
 
@@ -138,3 +142,25 @@ def test_a_large_fleet_is_the_same_page() -> None:
     assert found.known == 5000
     assert found.shown == 200
     assert sum(g.total for g in found.groups) <= 5000
+
+
+def test_a_row_shows_what_strangers_wrote_and_runs_none_of_it() -> None:
+    evil = '"><script>alert(1)</script>'
+    made = status(
+        WEB._replace(name=evil),
+        project=evil,
+        cluster=evil,
+        message=evil,
+        health=HealthStatus.DEGRADED,
+        commit_message=evil,
+        desired_revision=evil,
+        labels={"env": evil},
+        last_sync=evil,
+    )
+    html = str(row(facts_of(made), moment(made.last_sync, NOW)))
+    assert "<script" not in html
+    assert html.count("&lt;script&gt;") >= 5
+    rows = Rows()
+    facts = facts_of(made)
+    assert rows.html(facts, NOW) is rows.html(facts, NOW)
+    assert rows.html(facts_of(status(WEB)), NOW) != rows.html(facts_of(status(WEB, drift=1)), NOW)
