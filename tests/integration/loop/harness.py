@@ -271,14 +271,14 @@ class Taut:
         """Run the controller; again after it ended, with the same store, unless the test removes it."""
         file = self.folder / "taut.yaml"
         file.write_text(dump(self._config()))
-        async with running(load_config(file)) as controller, notifying(controller) as self.alerting:
-            self._controller = controller
+        async with running(load_config(file)) as controller, notifying(controller) as alerting:
+            self._controller, self.alerting = controller, alerting
             await controller.start()
             try:
                 yield self
             finally:
                 await controller.close()
-                self._controller = None
+                self._controller = self.alerting = None  # what is held on to holds Git's files open
 
     def _config(self) -> dict[str, Any]:
         return {
